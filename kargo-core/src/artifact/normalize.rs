@@ -1,0 +1,121 @@
+//! Repository URLs in the one form in which Kargo compares and hashes them.
+
+/// Drops what does not print, trims, lower-cases.
+fn clean(url: &str) -> String {
+    url.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_lowercase()
+}
+
+fn trim_path(path: &str) -> &str {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.strip_suffix(".git").unwrap_or(path)
+}
+
+/// A Git repository's URL in comparable form.
+///
+/// Lower case, no `user@` for http(s), no trailing `/` and `.git`; the short ssh form becomes `ssh://`.
+///
+/// ```
+/// # use kargo_core::artifact::normalize_git_url;
+/// assert_eq!(normalize_git_url("https://me@GitHub.com/Acme/App.git"), "https://github.com/acme/app");
+/// assert_eq!(normalize_git_url("git@github.com:acme/app"), "ssh://git@github.com/acme/app");
+/// ```
+pub fn normalize_git_url(url: &str) -> String {
+    let cleaned = clean(url);
+    for scheme in ["http://", "https://"] {
+        if let Some(rest) = cleaned.strip_prefix(scheme) {
+            if rest.contains('?') {
+                return url.to_owned();
+            }
+            let (authority, path) = rest.split_once('/').map_or((rest, ""), |(a, p)| (a, p));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            let path = trim_path(path);
+            return if path.is_empty() { format!("{scheme}{host}") } else { format!("{scheme}{host}/{path}") };
+        }
+    }
+    if let Some(rest) = cleaned.strip_prefix("ssh://") {
+        return format!("ssh://{}", trim_path(rest));
+    }
+    // The short form `[user@]host:path`; a colon after a slash is part of a path.
+    if let Some((host, path)) = cleaned.split_once(':')
+        && !host.contains('/')
+        && !host.is_empty()
+        && !path.starts_with("//")
+    {
+        let path = trim_path(path.trim_start_matches('/'));
+        return if path.is_empty() { format!("ssh://{host}") } else { format!("ssh://{host}/{path}") };
+    }
+    url.to_owned()
+}
+
+/// An image repository in comparable form: Docker Hub's names and its `library/` are dropped.
+///
+/// ```
+/// # use kargo_core::artifact::normalize_image_url;
+/// assert_eq!(normalize_image_url("docker.io/library/busybox"), "busybox");
+/// assert_eq!(normalize_image_url("ghcr.io/acme/app"), "ghcr.io/acme/app");
+/// ```
+pub fn normalize_image_url(url: &str) -> String {
+    let cleaned = clean(url);
+    if cleaned.contains(char::is_whitespace) {
+        return url.to_owned();
+    }
+    let mut rest = cleaned.as_str();
+    let mut hub = false;
+    match rest.split_once('/') {
+        Some(("docker.io" | "index.docker.io" | "registry-1.docker.io", path)) => {
+            hub = true;
+            rest = path;
+        }
+        Some((host, _)) if host.contains('.') || host.contains(':') || host == "localhost" => {}
+        _ => hub = true,
+    }
+    if hub {
+        rest = rest.strip_prefix("library/").unwrap_or(rest);
+    }
+    rest.to_owned()
+}
+
+/// A chart repository's URL in comparable form: as an image's, without `oci://`.
+pub fn normalize_chart_url(url: &str) -> String {
+    let cleaned = clean(url);
+    match cleaned.strip_prefix("oci://") {
+        Some(rest) => normalize_image_url(rest),
+        None => cleaned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vector 7 of the Kargo specification's appendix.
+    #[test]
+    fn image_urls_normalize_as_in_kargo() {
+        for (url, expected) in [
+            ("docker.io/library/busybox", "busybox"),
+            ("index.docker.io/busybox", "busybox"),
+            ("library/busybox", "busybox"),
+            ("docker.io/example/repo", "example/repo"),
+            ("ghcr.io/example/repo", "ghcr.io/example/repo"),
+            ("localhost:5000/app", "localhost:5000/app"),
+            ("invalid url", "invalid url"),
+        ] {
+            assert_eq!(normalize_image_url(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn git_urls_normalize_as_in_kargo() {
+        for (url, expected) in [
+            ("https://github.com/acme/app/", "https://github.com/acme/app"),
+            ("https://github.com/acme/app.git/", "https://github.com/acme/app"),
+            ("http://user:pw@git.example:8080/x.git", "http://git.example:8080/x"),
+            ("https://git.example/x?ref=1", "https://git.example/x?ref=1"),
+            ("ssh://git@host/x.git", "ssh://git@host/x"),
+            ("git@host:x/y.git", "ssh://git@host/x/y"),
+            ("/srv/git/config.git", "/srv/git/config.git"),
+        ] {
+            assert_eq!(normalize_git_url(url), expected, "{url}");
+        }
+    }
+}

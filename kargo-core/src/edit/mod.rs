@@ -1,0 +1,1 @@
+//! Edits of configuration files that change the wanted bytes and no others.

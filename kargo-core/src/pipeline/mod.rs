@@ -1,0 +1,201 @@
+//! The pipeline: warehouses and stages as a directed acyclic graph.
+
+mod graph;
+mod problem;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{PipelineName, StageName, WarehouseName, name_fault};
+use crate::stage::Stage;
+use crate::warehouse::Warehouse;
+
+use graph::Graph;
+pub use problem::{PipelineError, Problem};
+
+/// Warehouses and stages that fit together: names are unique, every reference resolves, there is no cycle.
+///
+/// A value of this type is always valid, also when it was deserialised.
+///
+/// ```
+/// use kargo_core::{Pipeline, Stage, Subscription, Warehouse};
+/// use serde_json::json;
+///
+/// let pipeline = Pipeline::builder("shop")
+///     .warehouse(Warehouse::new("main").subscribe(Subscription::new("image", json!({"repoURL": "ghcr.io/acme/app"}))))
+///     .stage(Stage::new("dev").direct("main").auto_promote())
+///     .stage(Stage::new("prod").after("main", ["dev"]))
+///     .build()?;
+/// assert_eq!(pipeline.downstream(&"dev".into()).map(|stage| stage.name().as_str()).collect::<Vec<_>>(), ["prod"]);
+/// # Ok::<(), kargo_core::PipelineError>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Definition", into = "Definition")]
+pub struct Pipeline {
+    name: PipelineName,
+    warehouses: BTreeMap<WarehouseName, Warehouse>,
+    stages: BTreeMap<StageName, Stage>,
+    graph: Graph,
+}
+
+impl PartialEq for Pipeline {
+    fn eq(&self, other: &Self) -> bool {
+        // The graph follows from the rest.
+        self.name == other.name && self.warehouses == other.warehouses && self.stages == other.stages
+    }
+}
+
+/// A pipeline as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Definition {
+    name: PipelineName,
+    warehouses: Vec<Warehouse>,
+    stages: Vec<Stage>,
+}
+
+impl From<Pipeline> for Definition {
+    fn from(pipeline: Pipeline) -> Self {
+        Self {
+            name: pipeline.name,
+            warehouses: pipeline.warehouses.into_values().collect(),
+            stages: pipeline.stages.into_values().collect(),
+        }
+    }
+}
+
+impl TryFrom<Definition> for Pipeline {
+    type Error = PipelineError;
+
+    fn try_from(definition: Definition) -> Result<Self, PipelineError> {
+        PipelineBuilder { name: definition.name, warehouses: definition.warehouses, stages: definition.stages }.build()
+    }
+}
+
+impl Pipeline {
+    /// Begins a pipeline. Its name is also its journal's name in the store: keep it.
+    pub fn builder(name: impl Into<PipelineName>) -> PipelineBuilder {
+        PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new() }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &PipelineName {
+        &self.name
+    }
+
+    /// The warehouses, by name.
+    pub fn warehouses(&self) -> impl Iterator<Item = &Warehouse> {
+        self.warehouses.values()
+    }
+
+    /// The warehouse of this name.
+    pub fn warehouse(&self, name: &WarehouseName) -> Option<&Warehouse> {
+        self.warehouses.get(name)
+    }
+
+    /// The stages, by name.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.values()
+    }
+
+    /// The stages in the order in which freight meets them: upstream before downstream, by name among equals.
+    pub fn stages_in_order(&self) -> impl Iterator<Item = &Stage> {
+        self.graph.order().iter().filter_map(|name| self.stages.get(name))
+    }
+
+    /// The stage of this name.
+    pub fn stage(&self, name: &StageName) -> Option<&Stage> {
+        self.stages.get(name)
+    }
+
+    /// The stages that take freight from `stage`.
+    pub fn downstream(&self, stage: &StageName) -> impl Iterator<Item = &Stage> {
+        self.graph.after_stage(stage).iter().filter_map(|name| self.stages.get(name))
+    }
+
+    /// The stages that ask for freight of `warehouse`, whether straight or through others.
+    pub fn requesting(&self, warehouse: &WarehouseName) -> impl Iterator<Item = &Stage> {
+        self.graph.requesting(warehouse).iter().filter_map(|name| self.stages.get(name))
+    }
+}
+
+/// Collects warehouses and stages; [`PipelineBuilder::build`] checks them.
+#[derive(Debug, Clone)]
+pub struct PipelineBuilder {
+    name: PipelineName,
+    warehouses: Vec<Warehouse>,
+    stages: Vec<Stage>,
+}
+
+impl PipelineBuilder {
+    /// Adds a warehouse.
+    #[must_use]
+    pub fn warehouse(mut self, warehouse: Warehouse) -> Self {
+        self.warehouses.push(warehouse);
+        self
+    }
+
+    /// Adds a stage. Stages may be added in any order.
+    #[must_use]
+    pub fn stage(mut self, stage: Stage) -> Self {
+        self.stages.push(stage);
+        self
+    }
+
+    /// Checks everything and makes the pipeline.
+    ///
+    /// # Errors
+    /// A [`PipelineError`] with every problem found, not only the first.
+    pub fn build(self) -> Result<Pipeline, PipelineError> {
+        let mut problems = Vec::new();
+        bad_name(&mut problems, "pipeline", self.name.as_str());
+        if self.stages.is_empty() {
+            problems.push(Problem::NoStages);
+        }
+
+        let mut warehouses = BTreeMap::new();
+        for warehouse in self.warehouses {
+            bad_name(&mut problems, "warehouse", warehouse.name.as_str());
+            if warehouse.subscriptions.is_empty() {
+                problems.push(Problem::NoSubscriptions { warehouse: warehouse.name.clone() });
+            }
+            problem::check_subscriptions(&warehouse, &mut problems);
+            let name = warehouse.name.clone();
+            if warehouses.insert(name.clone(), warehouse).is_some() {
+                problems.push(Problem::Duplicate { kind: "warehouse", name: name.to_string() });
+            }
+        }
+        let mut stages = BTreeMap::new();
+        for stage in self.stages {
+            bad_name(&mut problems, "stage", stage.name.as_str());
+            let name = stage.name.clone();
+            if stages.insert(name.clone(), stage).is_some() {
+                problems.push(Problem::Duplicate { kind: "stage", name: name.to_string() });
+            }
+        }
+        for stage in stages.values() {
+            problem::check_stage(stage, &warehouses, &stages, &mut problems);
+        }
+        let graph = match Graph::new(&stages) {
+            Ok(graph) => graph,
+            Err(cycles) => {
+                problems.extend(cycles.into_iter().map(|members| Problem::Cycle { members }));
+                Graph::default()
+            }
+        };
+        if problems.is_empty() {
+            Ok(Pipeline { name: self.name, warehouses, stages, graph })
+        } else {
+            Err(PipelineError::new(self.name, problems))
+        }
+    }
+}
+
+fn bad_name(problems: &mut Vec<Problem>, kind: &'static str, name: &str) {
+    if let Some(fault) = name_fault(name) {
+        problems.push(Problem::BadName { kind, name: name.to_owned(), fault });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! What can be wrong with a pipeline, each as a sentence with the way out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::name::{PipelineName, StageName, WarehouseName, near_match};
+use crate::stage::Stage;
+use crate::warehouse::Warehouse;
+
+/// A pipeline that cannot be, with every reason.
+#[derive(Debug, thiserror::Error)]
+#[error("The pipeline {pipeline:?} is not valid: {}", sentences(.problems))]
+pub struct PipelineError {
+    pipeline: PipelineName,
+    problems: Vec<Problem>,
+}
+
+impl PipelineError {
+    pub(crate) fn new(pipeline: PipelineName, problems: Vec<Problem>) -> Self {
+        Self { pipeline, problems }
+    }
+
+    /// Every problem found.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+fn sentences(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn hint(near: Option<&String>) -> String {
+    near.map_or_else(String::new, |near| format!(" Did you mean {near:?}?"))
+}
+
+/// One thing that is wrong with a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Stages wait for each other in a ring.
+    #[error("The stages {} wait for each other in a ring; take one of these references out.", ring(.members))]
+    Cycle {
+        /// The members, in the order of the ring.
+        members: Vec<StageName>,
+    },
+    /// A stage names an upstream stage that is not there.
+    #[error("Stage {stage:?} takes freight from stage {unknown:?}, which does not exist.{}", hint(.near.as_ref()))]
+    UnknownStage {
+        /// The stage that names it.
+        stage: StageName,
+        /// The name that is not there.
+        unknown: StageName,
+        /// A stage with almost that name.
+        near: Option<String>,
+    },
+    /// A stage names a warehouse that is not there.
+    #[error("Stage {stage:?} asks for freight of warehouse {unknown:?}, which does not exist.{}", hint(.near.as_ref()))]
+    UnknownWarehouse {
+        /// The stage that names it.
+        stage: StageName,
+        /// The name that is not there.
+        unknown: WarehouseName,
+        /// A warehouse with almost that name.
+        near: Option<String>,
+    },
+    /// An upstream stage never gets this freight.
+    #[error(
+        "Stage {stage:?} takes freight of warehouse {origin:?} from stage {upstream:?}, which does not ask for it, so none can arrive; add the request there."
+    )]
+    NeverArrives {
+        /// The stage that waits.
+        stage: StageName,
+        /// The freight's warehouse.
+        origin: WarehouseName,
+        /// The stage that never gets it.
+        upstream: StageName,
+    },
+    /// Two things have one name.
+    #[error("There are two {kind}s with the name {name:?}; rename one.")]
+    Duplicate {
+        /// `stage` or `warehouse`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name that resources may not have.
+    #[error("The {kind} name {name:?} cannot be used: {fault}.")]
+    BadName {
+        /// What is named.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// A pipeline without stages.
+    #[error("It has no stages; add one.")]
+    NoStages,
+    /// A warehouse that watches nothing.
+    #[error("Warehouse {warehouse:?} has no subscriptions, so it can make no freight; add one.")]
+    NoSubscriptions {
+        /// The warehouse.
+        warehouse: WarehouseName,
+    },
+    /// A stage that asks for nothing.
+    #[error("Stage {stage:?} asks for no freight; say where it takes it from, with direct() or after().")]
+    NoRequests {
+        /// The stage.
+        stage: StageName,
+    },
+    /// A request without a source.
+    #[error(
+        "Stage {stage:?} asks for freight of warehouse {origin:?} but names no source; allow it directly or name upstream stages."
+    )]
+    NoSources {
+        /// The stage.
+        stage: StageName,
+        /// The warehouse.
+        origin: WarehouseName,
+    },
+    /// Two requests of one stage for one warehouse.
+    #[error("Stage {stage:?} asks for freight of warehouse {origin:?} twice; merge the two requests.")]
+    RepeatedRequest {
+        /// The stage.
+        stage: StageName,
+        /// The warehouse.
+        origin: WarehouseName,
+    },
+    /// Two steps of one stage with one alias.
+    #[error("Stage {stage:?} has two steps named {alias:?}; rename one.")]
+    RepeatedAlias {
+        /// The stage.
+        stage: StageName,
+        /// The alias.
+        alias: String,
+    },
+    /// An alias that Kargo keeps for unnamed steps.
+    #[error("Stage {stage:?} names a step {alias:?}, a form that is kept for steps without a name; choose another.")]
+    ReservedAlias {
+        /// The stage.
+        stage: StageName,
+        /// The alias.
+        alias: String,
+    },
+    /// Two subscriptions of one warehouse that cannot be told apart.
+    #[error(
+        "Subscriptions {first} and {second} of warehouse {warehouse:?} watch the same place; give each its own name, or remove one."
+    )]
+    RepeatedSubscription {
+        /// The warehouse.
+        warehouse: WarehouseName,
+        /// The index of the first, from 0.
+        first: usize,
+        /// The index of the second, from 0.
+        second: usize,
+    },
+}
+
+fn ring(members: &[StageName]) -> String {
+    let mut names: Vec<&str> = members.iter().map(StageName::as_str).collect();
+    names.extend(names.first().copied());
+    names.join(" -> ")
+}
+
+/// CORE-17: two subscriptions to one repository are told apart by their names only.
+pub(super) fn check_subscriptions(warehouse: &Warehouse, problems: &mut Vec<Problem>) {
+    let key = |index: usize| {
+        let subscription = &warehouse.subscriptions[index];
+        let text = |field: &str| subscription.config.get(field).and_then(serde_json::Value::as_str).unwrap_or("");
+        let url = text("repoURL");
+        // Git's form also unifies the others: lower case, no trailing slash.
+        let url = crate::artifact::normalize_image_url(&crate::artifact::normalize_git_url(url));
+        (subscription.source.clone(), subscription.name.clone(), url, text("name").to_owned())
+    };
+    for second in 0..warehouse.subscriptions.len() {
+        if let Some(first) = (0..second).find(|first| key(*first) == key(second)) {
+            problems.push(Problem::RepeatedSubscription { warehouse: warehouse.name.clone(), first, second });
+        }
+    }
+}
+
+pub(super) fn check_stage(
+    stage: &Stage,
+    warehouses: &BTreeMap<WarehouseName, Warehouse>,
+    stages: &BTreeMap<StageName, Stage>,
+    problems: &mut Vec<Problem>,
+) {
+    let name = || stage.name.clone();
+    if stage.requests.is_empty() {
+        problems.push(Problem::NoRequests { stage: name() });
+    }
+    let mut origins = BTreeSet::new();
+    for request in &stage.requests {
+        let origin = || request.origin.clone();
+        if !origins.insert(&request.origin) {
+            problems.push(Problem::RepeatedRequest { stage: name(), origin: origin() });
+        }
+        if !warehouses.contains_key(&request.origin) {
+            let near = near_match(request.origin.as_str(), warehouses.keys().map(WarehouseName::as_str));
+            problems.push(Problem::UnknownWarehouse { stage: name(), unknown: origin(), near: near.map(Into::into) });
+        }
+        if !request.direct && request.stages.is_empty() {
+            problems.push(Problem::NoSources { stage: name(), origin: origin() });
+        }
+        for upstream in &request.stages {
+            match stages.get(upstream) {
+                None => {
+                    let near = near_match(upstream.as_str(), stages.keys().map(StageName::as_str));
+                    problems.push(Problem::UnknownStage {
+                        stage: name(),
+                        unknown: upstream.clone(),
+                        near: near.map(Into::into),
+                    });
+                }
+                Some(found) if found.request_for(&request.origin).is_none() => {
+                    problems.push(Problem::NeverArrives {
+                        stage: name(),
+                        origin: origin(),
+                        upstream: upstream.clone(),
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    let mut aliases = BTreeSet::new();
+    for alias in stage.steps.iter().filter_map(|step| step.alias.as_ref()) {
+        let digits = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit());
+        if ["step-", "task-"].iter().any(|prefix| alias.strip_prefix(prefix).is_some_and(digits)) {
+            problems.push(Problem::ReservedAlias { stage: name(), alias: alias.clone() });
+        }
+        if !aliases.insert(alias) {
+            problems.push(Problem::RepeatedAlias { stage: name(), alias: alias.clone() });
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Writers and deployers as steps.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use super::{Context, DeployRequest, Deployer, Deployment, Step, StepOutcome, StepRequest, WriteRequest, Writer};
+use crate::error::Result;
+use crate::name::Revision;
+
+/// The output under which a writer's revision reaches the deployer after it.
+const REVISION: &str = "revision";
+
+#[derive(Debug)]
+pub(super) struct WriteStep<W>(pub(super) W);
+
+#[async_trait]
+impl<W: Writer> Step for WriteStep<W> {
+    fn validate(&self, config: &Value) -> Result<()> {
+        self.0.validate(config)
+    }
+
+    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        let write = WriteRequest {
+            promotion: request.promotion,
+            config: request.config,
+            started_at: request.started_at,
+            resumed: request.resumed,
+        };
+        let written = self.0.write(cx, &write).await?;
+        let mut outputs = written.outputs;
+        outputs.insert(REVISION.into(), written.revision.as_str().into());
+        outputs.insert("changed".into(), written.changed.into());
+        Ok(if written.changed {
+            StepOutcome::Succeeded { outputs, message: format!("wrote revision {}", written.revision) }
+        } else {
+            StepOutcome::Skipped {
+                outputs,
+                reason: format!("all is already as wanted at revision {}", written.revision),
+            }
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct DeployStep<D>(pub(super) D);
+
+impl<D> DeployStep<D> {
+    fn request<'a>(request: &StepRequest<'a>) -> DeployRequest<'a> {
+        let configured = request.config.get(REVISION).and_then(Value::as_str);
+        let written = || request.outputs.iter().rev().find_map(|(_, outputs)| outputs.get(REVISION)?.as_str());
+        DeployRequest {
+            promotion: request.promotion,
+            config: request.config,
+            revision: configured.or_else(written).map(Revision::from),
+            started_at: request.started_at,
+            state: request.state,
+        }
+    }
+}
+
+#[async_trait]
+impl<D: Deployer> Step for DeployStep<D> {
+    fn validate(&self, config: &Value) -> Result<()> {
+        self.0.validate(config)
+    }
+
+    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        Ok(match self.0.deploy(cx, &Self::request(request)).await? {
+            Deployment::Pending { reason, check_after, state } => StepOutcome::Running { reason, check_after, state },
+            Deployment::Live { revision, evidence } => {
+                let mut outputs = Map::new();
+                outputs.insert(REVISION.into(), revision.as_str().into());
+                StepOutcome::Succeeded { outputs, message: format!("live at {revision}: {evidence}") }
+            }
+            Deployment::Failed { reason } => StepOutcome::Failed { reason },
+        })
+    }
+
+    async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
+        self.0.abort(cx, &Self::request(request)).await
+    }
+}

@@ -1,0 +1,168 @@
+//! Plug-ins by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::adapt::{DeployStep, WriteStep};
+use super::{Deployer, Source, Step, Verifier, Writer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::near_match;
+use crate::pipeline::Pipeline;
+
+/// The plug-ins that pipelines refer to, by name. Cheap to clone.
+///
+/// ```
+/// use kargo_core::plugin::Plugins;
+/// # use async_trait::async_trait;
+/// # use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+/// # #[derive(Debug)] struct Announce;
+/// # #[async_trait] impl Step for Announce {
+/// #     async fn run(&self, _: &Context, _: &StepRequest<'_>) -> kargo_core::Result<StepOutcome> { Ok(StepOutcome::succeeded()) }
+/// # }
+///
+/// let plugins = Plugins::builder().step("announce", Announce).build();
+/// assert!(plugins.step("announce").is_ok());
+/// assert!(plugins.step("anounce").unwrap_err().to_string().contains("Did you mean \"announce\"?"));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Plugins(Arc<PluginsBuilder>);
+
+/// Collects plug-ins. A later one under the same name takes the earlier one's place.
+#[derive(Debug, Clone, Default)]
+pub struct PluginsBuilder {
+    sources: BTreeMap<String, Arc<dyn Source>>,
+    steps: BTreeMap<String, Arc<dyn Step>>,
+    deployers: BTreeMap<String, Arc<dyn Deployer>>,
+    verifiers: BTreeMap<String, Arc<dyn Verifier>>,
+}
+
+impl PluginsBuilder {
+    /// Registers a source, for subscriptions.
+    #[must_use]
+    pub fn source(mut self, name: impl Into<String>, source: impl Source) -> Self {
+        self.sources.insert(name.into(), Arc::new(source));
+        self
+    }
+
+    /// Registers a writer; steps use it as `write:<name>`.
+    #[must_use]
+    pub fn writer(self, name: impl AsRef<str>, writer: impl Writer) -> Self {
+        self.step(format!("write:{}", name.as_ref()), WriteStep(writer))
+    }
+
+    /// Registers a deployer; steps use it as `deploy:<name>`.
+    #[must_use]
+    pub fn deployer(mut self, name: impl AsRef<str>, deployer: impl Deployer) -> Self {
+        let deployer: Arc<dyn Deployer> = Arc::new(deployer);
+        self.deployers.insert(name.as_ref().to_owned(), Arc::clone(&deployer));
+        self.step(format!("deploy:{}", name.as_ref()), DeployStep(deployer))
+    }
+
+    /// Registers a verifier, for stages' verification.
+    #[must_use]
+    pub fn verifier(mut self, name: impl Into<String>, verifier: impl Verifier) -> Self {
+        self.verifiers.insert(name.into(), Arc::new(verifier));
+        self
+    }
+
+    /// Registers a step under the name that entries use.
+    #[must_use]
+    pub fn step(mut self, uses: impl Into<String>, step: impl Step) -> Self {
+        self.steps.insert(uses.into(), Arc::new(step));
+        self
+    }
+
+    /// The plug-ins, ready for use.
+    pub fn build(self) -> Plugins {
+        Plugins(Arc::new(self))
+    }
+}
+
+fn find<'a, T: ?Sized>(map: &'a BTreeMap<String, Arc<T>>, kind: &str, name: &str) -> Result<&'a Arc<T>> {
+    map.get(name).ok_or_else(|| {
+        let near = near_match(name, map.keys().map(String::as_str));
+        let hint = match near {
+            Some(near) => format!("Did you mean {near:?}?"),
+            None if map.is_empty() => format!("No {kind} is registered."),
+            None => {
+                format!("Registered are {}.", map.keys().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
+            }
+        };
+        Error::new(ErrorKind::InvalidInput, format!("No {kind} is registered as {name:?}. {hint}"))
+    })
+}
+
+impl Plugins {
+    /// Begins a set of plug-ins.
+    pub fn builder() -> PluginsBuilder {
+        PluginsBuilder::default()
+    }
+
+    /// The source of this name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] with a near match when there is none. The same holds for the other look-ups.
+    pub fn source(&self, name: &str) -> Result<&Arc<dyn Source>> {
+        find(&self.0.sources, "source", name)
+    }
+
+    /// The step of this name.
+    ///
+    /// # Errors
+    /// As for [`Plugins::source`].
+    pub fn step(&self, uses: &str) -> Result<&Arc<dyn Step>> {
+        find(&self.0.steps, "step", uses)
+    }
+
+    /// The deployer of this name.
+    ///
+    /// # Errors
+    /// As for [`Plugins::source`].
+    pub fn deployer(&self, name: &str) -> Result<&Arc<dyn Deployer>> {
+        find(&self.0.deployers, "deployer", name)
+    }
+
+    /// The verifier of this name.
+    ///
+    /// # Errors
+    /// As for [`Plugins::source`].
+    pub fn verifier(&self, name: &str) -> Result<&Arc<dyn Verifier>> {
+        find(&self.0.verifiers, "verifier", name)
+    }
+
+    /// Checks that every plug-in that `pipeline` names is here and accepts its configuration.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] with every fault found, each with the place.
+    pub fn check(&self, pipeline: &Pipeline) -> Result<()> {
+        let mut faults = Vec::new();
+        let mut note = |place: String, result: Result<()>| {
+            if let Err(error) = result {
+                faults.push(format!("{place}: {}", error.report()));
+            }
+        };
+        for warehouse in pipeline.warehouses() {
+            for (index, subscription) in warehouse.subscriptions().iter().enumerate() {
+                let result = self.source(&subscription.source).and_then(|source| source.validate(&subscription.config));
+                note(format!("warehouse {:?}, subscription {index}", warehouse.name()), result);
+            }
+        }
+        for stage in pipeline.stages() {
+            for (index, step) in stage.steps().iter().enumerate() {
+                let result = self.step(&step.uses).and_then(|found| found.validate(&step.config));
+                note(format!("stage {:?}, step {} ({})", stage.name(), index + 1, step.uses), result);
+            }
+            for spec in stage.verification() {
+                let result = self.verifier(&spec.verifier).and_then(|found| found.validate(&spec.config));
+                note(format!("stage {:?}, verifier {:?}", stage.name(), spec.verifier), result);
+            }
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("The pipeline {:?} cannot run with these plug-ins: {}", pipeline.name(), faults.join(" ")),
+        ))
+    }
+}
