@@ -2,10 +2,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod artifact;
+pub mod decide;
 pub mod edit;
+pub mod engine;
 pub mod freight;
 pub mod pipeline;
 pub mod plugin;
+pub mod state;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod version;
@@ -21,6 +25,7 @@ mod warehouse;
 pub use actor::Actor;
 pub use artifact::{Artifact, Chart, GenericArtifact, GitCommit, Image};
 pub use clock::{Clock, SystemClock};
+pub use engine::{Engine, EngineBuilder, EngineOptions, PromoteError};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use freight::{Freight, FreightCollection, Pick};
 pub use name::{

@@ -22,6 +22,8 @@ pub enum Phase {
     Skipped,
     /// Was stopped on request.
     Aborted,
+    /// A verifier could not say; a person has to look. Only verifications end so.
+    Inconclusive,
     /// Ended by a verdict: a check said no.
     Failed,
     /// Ended by an error: something could not be done or found out.
@@ -48,6 +50,7 @@ impl fmt::Display for Phase {
             Self::Succeeded => "Succeeded",
             Self::Skipped => "Skipped",
             Self::Aborted => "Aborted",
+            Self::Inconclusive => "Inconclusive",
             Self::Failed => "Failed",
             Self::Errored => "Errored",
         })

@@ -253,7 +253,7 @@ impl StepSpec {
         self
     }
 
-    /// How many errors end the step. Errors that say that no other try can help end it at once.
+    /// How many errors in a row end the step. Errors that say that no other try can help end it at once.
     #[must_use]
     pub fn error_threshold(mut self, errors: u32) -> Self {
         self.retry.error_threshold = Some(errors);
@@ -274,7 +274,7 @@ pub struct RetryPolicy {
     /// How long the step may take in all. Default: the step's own, which is never endless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// How many errors end the step. Default: the step's own.
+    /// How many errors in a row end the step. Default: the step's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_threshold: Option<u32>,
 }

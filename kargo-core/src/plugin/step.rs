@@ -63,16 +63,16 @@ pub trait Step: Debug + Send + Sync + 'static {
 pub struct StepDefaults {
     /// How long it may take in all, over all its tries. Never endless.
     pub timeout: Duration,
-    /// How many errors end it, when another try could help.
+    /// How many errors in a row end it, when another try could help.
     pub error_threshold: u32,
     /// How long one call may take.
     pub call_deadline: Duration,
 }
 
 impl Default for StepDefaults {
-    /// 30 minutes in all, 5 errors, 5 minutes a call.
+    /// 30 minutes in all, 10 errors in a row (which take about four minutes), 5 minutes a call.
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30 * 60), error_threshold: 5, call_deadline: Context::DEFAULT_DEADLINE }
+        Self { timeout: Duration::from_secs(30 * 60), error_threshold: 10, call_deadline: Context::DEFAULT_DEADLINE }
     }
 }
 

@@ -1,0 +1,130 @@
+//! Putting an engine together, and its recovery from the journal.
+
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::driver::Driver;
+use super::{Engine, Shared, journal};
+use crate::clock::{Clock, SystemClock};
+use crate::error::Result;
+use crate::pipeline::Pipeline;
+use crate::plugin::Plugins;
+use crate::state::{Draft, EventKind};
+use crate::store::{MemoryStore, Store};
+
+/// Numbers that few hosts need to change.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// After how many events a snapshot is kept. Default: 1,000.
+    pub snapshot_every: u64,
+    /// How long the engine's lease on the pipeline lasts between renewals. Default: 15 seconds.
+    pub lease: Duration,
+    /// How long calls under way may go on when the engine is told to stop. Default: 30 seconds.
+    pub shutdown_grace: Duration,
+    /// How long a warehouse's look may take. Default: 5 minutes.
+    pub discovery_deadline: Duration,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            snapshot_every: 1_000,
+            lease: Duration::from_secs(15),
+            shutdown_grace: Duration::from_secs(30),
+            discovery_deadline: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Collects what an engine needs.
+#[derive(Debug)]
+pub struct EngineBuilder {
+    pipeline: Pipeline,
+    plugins: Plugins,
+    store: Option<Arc<dyn Store>>,
+    clock: Arc<dyn Clock>,
+    options: EngineOptions,
+}
+
+impl EngineBuilder {
+    pub(super) fn new(pipeline: Pipeline, plugins: Plugins) -> Self {
+        Self { pipeline, plugins, store: None, clock: Arc::new(SystemClock), options: EngineOptions::default() }
+    }
+
+    /// Sets where the journal lives. Default: in memory, lost with the process.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Sets the clock. Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the numbers.
+    #[must_use]
+    pub fn options(mut self, options: EngineOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Checks the pipeline against the plug-ins, takes the lease, reads the journal and starts to drive. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidInput`] when a plug-in is missing or refuses its configuration, with every fault;
+    /// [`crate::ErrorKind::Conflict`] when another engine drives the pipeline; [`crate::ErrorKind::Corrupt`] when the journal cannot be read.
+    pub async fn start(self) -> Result<Engine> {
+        let Self { pipeline, plugins, store, clock, options } = self;
+        plugins.check(&pipeline)?;
+        let store = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let name = pipeline.name().clone();
+        let lease = store.acquire_lease(&name, &holder(), options.lease).await?;
+        let state = match journal::recover(&*store, &name).await {
+            Ok(state) => state,
+            Err(error) => {
+                // Without the journal there is nothing to drive; the next engine need not wait for the lease to run out.
+                let _ = store.release_lease(&lease).await;
+                return Err(error);
+            }
+        };
+        let redefined = state.pipeline().is_none_or(|known| **known != pipeline);
+        let head = watch::Sender::new(state.seq());
+        let shared = Arc::new(Shared {
+            name,
+            state: RwLock::new(state),
+            head,
+            store,
+            clock,
+            stop: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            driver: Mutex::new(None),
+            trouble: Mutex::new(None),
+        });
+        let (commands, inbox) = mpsc::channel(64);
+        let mut driver = Driver::new(Arc::clone(&shared), plugins, options, lease, inbox);
+        if redefined {
+            let defined = Draft::rule(EventKind::PipelineDefined { pipeline: Arc::new(pipeline) });
+            driver.append(vec![defined]).await?;
+        }
+        let handle = tokio::spawn(driver.run());
+        *shared.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(handle);
+        Ok(Engine { shared, commands })
+    }
+}
+
+/// Who holds the lease: the process, and which engine in it.
+fn holder() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static ENGINES: AtomicU64 = AtomicU64::new(1);
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
+    let started = jiff::Timestamp::now().as_millisecond();
+    format!("{host}/{}/{started}/{}", std::process::id(), ENGINES.fetch_add(1, Ordering::Relaxed))
+}

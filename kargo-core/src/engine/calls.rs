@@ -1,0 +1,391 @@
+//! Calls to plug-ins: begun, cancelled, stopped, and what comes back, as events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio::task::{AbortHandle, Id, JoinError};
+use tokio_util::sync::CancellationToken;
+
+use super::discover::Looked;
+use super::driver::{Driver, panicked};
+use crate::clock::later;
+use crate::decide::stopped;
+use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::name::{VerificationId, WarehouseName};
+use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest};
+use crate::promotion::{Phase, PromotionInfo};
+use crate::stage::{StepSpec, VerifierSpec};
+use crate::state::{Draft, EventKind, Promotion, State, Task, TaskState};
+
+/// What a spawned call is.
+#[derive(Debug, Clone)]
+pub(super) enum Call {
+    Look(WarehouseName),
+    Task(Task),
+    Stopping { task: Task, phase: Phase, message: String },
+}
+
+/// What a spawned call returns.
+#[derive(Debug)]
+pub(super) enum Returned {
+    Looked(Result<Looked>),
+    Task(Result<Report>),
+    Stopped(Result<()>),
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) cancel: CancellationToken,
+    id: Id,
+    abort: AbortHandle,
+    stopping: bool,
+}
+
+/// What a step or a verifier said.
+#[derive(Debug)]
+pub(super) enum Report {
+    Finished { phase: Phase, message: String, outputs: Map<String, Value> },
+    Waiting { reason: String, check_after: Duration, state: Option<Value> },
+}
+
+/// How long stopping what a step has set going may take.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// The shortest pause that a plug-in can ask for between two looks.
+const MIN_CHECK: Duration = Duration::from_millis(10);
+/// How much of a message, in bytes, is kept in the journal.
+const MESSAGE_LIMIT: usize = 4_096;
+/// How large, in bytes of JSON, a step's outputs or what a task wants to remember may be.
+const OUTPUT_LIMIT: usize = 1 << 20;
+
+/// All that a call needs, taken from the state.
+struct Prepared {
+    info: PromotionInfo,
+    work: Work,
+    task: TaskState,
+}
+
+enum Work {
+    Step { step: Arc<dyn Step>, alias: String, spec: StepSpec, outputs: Vec<(String, Map<String, Value>)> },
+    Verifier { verifier: Arc<dyn Verifier>, spec: VerifierSpec, verification: VerificationId },
+}
+
+impl Driver {
+    /// Calls `task` unless it is being called, or has said to wait until later.
+    pub(super) fn run_task(&mut self, task: Task, not_before: Option<Timestamp>, now: Timestamp) {
+        if self.is_in_flight(&Call::Task(task.clone())) {
+            return;
+        }
+        let paced = self.pace.get(&task).copied();
+        if let Some(at) = not_before.into_iter().chain(paced).max().filter(|at| *at > now) {
+            if let Some(stage) = self.shared.read(|state| Some(state.promotion(task.promotion())?.stage.clone())) {
+                self.set_timer(stage, at);
+            }
+            return;
+        }
+        self.pace.remove(&task);
+        let resumed = !self.fresh.remove(&task);
+        let cancel = CancellationToken::new();
+        let prepared = self.prepare(&task);
+        let context = self.context(&task, &cancel, prepared.as_ref().ok());
+        let spawned = self.calls.spawn(async move {
+            let Prepared { info, work, task } = match prepared {
+                Ok(prepared) => prepared,
+                Err(error) => return Returned::Task(Err(error)),
+            };
+            let call = call(&context, &info, &work, &task, resumed);
+            Returned::Task(context.guard("call the plug-in", call).await)
+        });
+        self.register(Call::Task(task), cancel, spawned, false);
+    }
+
+    /// Cancels the call of `task`, if there is one, and lets its step stop what it has set going.
+    pub(super) fn stop_task(&mut self, task: Task, phase: Phase, message: String) {
+        if let Some(call) = self.in_flight.get(&task) {
+            if call.stopping {
+                return;
+            }
+            call.cancel.cancel();
+            call.abort.abort();
+            self.call_of.remove(&call.id);
+            self.in_flight.remove(&task);
+        }
+        let cancel = CancellationToken::new();
+        let prepared = self.prepare(&task);
+        let deadline = later(self.shared.clock.now(), STOP_DEADLINE);
+        let context = self.context(&task, &cancel, prepared.as_ref().ok()).with_deadline(deadline);
+        let spawned = self.calls.spawn(async move {
+            let Ok(Prepared { info, work: Work::Step { step, alias, spec, outputs }, task }) = prepared else {
+                return Returned::Stopped(Ok(()));
+            };
+            let request = step_request(&info, &alias, &spec, &outputs, &task, true);
+            Returned::Stopped(context.guard("stop the step", step.abort(&context, &request)).await)
+        });
+        self.register(Call::Stopping { task, phase, message }, cancel, spawned, true);
+    }
+
+    fn register(&mut self, call: Call, cancel: CancellationToken, abort: AbortHandle, stopping: bool) {
+        let id = abort.id();
+        if let Call::Task(task) | Call::Stopping { task, .. } = &call {
+            self.in_flight.insert(task.clone(), InFlight { cancel, id, abort, stopping });
+        }
+        self.call_of.insert(id, call);
+    }
+
+    fn context(&self, task: &Task, cancel: &CancellationToken, prepared: Option<&Prepared>) -> Context {
+        let deadline = match prepared.map(|prepared| &prepared.work) {
+            Some(Work::Step { step, .. }) => step.defaults().call_deadline,
+            _ => Context::DEFAULT_DEADLINE,
+        };
+        let actor = prepared.map_or_else(crate::Actor::engine, |prepared| prepared.info.actor.clone());
+        Context::new(Arc::clone(&self.shared.clock), actor, task.key())
+            .with_deadline(later(self.shared.clock.now(), deadline))
+            .with_cancellation(cancel.clone())
+    }
+
+    fn prepare(&self, task: &Task) -> Result<Prepared> {
+        let lost = || Error::new(ErrorKind::Other, format!("The journal has no task {task}."));
+        self.shared.read(|state| {
+            let promotion = state.promotion(task.promotion()).ok_or_else(lost)?;
+            let info = info(&self.shared.name, state, promotion).ok_or_else(lost)?;
+            match task {
+                Task::Step { index, .. } => {
+                    let found = promotion.steps.get(*index).ok_or_else(lost)?;
+                    let step = Arc::clone(self.plugins.step(&found.spec.uses)?);
+                    let (alias, spec) = (found.alias.clone(), found.spec.clone());
+                    let work = Work::Step { step, alias, spec, outputs: promotion.outputs() };
+                    Ok(Prepared { info, work, task: found.task.clone() })
+                }
+                Task::Verifier { attempt, index, .. } => {
+                    let verification = promotion.verifications.get(*attempt).ok_or_else(lost)?;
+                    let found = verification.verifiers.get(*index).ok_or_else(lost)?;
+                    let verifier = Arc::clone(self.plugins.verifier(&found.spec.verifier)?);
+                    let verification = crate::state::verification_id(task.promotion(), *attempt);
+                    let work = Work::Verifier { verifier, spec: found.spec.clone(), verification };
+                    Ok(Prepared { info, work, task: found.task.clone() })
+                }
+            }
+        })
+    }
+
+    /// A call of `task` has returned.
+    pub(super) async fn called(&mut self, task: &Task, id: Id, returned: Result<Returned, JoinError>) -> Result<()> {
+        if self.in_flight.get(task).is_some_and(|call| call.id == id) {
+            self.in_flight.remove(task);
+        }
+        let Some(state) = self.shared.read(|state| state.task(task).cloned()) else { return Ok(()) };
+        if state.phase != Phase::Running {
+            return Ok(());
+        }
+        let report = match returned {
+            Ok(Returned::Task(report)) => report.and_then(bounded),
+            Ok(_) => return Ok(()),
+            Err(error) => Err(panicked("The plug-in", error)),
+        };
+        let now = self.shared.clock.now();
+        let kind = match report {
+            Ok(Report::Finished { phase, message, outputs }) => {
+                EventKind::TaskFinished { task: task.clone(), phase, message: shorten(message), outputs }
+            }
+            Ok(Report::Waiting { reason, check_after, state: remember }) => {
+                self.pace.insert(task.clone(), later(now, check_after.max(MIN_CHECK)));
+                let reason = shorten(reason);
+                if state.message == reason && state.state == remember && state.errors == 0 {
+                    self.mark(task);
+                    return Ok(());
+                }
+                EventKind::TaskWaiting { task: task.clone(), reason, state: remember }
+            }
+            Err(error) if error.kind() == ErrorKind::Cancelled && self.shared.stop.is_cancelled() => return Ok(()),
+            Err(error) => self.errored(task, &state, &error, now),
+        };
+        let appended = self.append(vec![Draft::outcome(kind)]).await;
+        if appended.is_err() {
+            // What the effect did is found by its key when it is called again.
+            self.mark(task);
+        }
+        appended
+    }
+
+    /// What an error means for a task: another try after a pause, or the end.
+    fn errored(&self, task: &Task, state: &TaskState, error: &Error, now: Timestamp) -> EventKind {
+        let threshold = self.threshold(task);
+        let reason = shorten(error.report());
+        let pause = match error.retry() {
+            Retry::Never => None,
+            _ if state.errors + 1 >= threshold => None,
+            Retry::Backoff => Some(backoff(task, state.errors)),
+            Retry::After(pause) => Some(pause.max(backoff(task, state.errors))),
+        };
+        match pause {
+            Some(pause) => {
+                EventKind::TaskErrored { task: task.clone(), error: error.kind(), reason, retry_at: later(now, pause) }
+            }
+            None => {
+                let (task, outputs) = (task.clone(), Map::new());
+                let message = match state.errors {
+                    0 => reason,
+                    errors => format!("{reason} (the last of {} errors in a row)", errors + 1),
+                };
+                EventKind::TaskFinished { task, phase: Phase::Errored, message, outputs }
+            }
+        }
+    }
+
+    fn threshold(&self, task: &Task) -> u32 {
+        let configured = self.shared.read(|state| match task {
+            Task::Step { promotion, index } => Some(state.promotion(promotion)?.steps.get(*index)?.spec.clone()),
+            Task::Verifier { .. } => None,
+        });
+        let Some(spec) = configured else { return StepDefaults::default().error_threshold };
+        let default = || self.plugins.step(&spec.uses).map_or_else(|_| StepDefaults::default(), |step| step.defaults());
+        spec.retry.error_threshold.unwrap_or_else(|| default().error_threshold).max(1)
+    }
+
+    /// What a step had set going is stopped, or could not be.
+    pub(super) async fn stopped_task(
+        &mut self,
+        task: Task,
+        phase: Phase,
+        message: String,
+        returned: Result<Returned, JoinError>,
+    ) -> Result<()> {
+        self.in_flight.remove(&task);
+        let result = match returned {
+            Ok(Returned::Stopped(result)) => result,
+            Ok(_) => Ok(()),
+            Err(error) => Err(panicked("The step's abort", error)),
+        };
+        let message = match result {
+            Ok(()) => message,
+            Err(error) => format!("{message}; stopping what it had set going failed: {}", error.report()),
+        };
+        self.mark(&task);
+        self.append(vec![stopped(task, phase, shorten(message))]).await
+    }
+
+    fn mark(&mut self, task: &Task) {
+        let stage = self.shared.read(|state| Some(state.promotion(task.promotion())?.stage.clone()));
+        self.dirty.extend(stage);
+    }
+
+    /// Forgets what is kept beside the state for a task that has ended.
+    pub(super) fn forget(&mut self, task: &Task) {
+        self.pace.remove(task);
+        self.fresh.remove(task);
+    }
+}
+
+fn info(pipeline: &crate::PipelineName, state: &State, promotion: &Promotion) -> Option<PromotionInfo> {
+    let freight = |id| state.freight_by_id(id).map(|known| known.freight().clone());
+    Some(PromotionInfo {
+        pipeline: pipeline.clone(),
+        id: promotion.id.clone(),
+        stage: promotion.stage.clone(),
+        freight: freight(&promotion.freight)?,
+        collection: promotion.collection.values().filter_map(freight).collect(),
+        actor: promotion.actor.clone(),
+        requested_at: promotion.requested_at,
+    })
+}
+
+fn step_request<'a>(
+    info: &'a PromotionInfo,
+    alias: &'a str,
+    spec: &'a StepSpec,
+    outputs: &'a [(String, Map<String, Value>)],
+    task: &'a TaskState,
+    resumed: bool,
+) -> StepRequest<'a> {
+    StepRequest {
+        promotion: info,
+        alias,
+        config: &spec.config,
+        outputs,
+        started_at: task.started_at.unwrap_or(info.requested_at),
+        resumed,
+        state: task.state.as_ref(),
+    }
+}
+
+async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState, resumed: bool) -> Result<Report> {
+    match work {
+        Work::Step { step, alias, spec, outputs } => {
+            let request = step_request(info, alias, spec, outputs, task, resumed);
+            let outcome = step.run(cx, &request).await.map_err(|error| error.plugin(spec.uses.clone()))?;
+            Ok(match outcome {
+                StepOutcome::Succeeded { outputs, message } => {
+                    Report::Finished { phase: Phase::Succeeded, message, outputs }
+                }
+                StepOutcome::Skipped { outputs, reason } => {
+                    Report::Finished { phase: Phase::Skipped, message: reason, outputs }
+                }
+                StepOutcome::Failed { reason } => {
+                    Report::Finished { phase: Phase::Failed, message: reason, outputs: Map::new() }
+                }
+                StepOutcome::Running { reason, check_after, state } => Report::Waiting { reason, check_after, state },
+            })
+        }
+        Work::Verifier { verifier, spec, verification } => {
+            let started_at = task.started_at.unwrap_or(info.requested_at);
+            let request = VerifyRequest {
+                verification,
+                promotion: info,
+                config: &spec.config,
+                started_at,
+                state: task.state.as_ref(),
+            };
+            let verdict = verifier.verify(cx, &request).await.map_err(|error| error.plugin(spec.verifier.clone()))?;
+            let ended = |phase, message| Report::Finished { phase, message, outputs: Map::new() };
+            Ok(match verdict {
+                Verdict::Pass { evidence } => ended(Phase::Succeeded, evidence),
+                Verdict::Fail { reason } => ended(Phase::Failed, reason),
+                Verdict::Inconclusive { reason } => ended(Phase::Inconclusive, reason),
+                Verdict::Pending { reason, check_after, state } => Report::Waiting { reason, check_after, state },
+            })
+        }
+    }
+}
+
+/// Refuses what would make the journal grow without bound.
+fn bounded(report: Report) -> Result<Report> {
+    let (what, size) = match &report {
+        Report::Finished { outputs, .. } => ("outputs", json_size(outputs)),
+        Report::Waiting { state, .. } => ("state to remember", json_size(state)),
+    };
+    if size <= OUTPUT_LIMIT {
+        return Ok(report);
+    }
+    let message = format!(
+        "The plug-in returned {what} of {size} bytes, and at most {OUTPUT_LIMIT} are kept in the journal; let it put out a reference instead."
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message))
+}
+
+fn json_size(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
+}
+
+fn shorten(mut text: String) -> String {
+    if text.len() > MESSAGE_LIMIT {
+        let mut end = MESSAGE_LIMIT;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push_str(" [cut]");
+    }
+    text
+}
+
+/// The pause after the error number `errors` (from 0): doubling from one second to one minute, and between half and all of
+/// that, so that tasks which failed together do not come back together. It follows from its arguments, so a replay pauses alike.
+fn backoff(task: &Task, errors: u32) -> Duration {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let full = Duration::from_secs(1_u64 << errors.min(6)).min(Duration::from_secs(60));
+    let mut hasher = DefaultHasher::new();
+    (task, errors).hash(&mut hasher);
+    full.mul_f64(0.5 + (hasher.finish() % 1_000) as f64 / 2_000.0)
+}

@@ -1,0 +1,252 @@
+//! Warehouses' looks: when, how, and what becomes of what they find.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+
+use super::calls::{Call, Returned};
+use super::driver::{Driver, panicked};
+use crate::actor::Actor;
+use crate::artifact::Artifact;
+use crate::clock::later;
+use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::freight::Freight;
+use crate::name::{PipelineName, WarehouseName};
+use crate::plugin::{Context, Cursor, DiscoverRequest, Discovery, Plugins};
+use crate::state::{Draft, EventKind};
+use crate::store::Store;
+use crate::warehouse::{Subscription, Warehouse};
+
+/// The pause after a look that failed, doubled up to the warehouse's interval.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// When a warehouse looks next.
+#[derive(Debug)]
+pub(super) struct Poll {
+    next: Timestamp,
+    looking: bool,
+    again: bool,
+    failures: u32,
+    memory: Option<Vec<Remembered>>,
+}
+
+impl Poll {
+    pub(super) fn due(now: Timestamp) -> Self {
+        Self { next: now, looking: false, again: false, failures: 0, memory: None }
+    }
+
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        (!self.looking).then_some(self.next)
+    }
+
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking
+    }
+
+    pub(super) fn dropped(&mut self, now: Timestamp) {
+        self.looking = false;
+        self.next = now;
+    }
+}
+
+/// What one subscription's last look found. Kept in the side table, so that a restart does not look from scratch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Remembered {
+    subscription: Subscription,
+    cursor: Option<Cursor>,
+    candidates: Vec<Artifact>,
+}
+
+/// What a warehouse's look found, one entry a subscription.
+#[derive(Debug)]
+pub(super) struct Looked {
+    memory: Vec<Remembered>,
+    changed: bool,
+}
+
+impl Driver {
+    /// Has `warehouse` look as soon as it can.
+    pub(super) fn poll_now(&mut self, warehouse: &WarehouseName) {
+        let now = self.shared.clock.now();
+        if let Some(poll) = self.polls.get_mut(warehouse) {
+            // What is under way may have begun before the news; look once more after it.
+            poll.again = poll.looking;
+            poll.next = now;
+        }
+    }
+
+    /// Begins the looks whose time has come.
+    pub(super) fn look_where_due(&mut self) {
+        let now = self.shared.clock.now();
+        let due: Vec<WarehouseName> = self
+            .polls
+            .iter()
+            .filter(|(_, poll)| poll.next().is_some_and(|next| next <= now))
+            .map(|(n, _)| n.clone())
+            .collect();
+        for name in due {
+            let warehouse = self.shared.read(|state| state.pipeline()?.warehouse(&name).cloned());
+            let (Some(warehouse), Some(poll)) = (warehouse, self.polls.get_mut(&name)) else { continue };
+            poll.looking = true;
+            poll.again = false;
+            let memory = poll.memory.clone();
+            let (plugins, store) = (self.plugins.clone(), Arc::clone(&self.shared.store));
+            let pipeline = self.shared.name.clone();
+            let cancel = CancellationToken::new();
+            let context =
+                Context::new(Arc::clone(&self.shared.clock), Actor::engine(), format!("look/{pipeline}/{name}"))
+                    .with_deadline(later(now, self.options.discovery_deadline))
+                    .with_cancellation(cancel);
+            let spawned = self.calls.spawn(async move {
+                let look = look(&context, &plugins, &*store, &pipeline, &warehouse, memory);
+                Returned::Looked(context.guard("look for new artifacts", look).await)
+            });
+            self.call_of.insert(spawned.id(), Call::Look(name));
+        }
+    }
+
+    /// A look has ended.
+    pub(super) async fn looked(&mut self, name: &WarehouseName, returned: Result<Returned, JoinError>) -> Result<()> {
+        let result = match returned {
+            Ok(Returned::Looked(result)) => result,
+            Ok(_) => return Ok(()),
+            Err(error) => Err(panicked("The source", error)),
+        };
+        let now = self.shared.clock.now();
+        let warehouse = self.shared.read(|state| state.pipeline()?.warehouse(name).cloned());
+        let (Some(warehouse), Some(poll)) = (warehouse, self.polls.get_mut(name)) else { return Ok(()) };
+        poll.looking = false;
+        let found = match result {
+            Ok(looked) => {
+                poll.failures = 0;
+                poll.next = later(now, warehouse.interval());
+                let changed = looked.changed || poll.memory.is_none();
+                let memory = poll.memory.insert(looked.memory).clone();
+                if changed {
+                    self.remember(name, &memory).await;
+                }
+                newest(&warehouse, &memory)
+            }
+            Err(error) => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << poll.failures.min(16)).min(warehouse.interval());
+                poll.failures += 1;
+                let asked = if let Retry::After(pause) = error.retry() { pause } else { Duration::ZERO };
+                poll.next = later(now, pause.max(asked));
+                Err(error.report())
+            }
+        };
+        if let Some(poll) = self.polls.get_mut(name)
+            && poll.again
+        {
+            poll.next = now;
+        }
+        self.record_look(name, found, now).await
+    }
+
+    /// Appends what a look means: freight that is new, trouble that is new, or that trouble is over.
+    async fn record_look(
+        &mut self,
+        name: &WarehouseName,
+        found: Result<Vec<Artifact>, String>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let failing = self.shared.read(|state| state.warehouse(name).and_then(|known| known.failing.clone()));
+        let mut drafts = Vec::new();
+        match found {
+            Err(reason) if failing.as_ref() != Some(&reason) => {
+                drafts.push(Draft::outcome(EventKind::DiscoveryFailed { warehouse: name.clone(), reason }));
+            }
+            Err(_) => {}
+            Ok(artifacts) => {
+                if failing.is_some() {
+                    drafts.push(Draft::outcome(EventKind::DiscoveryRecovered { warehouse: name.clone() }));
+                }
+                let freight = Freight::new(name, artifacts, now);
+                if self.shared.read(|state| state.freight_by_id(freight.id()).is_none()) {
+                    drafts.push(Draft::outcome(EventKind::FreightFound { freight }));
+                }
+            }
+        }
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let appended = self.append(drafts).await;
+        if appended.is_err() {
+            // Look again soon, rather than lose what was found until the next interval.
+            self.poll_now(name);
+        }
+        appended
+    }
+
+    /// Keeps what was found for the next start. It may be lost, so a failure is only a warning.
+    async fn remember(&self, warehouse: &WarehouseName, memory: &[Remembered]) {
+        let Ok(bytes) = serde_json::to_vec(memory) else { return };
+        if let Err(error) = self.shared.store.put_side(&side_key(&self.shared.name, warehouse), bytes).await {
+            tracing::warn!("{}", error.report());
+        }
+    }
+}
+
+fn side_key(pipeline: &PipelineName, warehouse: &WarehouseName) -> String {
+    format!("look/{pipeline}/{warehouse}")
+}
+
+/// Asks every subscription's source, all at once. One that fails makes the whole look fail: freight is never made of half a look.
+async fn look(
+    cx: &Context,
+    plugins: &Plugins,
+    store: &dyn Store,
+    pipeline: &PipelineName,
+    warehouse: &Warehouse,
+    memory: Option<Vec<Remembered>>,
+) -> Result<Looked> {
+    let memory = match memory {
+        Some(memory) => memory,
+        None => {
+            let kept = store.get_side(&side_key(pipeline, warehouse.name())).await?;
+            kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        }
+    };
+    let memory = &memory;
+    let looks = warehouse.subscriptions().iter().map(|subscription| async move {
+        let last = memory.iter().find(|last| last.subscription == *subscription);
+        let named = |error: Error| error.plugin(subscription.source.clone());
+        let source = plugins.source(&subscription.source)?;
+        let cursor = last.and_then(|last| last.cursor.as_ref());
+        let request = DiscoverRequest::new(&subscription.config).with_cursor(cursor);
+        match (source.discover(cx, &request).await.map_err(named)?, last) {
+            (Discovery::Unchanged, Some(last)) if cursor.is_some() => Ok((last.clone(), false)),
+            (Discovery::Unchanged, _) => {
+                let message = "The source says that nothing has changed, though it was not told since when; this is a defect of the plug-in.";
+                Err(named(Error::new(ErrorKind::InvalidResponse, message)))
+            }
+            (Discovery::Found { mut candidates, cursor }, _) => {
+                if let Some(name) = &subscription.name {
+                    candidates.iter_mut().for_each(|candidate| candidate.set_subscription_name(name));
+                }
+                Ok((Remembered { subscription: subscription.clone(), cursor, candidates }, true))
+            }
+        }
+    });
+    let found = futures::future::try_join_all(looks).await?;
+    let changed = found.iter().any(|(_, changed)| *changed);
+    Ok(Looked { memory: found.into_iter().map(|(remembered, _)| remembered).collect(), changed })
+}
+
+/// The newest artifact of each subscription, in order, or why there is no freight in it.
+fn newest(warehouse: &Warehouse, memory: &[Remembered]) -> Result<Vec<Artifact>, String> {
+    let newest = memory.iter().enumerate().map(|(index, remembered)| {
+        remembered.candidates.first().cloned().ok_or_else(|| {
+            let subscription = &warehouse.subscriptions()[index];
+            format!(
+                "Subscription {index} ({}) found nothing that fits {}; no freight is made until it does.",
+                subscription.source, subscription.config
+            )
+        })
+    });
+    newest.collect()
+}

@@ -1,0 +1,299 @@
+//! The loop that drives a pipeline: decide, append, act, wait.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::future::pending;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::builder::EngineOptions;
+use super::calls::{Call, InFlight, Returned};
+use super::command::Command;
+use super::discover::Poll;
+use super::{Shared, journal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{StageName, WarehouseName};
+use crate::plugin::Plugins;
+use crate::state::Task;
+use crate::store::Lease;
+
+/// The pause before the store is tried again after an error, doubled up to [`MAX_PAUSE`].
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) plugins: Plugins,
+    pub(super) options: EngineOptions,
+    /// The right to drive; none while another engine has it.
+    pub(super) lease: Option<Lease>,
+    holder: String,
+    inbox: mpsc::Receiver<Command>,
+    /// Whether the journal may hold more than the state.
+    pub(super) behind: bool,
+    pub(super) since_snapshot: u64,
+    /// The stages to decide on.
+    pub(super) dirty: BTreeSet<StageName>,
+    /// When to decide on a stage again, without an event: one timer a stage, set anew with each decision.
+    timers: BTreeSet<(Timestamp, StageName)>,
+    timer_of: HashMap<StageName, Timestamp>,
+    /// Calls under way.
+    pub(super) calls: JoinSet<Returned>,
+    pub(super) call_of: HashMap<Id, Call>,
+    pub(super) in_flight: HashMap<Task, InFlight>,
+    /// Tasks that are not to be called before a time: they said when to look again.
+    pub(super) pace: HashMap<Task, Timestamp>,
+    /// Tasks that this engine has started and not yet called: their first call has nothing to look for.
+    pub(super) fresh: HashSet<Task>,
+    pub(super) polls: BTreeMap<WarehouseName, Poll>,
+    /// Until when the store is left alone after an error, and the pause after the next one.
+    blocked: Option<Instant>,
+    pause: Duration,
+}
+
+impl Driver {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        plugins: Plugins,
+        options: EngineOptions,
+        lease: Lease,
+        inbox: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self {
+            shared,
+            plugins,
+            options,
+            holder: lease.holder.clone(),
+            lease: Some(lease),
+            inbox,
+            behind: false,
+            since_snapshot: 0,
+            dirty: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            timer_of: HashMap::new(),
+            calls: JoinSet::new(),
+            call_of: HashMap::new(),
+            in_flight: HashMap::new(),
+            pace: HashMap::new(),
+            fresh: HashSet::new(),
+            polls: BTreeMap::new(),
+            blocked: None,
+            pause: MIN_PAUSE,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<()> {
+        self.mark_all();
+        let mut renewal = Instant::now() + self.options.lease / 3;
+        loop {
+            if self.blocked.is_none() && self.lease.is_some() {
+                let settled = self.settle().await;
+                self.note(settled);
+                self.snapshot_if_due();
+            }
+            let driving = self.blocked.is_none() && self.lease.is_some();
+            let wake = if driving { self.next_wake() } else { None };
+            let clock = Arc::clone(&self.shared.clock);
+            let blocked = self.blocked;
+            tokio::select! {
+                () = self.shared.stop.cancelled() => break,
+                command = self.inbox.recv() => match command {
+                    Some(command) => self.command(command).await,
+                    None => break,
+                },
+                Some(returned) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {
+                    self.joined(returned).await;
+                }
+                () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {
+                    self.wake();
+                }
+                () = async { match blocked { Some(at) => sleep_until(at).await, None => pending().await } } => {
+                    self.blocked = None;
+                    if self.behind {
+                        let caught_up = self.catch_up().await;
+                        self.note(caught_up);
+                    }
+                }
+                () = sleep_until(renewal) => {
+                    self.renew().await;
+                    renewal = Instant::now() + self.options.lease / 3;
+                }
+            }
+        }
+        self.stop().await
+    }
+
+    /// Marks every stage, and every warehouse, as to be looked at: after a start, or a new definition.
+    pub(super) fn mark_all(&mut self) {
+        let Some(pipeline) = self.shared.read(|state| state.pipeline().cloned()) else { return };
+        self.dirty.extend(pipeline.stages().map(|stage| stage.name().clone()));
+        // A stage that was taken out may still have a promotion under way.
+        self.dirty.extend(self.shared.read(|state| state.stages().map(|(name, _)| name.clone()).collect::<Vec<_>>()));
+        let now = self.shared.clock.now();
+        self.polls.retain(|name, _| pipeline.warehouse(name).is_some());
+        for warehouse in pipeline.warehouses() {
+            self.polls.entry(warehouse.name().clone()).or_insert_with(|| Poll::due(now));
+        }
+    }
+
+    /// Remembers whether the store works; after an error it is left alone for a while.
+    pub(super) fn note(&mut self, result: Result<()>) {
+        let trouble = match result {
+            Ok(()) => {
+                self.pause = MIN_PAUSE;
+                None
+            }
+            // Another engine was faster; decide again at once.
+            Err(error) if error.kind() == ErrorKind::Conflict => return,
+            Err(error) => {
+                tracing::warn!(pipeline = %self.shared.name, "{}", error.report());
+                self.blocked = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 2).min(MAX_PAUSE);
+                self.mark_all();
+                Some(error.report())
+            }
+        };
+        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn next_wake(&self) -> Option<Timestamp> {
+        let stage = self.timers.first().map(|(at, _)| *at);
+        let poll = self.polls.values().filter_map(Poll::next).min();
+        stage.into_iter().chain(poll).min()
+    }
+
+    /// The clock has reached something: marks the stages whose time has come. Due looks are started by [`Driver::settle`].
+    fn wake(&mut self) {
+        let now = self.shared.clock.now();
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, stage)) = self.timers.pop_first() {
+                self.timer_of.remove(&stage);
+                self.dirty.insert(stage);
+            }
+        }
+    }
+
+    /// Has `stage` decided on again at `at`, unless that comes sooner anyway.
+    pub(super) fn set_timer(&mut self, stage: StageName, at: Timestamp) {
+        if self.timer_of.get(&stage).is_some_and(|set| *set <= at) {
+            return;
+        }
+        self.clear_timer(&stage);
+        self.timer_of.insert(stage.clone(), at);
+        self.timers.insert((at, stage));
+    }
+
+    pub(super) fn clear_timer(&mut self, stage: &StageName) {
+        if let Some((stage, at)) = self.timer_of.remove_entry(stage) {
+            self.timers.remove(&(at, stage));
+        }
+    }
+
+    async fn joined(&mut self, returned: Result<(Id, Returned), JoinError>) {
+        let (id, returned) = match returned {
+            Ok((id, returned)) => (id, Ok(returned)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(call) = self.call_of.remove(&id) else { return };
+        let handled = match call {
+            Call::Look(warehouse) => self.looked(&warehouse, returned).await,
+            Call::Task(task) => self.called(&task, id, returned).await,
+            Call::Stopping { task, phase, message } => self.stopped_task(task, phase, message, returned).await,
+        };
+        self.note(handled);
+    }
+
+    /// Keeps the lease, or notices that it is lost: then nothing more is begun until it can be taken again.
+    async fn renew(&mut self) {
+        let store = Arc::clone(&self.shared.store);
+        match &self.lease {
+            Some(lease) => match store.renew_lease(lease, self.options.lease).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    self.lose_lease(error.report());
+                }
+                Err(error) => self.note(Err(error)),
+            },
+            None => match store.acquire_lease(&self.shared.name, &self.holder, self.options.lease).await {
+                Ok(lease) => {
+                    self.lease = Some(lease);
+                    let caught_up = self.catch_up().await;
+                    self.note(caught_up);
+                    self.mark_all();
+                }
+                Err(error) => {
+                    tracing::debug!(pipeline = %self.shared.name, "{}", error.report());
+                    // Follow the journal meanwhile, so that whoever reads the state is not misled.
+                    let _ = self.catch_up().await;
+                }
+            },
+        }
+    }
+
+    fn lose_lease(&mut self, why: String) {
+        tracing::warn!(pipeline = %self.shared.name, "{why}");
+        self.lease = None;
+        self.drop_calls();
+        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    fn drop_calls(&mut self) {
+        for call in self.in_flight.values() {
+            call.cancel.cancel();
+        }
+        self.calls.abort_all();
+        self.call_of.clear();
+        self.in_flight.clear();
+        self.pace.clear();
+        self.fresh.clear();
+        for poll in self.polls.values_mut() {
+            poll.dropped(self.shared.clock.now());
+        }
+    }
+
+    async fn stop(mut self) -> Result<()> {
+        self.inbox.close();
+        // Calls under way get their time; what they return is still recorded, and what does not return is called again later.
+        let until = Instant::now() + self.options.shutdown_grace;
+        while !self.calls.is_empty() && self.lease.is_some() {
+            match timeout(until - Instant::now().min(until), self.calls.join_next_with_id()).await {
+                Ok(Some(returned)) => self.joined(returned).await,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.drop_calls();
+        let saved = if self.since_snapshot > 0 { journal::save_snapshot(&self.shared).await } else { Ok(()) };
+        let released = match &self.lease {
+            Some(lease) => self.shared.store.release_lease(lease).await,
+            None => Ok(()),
+        };
+        self.shared.stopped.cancel();
+        saved.and(released)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Also when the loop ends by a panic: whoever waits must learn of it.
+        self.shared.stopped.cancel();
+    }
+}
+
+/// The error of a call whose task panicked, or was dropped by the runtime.
+pub(super) fn panicked(what: &str, error: JoinError) -> Error {
+    if error.is_panic() {
+        let payload = error.into_panic();
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+        return Error::new(
+            ErrorKind::Panicked,
+            format!("{what} panicked: {text}. This is a defect of the plug-in; report it to its author."),
+        );
+    }
+    Error::new(ErrorKind::Cancelled, format!("{what} was dropped before it returned."))
+}

@@ -1,0 +1,159 @@
+//! Reading the journal, and appending to it.
+
+use std::sync::PoisonError;
+
+use super::Shared;
+use super::driver::Driver;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::PipelineName;
+use crate::state::{Affected, Draft, Event, EventKind, State};
+use crate::store::{Store, decode_event, decode_snapshot, encode_event, encode_snapshot};
+
+/// How many records are read at once.
+const PAGE: usize = 1_000;
+
+/// The state at the journal's end.
+pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Result<State> {
+    let mut state = match store.load_snapshot(pipeline).await? {
+        Some((seq, bytes)) => match decode_snapshot(pipeline, &bytes) {
+            Ok(state) if state.seq() == seq && seq <= store.head(pipeline).await? => state,
+            Ok(_) => State::new(),
+            Err(error) => {
+                // A snapshot only saves time: the journal has it all.
+                tracing::warn!("{}; reading the whole journal instead", error.report());
+                State::new()
+            }
+        },
+        None => State::new(),
+    };
+    loop {
+        let records = store.read(pipeline, state.seq(), PAGE).await?;
+        if records.is_empty() {
+            return Ok(state);
+        }
+        for record in records {
+            let event = decode_event(pipeline, state.seq() + 1, &record)?;
+            state.apply(&event).map_err(|error| misfit(pipeline, error))?;
+        }
+    }
+}
+
+/// The journal after event `after`, to its end.
+pub(super) async fn read_all(store: &dyn Store, pipeline: &PipelineName, after: u64) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    let mut last = after;
+    loop {
+        let records = store.read(pipeline, last, PAGE).await?;
+        if records.is_empty() {
+            return Ok(events);
+        }
+        for record in records {
+            last += 1;
+            events.push(decode_event(pipeline, last, &record)?);
+        }
+    }
+}
+
+fn misfit(pipeline: &PipelineName, error: crate::state::ApplyError) -> Error {
+    let message =
+        format!("The journal of pipeline {pipeline:?} does not fit together; restore the store from a backup.");
+    Error::new(ErrorKind::Corrupt, message).because(error)
+}
+
+impl Shared {
+    /// Applies events that are in the journal, and tells those who wait.
+    fn apply(&self, events: &[Event]) -> Result<Vec<Affected>> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut affected = Vec::with_capacity(events.len());
+        for event in events {
+            affected.push(state.apply(event).map_err(|error| misfit(&self.name, error))?);
+        }
+        let seq = state.seq();
+        drop(state);
+        self.head.send_replace(seq);
+        Ok(affected)
+    }
+}
+
+impl Driver {
+    /// Appends `drafts` on top of the state and applies them. All or none.
+    ///
+    /// When the store reports an error, the records may be there all the same, or another engine's: the journal is read to find out,
+    /// before anything else is decided.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when the state has changed since: decide again. Any other when the store cannot be used.
+    pub(super) async fn append(&mut self, drafts: Vec<Draft>) -> Result<()> {
+        if self.behind {
+            self.catch_up().await?;
+            return Err(Error::new(ErrorKind::Conflict, "The state has been read anew; decide again."));
+        }
+        let last = self.shared.read(State::seq);
+        let now = self.shared.clock.now();
+        let events: Vec<Event> = (last + 1..).zip(drafts).map(|(seq, draft)| draft.at(seq, now)).collect();
+        let records = events.iter().map(encode_event).collect::<Result<Vec<_>>>()?;
+        let fence = self.lease.as_ref().map(|lease| lease.fence);
+        let appended = self.shared.store.append(&self.shared.name, last, records.clone(), fence).await;
+        let Err(error) = appended else {
+            self.applied(&events)?;
+            return Ok(());
+        };
+        self.behind = true;
+        let found = self.shared.store.read(&self.shared.name, last, records.len()).await?;
+        if found == records {
+            self.behind = false;
+            self.applied(&events)?;
+            return Ok(());
+        }
+        self.catch_up().await?;
+        Err(error)
+    }
+
+    /// Reads and applies what is in the journal beyond the state.
+    pub(super) async fn catch_up(&mut self) -> Result<()> {
+        let last = self.shared.read(State::seq);
+        let events = read_all(&*self.shared.store, &self.shared.name, last).await?;
+        self.behind = false;
+        self.applied(&events)
+    }
+
+    fn applied(&mut self, events: &[Event]) -> Result<()> {
+        for affected in self.shared.apply(events)? {
+            match affected {
+                Affected::All => self.mark_all(),
+                Affected::Stages(stages) => self.dirty.extend(stages),
+            }
+        }
+        for event in events {
+            tracing::debug!(pipeline = %self.shared.name, seq = event.seq, actor = %event.actor, "{}", event.kind);
+            match &event.kind {
+                EventKind::TaskStarted { task } => {
+                    self.fresh.insert(task.clone());
+                }
+                EventKind::TaskFinished { task, .. } => self.forget(task),
+                _ => {}
+            }
+        }
+        self.since_snapshot += events.len() as u64;
+        Ok(())
+    }
+
+    /// Keeps a snapshot when enough has happened since the last one. It only saves time, so a failure is no more than a warning.
+    pub(super) fn snapshot_if_due(&mut self) {
+        if self.since_snapshot < self.options.snapshot_every {
+            return;
+        }
+        self.since_snapshot = 0;
+        let shared = std::sync::Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            if let Err(error) = save_snapshot(&shared).await {
+                tracing::warn!("{}", error.report());
+            }
+        });
+    }
+}
+
+pub(super) async fn save_snapshot(shared: &Shared) -> Result<()> {
+    let (seq, snapshot) = shared.read(|state| (state.seq(), encode_snapshot(state)));
+    shared.store.save_snapshot(&shared.name, seq, snapshot?).await
+}

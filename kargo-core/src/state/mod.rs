@@ -1,0 +1,198 @@
+//! The state of a pipeline as the fold of its journal.
+//!
+//! [`State::apply`] is the only way in which a [`State`] changes, and [`Event`]s are its only input: whoever has the journal
+//! has the state. Nothing here does I/O, reads a clock or draws a random number.
+
+mod apply;
+mod event;
+mod promotion;
+mod stage;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+use crate::clock::elapsed;
+use crate::freight::{Freight, FreightCollection};
+use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
+use crate::pipeline::Pipeline;
+
+pub use apply::{Affected, ApplyError};
+pub(crate) use event::verification_id;
+pub use event::{Cause, Draft, Event, EventKind, HoldChange, Task, Trigger};
+pub use promotion::{Promotion, StepState, TaskState, Verification, VerifierState};
+pub use stage::{Hold, StageState};
+
+/// All that is known of a pipeline at one point of its journal.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    seq: u64,
+    pipeline: Option<Arc<Pipeline>>,
+    freight: BTreeMap<FreightId, FreightState>,
+    /// Freight of each warehouse by age, so that the newest is found without looking at all.
+    by_age: BTreeMap<WarehouseName, BTreeSet<(Timestamp, FreightId)>>,
+    warehouses: BTreeMap<WarehouseName, WarehouseState>,
+    stages: BTreeMap<StageName, StageState>,
+    promotions: BTreeMap<PromotionId, Promotion>,
+}
+
+impl State {
+    /// The state before the first event.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The sequence number of the last event applied; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The pipeline as last defined.
+    pub fn pipeline(&self) -> Option<&Arc<Pipeline>> {
+        self.pipeline.as_ref()
+    }
+
+    /// All freight, by id.
+    pub fn freight(&self) -> impl Iterator<Item = &FreightState> {
+        self.freight.values()
+    }
+
+    /// The freight of this id.
+    pub fn freight_by_id(&self, id: &FreightId) -> Option<&FreightState> {
+        self.freight.get(id)
+    }
+
+    /// The freight of `warehouse`, newest first. Of two found at the same time the larger id counts as newer, as in Kargo.
+    pub fn newest_first(&self, warehouse: &WarehouseName) -> impl Iterator<Item = &FreightState> {
+        self.by_age.get(warehouse).into_iter().flatten().rev().filter_map(|(_, id)| self.freight.get(id))
+    }
+
+    /// What is known of `stage`. A stage that nothing has happened to yet has none.
+    pub fn stage(&self, stage: &StageName) -> Option<&StageState> {
+        self.stages.get(stage)
+    }
+
+    /// What is known of the stages that something has happened to, by name.
+    pub fn stages(&self) -> impl Iterator<Item = (&StageName, &StageState)> {
+        self.stages.iter()
+    }
+
+    /// All promotions, by id: those of one stage in the order of their creation.
+    pub fn promotions(&self) -> impl DoubleEndedIterator<Item = &Promotion> {
+        self.promotions.values()
+    }
+
+    /// The promotion of this id.
+    pub fn promotion(&self, id: &PromotionId) -> Option<&Promotion> {
+        self.promotions.get(id)
+    }
+
+    /// What is known of `warehouse`.
+    pub fn warehouse(&self, warehouse: &WarehouseName) -> Option<&WarehouseState> {
+        self.warehouses.get(warehouse)
+    }
+
+    /// The freight that `stage` runs: that of the last promotion that succeeded there, per warehouse.
+    pub fn current(&self, stage: &StageName) -> FreightCollection {
+        let ids = self.stages.get(stage).into_iter().flat_map(|stage| stage.current.values());
+        ids.filter_map(|id| self.freight.get(id)).map(|known| known.freight.clone()).collect()
+    }
+
+    /// The state of a task, if the promotion it belongs to has it.
+    pub fn task(&self, task: &Task) -> Option<&TaskState> {
+        match task {
+            Task::Step { promotion, index } => Some(&self.promotions.get(promotion)?.steps.get(*index)?.task),
+            Task::Verifier { promotion, attempt, index } => {
+                let verification = self.promotions.get(promotion)?.verifications.get(*attempt)?;
+                Some(&verification.verifiers.get(*index)?.task)
+            }
+        }
+    }
+}
+
+/// Freight, and where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FreightState {
+    pub(crate) freight: Freight,
+    pub(crate) approved: BTreeMap<StageName, Approval>,
+    pub(crate) verified: BTreeMap<StageName, Verified>,
+    pub(crate) presence: BTreeMap<StageName, Presence>,
+}
+
+impl FreightState {
+    pub(crate) fn new(freight: Freight) -> Self {
+        Self { freight, approved: BTreeMap::new(), verified: BTreeMap::new(), presence: BTreeMap::new() }
+    }
+
+    /// The freight itself.
+    pub fn freight(&self) -> &Freight {
+        &self.freight
+    }
+
+    /// The stages it is approved for, whatever their conditions.
+    pub fn approved(&self) -> &BTreeMap<StageName, Approval> {
+        &self.approved
+    }
+
+    /// The stages in which it is verified.
+    pub fn verified(&self) -> &BTreeMap<StageName, Verified> {
+        &self.verified
+    }
+
+    /// The stages that run it now, or have.
+    pub fn presence(&self) -> &BTreeMap<StageName, Presence> {
+        &self.presence
+    }
+
+    /// How long it has stayed in `stage` without a break, at best: the current stay, or the longest that ended while it
+    /// was verified there. Counted from entering the stage, not from the verification.
+    pub fn soaked(&self, stage: &StageName, now: Timestamp) -> Duration {
+        self.presence.get(stage).map_or(Duration::ZERO, |presence| {
+            let current = presence.since.map_or(Duration::ZERO, |since| elapsed(since, now));
+            current.max(presence.longest)
+        })
+    }
+}
+
+/// Somebody's word that freight may enter a stage whatever its conditions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Whose.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// That freight was found good in a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// When first, since it was last found otherwise.
+    pub at: Timestamp,
+    /// The promotion whose verification said so; none for a control-flow stage, through which freight passes.
+    pub promotion: Option<PromotionId>,
+}
+
+/// When freight was in a stage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Since when, if it is there now.
+    pub since: Option<Timestamp>,
+    /// The longest stay that has ended, among those in which it was verified there.
+    pub longest: Duration,
+}
+
+/// What is known of a warehouse.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarehouseState {
+    /// The freight it made last.
+    pub latest: Option<FreightId>,
+    /// Why its last look failed, if it did.
+    pub failing: Option<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Events and snapshots as bytes: JSON behind one byte that says which form it is in.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::PipelineName;
+use crate::state::{Event, State};
+
+/// The form that this version writes. A reader refuses a higher one rather than guess.
+const FORM: u8 = 1;
+
+pub(crate) fn encode_event(event: &Event) -> Result<Vec<u8>> {
+    encode(event, "an event")
+}
+
+pub(crate) fn decode_event(pipeline: &PipelineName, seq: u64, bytes: &[u8]) -> Result<Event> {
+    let event: Event = decode(bytes, || format!("event {seq} of pipeline {pipeline:?}"))?;
+    if event.seq != seq {
+        let message = format!(
+            "The journal of pipeline {pipeline:?} has event {} in the place of event {seq}. The store has mixed up its entries; restore it from a backup.",
+            event.seq
+        );
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    Ok(event)
+}
+
+pub(crate) fn encode_snapshot(state: &State) -> Result<Vec<u8>> {
+    encode(state, "a snapshot")
+}
+
+pub(crate) fn decode_snapshot(pipeline: &PipelineName, bytes: &[u8]) -> Result<State> {
+    decode(bytes, || format!("the snapshot of pipeline {pipeline:?}"))
+}
+
+fn encode(value: &impl serde::Serialize, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = vec![FORM];
+    serde_json::to_writer(&mut bytes, value).map_err(|error| {
+        Error::new(ErrorKind::Other, format!("{what} could not be written as JSON.")).because(error)
+    })?;
+    Ok(bytes)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
+    match bytes.split_first() {
+        Some((&FORM, json)) => serde_json::from_slice(json).map_err(|error| {
+            let message = format!("The stored {} cannot be read; restore the store from a backup.", what());
+            Error::new(ErrorKind::Corrupt, message).because(error)
+        }),
+        Some((form, _)) if *form > FORM => {
+            let message = format!(
+                "The stored {} is in form {form}, and this version of kargo-core reads up to form {FORM}; use the version that wrote it, or a later one.",
+                what()
+            );
+            Err(Error::new(ErrorKind::Corrupt, message))
+        }
+        _ => {
+            let message = format!("The stored {} is empty or damaged; restore the store from a backup.", what());
+            Err(Error::new(ErrorKind::Corrupt, message))
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A store in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Lease, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::PipelineName;
+
+/// Keeps everything in memory, until it is dropped. Clone an `Arc` of it to share it.
+///
+/// ```
+/// use kargo_core::store::{MemoryStore, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> kargo_core::Result<()> {
+/// let store = MemoryStore::new();
+/// store.append(&"shop".into(), 0, vec![b"first".to_vec()], None).await?;
+/// assert_eq!(store.head(&"shop".into()).await?, 1);
+/// assert!(store.append(&"shop".into(), 0, vec![b"other".to_vec()], None).await.is_err());
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+    news: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    journals: BTreeMap<PipelineName, Vec<Vec<u8>>>,
+    snapshots: BTreeMap<PipelineName, (u64, Vec<u8>)>,
+    leases: BTreeMap<PipelineName, Held>,
+    side: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    holder: Option<String>,
+    fence: u64,
+    until: Instant,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing under the lock panics half way, so what a poisoned lock guards is whole.
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The refusal of records that were made on an older state.
+pub(super) fn stale(pipeline: &PipelineName, expected: u64, head: u64) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "The journal of pipeline {pipeline:?} ends at event {head}, not at {expected}: another engine appended to it."
+        ),
+    )
+}
+
+/// The refusal of records under a lease that is lost.
+pub(super) fn fenced(pipeline: &PipelineName, fence: u64, newest: u64) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("The lease {fence} on pipeline {pipeline:?} is lost: lease {newest} was handed out since."),
+    )
+}
+
+/// The refusal of a lease that another has.
+pub(super) fn held(pipeline: &PipelineName, holder: &str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("Pipeline {pipeline:?} is driven by {holder:?}; stop that engine, or wait until its lease runs out."),
+    )
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn append(
+        &self,
+        pipeline: &PipelineName,
+        expected: u64,
+        records: Vec<Vec<u8>>,
+        fence: Option<u64>,
+    ) -> Result<()> {
+        let mut inner = self.lock();
+        let newest = inner.leases.get(pipeline).map_or(0, |held| held.fence);
+        if let Some(fence) = fence.filter(|fence| *fence != newest) {
+            return Err(fenced(pipeline, fence, newest));
+        }
+        let journal = inner.journals.entry(pipeline.clone()).or_default();
+        let head = journal.len() as u64;
+        if head != expected {
+            return Err(stale(pipeline, expected, head));
+        }
+        journal.extend(records);
+        drop(inner);
+        self.news.send_modify(|news| *news += 1);
+        Ok(())
+    }
+
+    async fn read(&self, pipeline: &PipelineName, after: u64, limit: usize) -> Result<Vec<Vec<u8>>> {
+        let inner = self.lock();
+        let journal = inner.journals.get(pipeline).map_or(&[][..], Vec::as_slice);
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(journal.len());
+        Ok(journal[from..].iter().take(limit).cloned().collect())
+    }
+
+    async fn head(&self, pipeline: &PipelineName) -> Result<u64> {
+        Ok(self.lock().journals.get(pipeline).map_or(0, |journal| journal.len() as u64))
+    }
+
+    async fn save_snapshot(&self, pipeline: &PipelineName, seq: u64, snapshot: Vec<u8>) -> Result<()> {
+        let mut inner = self.lock();
+        if inner.snapshots.get(pipeline).is_none_or(|(kept, _)| *kept <= seq) {
+            inner.snapshots.insert(pipeline.clone(), (seq, snapshot));
+        }
+        Ok(())
+    }
+
+    async fn load_snapshot(&self, pipeline: &PipelineName) -> Result<Option<(u64, Vec<u8>)>> {
+        Ok(self.lock().snapshots.get(pipeline).cloned())
+    }
+
+    async fn pipelines(&self) -> Result<Vec<PipelineName>> {
+        let inner = self.lock();
+        Ok(inner.journals.iter().filter(|(_, journal)| !journal.is_empty()).map(|(name, _)| name.clone()).collect())
+    }
+
+    async fn acquire_lease(&self, pipeline: &PipelineName, holder: &str, ttl: Duration) -> Result<Lease> {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        let entry = inner.leases.entry(pipeline.clone());
+        let lease = entry.or_insert_with(|| Held { holder: None, fence: 0, until: now });
+        match &lease.holder {
+            Some(other) if other != holder && lease.until > now => return Err(held(pipeline, other)),
+            _ => {}
+        }
+        *lease = Held { holder: Some(holder.to_owned()), fence: lease.fence + 1, until: now + ttl };
+        Ok(Lease { pipeline: pipeline.clone(), holder: holder.to_owned(), fence: lease.fence })
+    }
+
+    async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()> {
+        let mut inner = self.lock();
+        match inner.leases.get_mut(&lease.pipeline) {
+            Some(held) if held.fence == lease.fence && held.holder.is_some() => {
+                held.until = Instant::now() + ttl;
+                Ok(())
+            }
+            found => Err(fenced(&lease.pipeline, lease.fence, found.map_or(0, |held| held.fence))),
+        }
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<()> {
+        if let Some(held) = self.lock().leases.get_mut(&lease.pipeline)
+            && held.fence == lease.fence
+        {
+            held.holder = None;
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, pipeline: &PipelineName, after: u64, timeout: Duration) -> Result<()> {
+        let mut news = self.news.subscribe();
+        let wait = async {
+            while self.head(pipeline).await? <= after {
+                if news.changed().await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(timeout, wait).await.unwrap_or(Ok(()))
+    }
+
+    async fn put_side(&self, key: &str, value: Vec<u8>) -> Result<()> {
+        self.lock().side.insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    async fn get_side(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.lock().side.get(key).cloned())
+    }
+}

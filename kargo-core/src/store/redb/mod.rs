@@ -1,0 +1,197 @@
+//! The embedded store: one file, one process.
+
+mod database;
+mod tables;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redb::ReadableDatabase;
+use tokio::sync::watch;
+
+use super::{Lease, Store};
+use crate::error::Result;
+use crate::name::PipelineName;
+
+use database::{DatabaseSlot, storage_error};
+use tables::Tables;
+use writer::Writer;
+
+/// How a [`RedbStore`] is opened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RedbOptions {
+    /// Memory for pages that were read, in bytes. Default: 64 MiB.
+    pub cache_size: usize,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self { cache_size: 64 << 20 }
+    }
+}
+
+/// A store in one file, on [redb](https://docs.rs/redb).
+///
+/// What [`Store::append`] has returned for is on disk. Appends that come at the same time share one commit, so many
+/// pipelines cost little more than one. One process at a time has the file open; leases of a process that died are
+/// void as soon as the next one opens it.
+///
+/// When the disk is full, appends fail with [`crate::ErrorKind::Full`] and nothing that was stored is harmed; they succeed again once there is
+/// room.
+///
+/// ```
+/// use kargo_core::store::{RedbStore, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let store = RedbStore::open(folder.path().join("kargo.redb"))?;
+/// store.append(&"shop".into(), 0, vec![b"first".to_vec()], None).await?;
+/// assert_eq!(store.read(&"shop".into(), 0, 10).await?, [b"first"]);
+/// # Ok(()) }
+/// ```
+pub struct RedbStore {
+    database: Arc<DatabaseSlot>,
+    writer: Writer,
+    news: watch::Sender<u64>,
+    path: PathBuf,
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl RedbStore {
+    /// Opens the file at `path`, and makes it when there is none.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Conflict`] when another process has it open; [`crate::ErrorKind::Corrupt`] when it is damaged, is no store, or was
+    /// written by a newer version; [`crate::ErrorKind::Unavailable`] when it cannot be reached.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, RedbOptions::default())
+    }
+
+    /// As [`RedbStore::open`], with options.
+    ///
+    /// # Errors
+    /// As for [`RedbStore::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let file = path.clone();
+        Self::open_by(path, move || redb::Database::builder().set_cache_size(options.cache_size).create(&file))
+    }
+
+    /// Opens through a function, which is called again after an I/O error.
+    pub(crate) fn open_by(
+        path: PathBuf,
+        open: impl Fn() -> Result<redb::Database, redb::DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let database = Arc::new(DatabaseSlot::open(path.clone(), open)?);
+        let writer = Writer::start(Arc::clone(&database))?;
+        Ok(Self { database, writer, news: watch::Sender::new(0), path })
+    }
+
+    /// Runs a read away from the asynchronous threads, since it may have to wait for the disk.
+    async fn read_blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T> {
+        let slot = Arc::clone(&self.database);
+        let path = self.path.clone();
+        let work = move || {
+            let database = slot.get()?;
+            let done = database.begin_read().map_err(redb::Error::from).and_then(|transaction| read(&transaction));
+            done.map_err(|error| slot.failed(database, error))
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            Err(storage_error(&path, "read from", std::io::Error::other(error.to_string()).into()))
+        })
+    }
+}
+
+#[async_trait]
+impl Store for RedbStore {
+    async fn append(
+        &self,
+        pipeline: &PipelineName,
+        expected: u64,
+        records: Vec<Vec<u8>>,
+        fence: Option<u64>,
+    ) -> Result<()> {
+        let pipeline = pipeline.clone();
+        self.writer.submit(move |tables| tables.append(&pipeline, expected, &records, fence)).await?;
+        self.news.send_modify(|news| *news += 1);
+        Ok(())
+    }
+
+    async fn read(&self, pipeline: &PipelineName, after: u64, limit: usize) -> Result<Vec<Vec<u8>>> {
+        let pipeline = pipeline.clone();
+        self.read_blocking(move |transaction| tables::read(transaction, &pipeline, after, limit)).await
+    }
+
+    async fn head(&self, pipeline: &PipelineName) -> Result<u64> {
+        let pipeline = pipeline.clone();
+        self.read_blocking(move |transaction| tables::head_of(transaction, &pipeline)).await
+    }
+
+    async fn save_snapshot(&self, pipeline: &PipelineName, seq: u64, snapshot: Vec<u8>) -> Result<()> {
+        let pipeline = pipeline.clone();
+        self.writer.submit(move |tables| tables.save_snapshot(&pipeline, seq, &snapshot)).await
+    }
+
+    async fn load_snapshot(&self, pipeline: &PipelineName) -> Result<Option<(u64, Vec<u8>)>> {
+        let pipeline = pipeline.clone();
+        self.read_blocking(move |transaction| tables::load_snapshot(transaction, &pipeline)).await
+    }
+
+    async fn pipelines(&self) -> Result<Vec<PipelineName>> {
+        self.read_blocking(tables::pipelines).await
+    }
+
+    async fn acquire_lease(&self, pipeline: &PipelineName, holder: &str, ttl: Duration) -> Result<Lease> {
+        let (pipeline, holder) = (pipeline.clone(), holder.to_owned());
+        self.writer.submit(move |tables| tables.acquire_lease(&pipeline, &holder, ttl)).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()> {
+        let lease = lease.clone();
+        self.writer.submit(move |tables| tables.renew_lease(&lease, ttl)).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<()> {
+        let lease = lease.clone();
+        self.writer.submit(move |tables| tables.release_lease(&lease)).await
+    }
+
+    async fn wait(&self, pipeline: &PipelineName, after: u64, timeout: Duration) -> Result<()> {
+        let mut news = self.news.subscribe();
+        let wait = async {
+            while self.head(pipeline).await? <= after {
+                if news.changed().await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(timeout, wait).await.unwrap_or(Ok(()))
+    }
+
+    async fn put_side(&self, key: &str, value: Vec<u8>) -> Result<()> {
+        let key = key.to_owned();
+        self.writer.submit(move |tables: &mut Tables<'_>| tables.put_side(&key, &value)).await
+    }
+
+    async fn get_side(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let key = key.to_owned();
+        self.read_blocking(move |transaction| tables::get_side(transaction, &key)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

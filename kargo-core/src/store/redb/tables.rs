@@ -1,0 +1,194 @@
+//! The tables, and what is done in them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::database::Failure;
+use crate::name::PipelineName;
+use crate::store::Lease;
+use crate::store::memory::{fenced, held, stale};
+
+/// Records by pipeline and number.
+const JOURNAL: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("kargo-journal");
+/// The newest snapshot of each pipeline, and the number of its last record.
+const SNAPSHOTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("kargo-snapshots");
+/// Holder (empty for none), fence, and end in milliseconds since 1970.
+pub(super) const LEASES: TableDefinition<'_, &str, (&str, u64, u64)> = TableDefinition::new("kargo-leases");
+const SIDE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kargo-side");
+
+/// Makes the tables that are not there, so that reads find them.
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(JOURNAL)?;
+    transaction.open_table(SNAPSHOTS)?;
+    transaction.open_table(LEASES)?;
+    transaction.open_table(SIDE)?;
+    Ok(())
+}
+
+/// The tables of one write transaction. Each method checks before it writes: what it refuses has changed nothing.
+pub(super) struct Tables<'t> {
+    journal: Table<'t, (&'static str, u64), &'static [u8]>,
+    snapshots: Table<'t, &'static str, (u64, &'static [u8])>,
+    leases: Table<'t, &'static str, (&'static str, u64, u64)>,
+    side: Table<'t, &'static str, &'static [u8]>,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            journal: transaction.open_table(JOURNAL)?,
+            snapshots: transaction.open_table(SNAPSHOTS)?,
+            leases: transaction.open_table(LEASES)?,
+            side: transaction.open_table(SIDE)?,
+        })
+    }
+
+    pub(super) fn append(
+        &mut self,
+        pipeline: &PipelineName,
+        expected: u64,
+        records: &[Vec<u8>],
+        fence: Option<u64>,
+    ) -> Result<(), Failure> {
+        if let Some(fence) = fence {
+            let newest = self.lease(pipeline)?.fence;
+            if newest != fence {
+                return Err(Failure::Refused(fenced(pipeline, fence, newest)));
+            }
+        }
+        let head = head(&self.journal, pipeline)?;
+        if head != expected {
+            return Err(Failure::Refused(stale(pipeline, expected, head)));
+        }
+        for (seq, record) in (expected + 1..).zip(records) {
+            self.journal.insert((pipeline.as_str(), seq), record.as_slice())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn save_snapshot(&mut self, pipeline: &PipelineName, seq: u64, snapshot: &[u8]) -> Result<(), Failure> {
+        let kept = self.snapshots.get(pipeline.as_str())?.map(|kept| kept.value().0);
+        if kept.is_none_or(|kept| kept <= seq) {
+            self.snapshots.insert(pipeline.as_str(), (seq, snapshot))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn acquire_lease(
+        &mut self,
+        pipeline: &PipelineName,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Lease, Failure> {
+        let found = self.lease(pipeline)?;
+        if !found.holder.is_empty() && found.holder != holder && found.until > now() {
+            return Err(Failure::Refused(held(pipeline, &found.holder)));
+        }
+        let fence = found.fence + 1;
+        self.leases.insert(pipeline.as_str(), (holder, fence, end(ttl)))?;
+        Ok(Lease { pipeline: pipeline.clone(), holder: holder.to_owned(), fence })
+    }
+
+    pub(super) fn renew_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<(), Failure> {
+        let found = self.lease(&lease.pipeline)?;
+        if found.fence != lease.fence || found.holder.is_empty() {
+            return Err(Failure::Refused(fenced(&lease.pipeline, lease.fence, found.fence)));
+        }
+        self.leases.insert(lease.pipeline.as_str(), (lease.holder.as_str(), lease.fence, end(ttl)))?;
+        Ok(())
+    }
+
+    pub(super) fn release_lease(&mut self, lease: &Lease) -> Result<(), Failure> {
+        if self.lease(&lease.pipeline)?.fence == lease.fence {
+            self.leases.insert(lease.pipeline.as_str(), ("", lease.fence, 0))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_side(&mut self, key: &str, value: &[u8]) -> Result<(), Failure> {
+        self.side.insert(key, value)?;
+        Ok(())
+    }
+
+    fn lease(&self, pipeline: &PipelineName) -> Result<Row, Failure> {
+        Ok(match self.leases.get(pipeline.as_str())? {
+            None => Row { holder: String::new(), fence: 0, until: 0 },
+            Some(row) => {
+                let (holder, fence, until) = row.value();
+                Row { holder: holder.to_owned(), fence, until }
+            }
+        })
+    }
+}
+
+struct Row {
+    holder: String,
+    fence: u64,
+    until: u64,
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn end(ttl: Duration) -> u64 {
+    now().saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn head(
+    journal: &impl ReadableTable<(&'static str, u64), &'static [u8]>,
+    pipeline: &PipelineName,
+) -> Result<u64, redb::StorageError> {
+    let name = pipeline.as_str();
+    let last = journal.range((name, 0)..=(name, u64::MAX))?.next_back().transpose()?;
+    Ok(last.map_or(0, |(key, _)| key.value().1))
+}
+
+pub(super) fn head_of(transaction: &ReadTransaction, pipeline: &PipelineName) -> Result<u64, redb::Error> {
+    Ok(head(&transaction.open_table(JOURNAL)?, pipeline)?)
+}
+
+pub(super) fn read(
+    transaction: &ReadTransaction,
+    pipeline: &PipelineName,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Vec<u8>>, redb::Error> {
+    let journal = transaction.open_table(JOURNAL)?;
+    let name = pipeline.as_str();
+    let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let mut records = Vec::new();
+    for entry in journal.range((name, from)..=(name, u64::MAX))?.take(limit) {
+        records.push(entry?.1.value().to_vec());
+    }
+    Ok(records)
+}
+
+pub(super) fn load_snapshot(
+    transaction: &ReadTransaction,
+    pipeline: &PipelineName,
+) -> Result<Option<(u64, Vec<u8>)>, redb::Error> {
+    let snapshots = transaction.open_table(SNAPSHOTS)?;
+    let kept = snapshots.get(pipeline.as_str())?;
+    Ok(kept.map(|kept| (kept.value().0, kept.value().1.to_vec())))
+}
+
+pub(super) fn pipelines(transaction: &ReadTransaction) -> Result<Vec<PipelineName>, redb::Error> {
+    let journal = transaction.open_table(JOURNAL)?;
+    let mut names: Vec<PipelineName> = Vec::new();
+    // From one pipeline's end to the next one's beginning: as many steps as there are pipelines.
+    let mut from = (String::new(), 0_u64);
+    while let Some(entry) = journal.range((from.0.as_str(), from.1)..)?.next().transpose()? {
+        let name = entry.0.value().0.to_owned();
+        names.push(PipelineName::from(name.as_str()));
+        // The smallest name after this one, since no name holds a NUL.
+        from = (format!("{name}\0"), 0);
+    }
+    Ok(names)
+}
+
+pub(super) fn get_side(transaction: &ReadTransaction, key: &str) -> Result<Option<Vec<u8>>, redb::Error> {
+    Ok(transaction.open_table(SIDE)?.get(key)?.map(|value| value.value().to_vec()))
+}
