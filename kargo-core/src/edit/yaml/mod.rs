@@ -64,7 +64,7 @@ pub const MAX_BYTES: usize = 10 * 1024 * 1024;
 /// - a key does not hold a single value, is or passes through an alias, or has a tag other than `!!str`;
 /// - a key is in several documents of the text, or twice in one map;
 /// - two updates name the same value, or a new value is empty;
-/// - the text is not YAML, or is longer than [`MAX_BYTES`].
+/// - the text is not YAML, is longer than [`MAX_BYTES`], or holds more than about a million values.
 ///
 /// [`ErrorKind::Unsupported`] when the edited text would not read back as exactly the wanted change.
 pub fn update(text: &str, updates: &[(String, String)]) -> Result<String> {

@@ -8,12 +8,12 @@ use regex::Regex;
 /// Words that YAML 1.1 or 1.2 reads as a boolean, a null, a merge key or a default, in any case.
 const WORDS: [&str; 12] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", "<<", "="];
 
-/// Whatever YAML 1.1 or 1.2 reads as a number or a time: whole, octal, hexadecimal and binary numbers, fractions,
+/// Whatever a reader of YAML 1.1 or 1.2 takes for a number or a time: whole, octal, hexadecimal and binary numbers, fractions,
 /// base 60, infinities, dates.
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?x)^(?:
-            [-+]?(?:[0-9][0-9_]*)?\.?[0-9_]*(?:[eE][-+]?[0-9_]+)?
+            [-+]?(?:[0-9][0-9_,]*)?\.?[0-9_]*(?:[eE][-+]?[0-9_]+)?
           | [-+]?0[xX][0-9a-fA-F_]+
           | [-+]?0[oO][0-7_]+
           | [-+]?0[bB][01_]+

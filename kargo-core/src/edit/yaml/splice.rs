@@ -7,6 +7,9 @@ use super::tree::Scalar;
 use super::{MAX_BYTES, invalid};
 use crate::{Error, Result};
 
+/// What YAML takes for white space; Unicode knows more, which is content.
+const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// Bytes of the original and what stands there instead.
 #[derive(Debug)]
 pub(super) struct Splice {
@@ -53,7 +56,7 @@ fn absent(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec
         scalar.start
     };
     let mut written = render(value, Style::Plain, scalar.flow);
-    if !text[..at].ends_with([' ', '\t', '\n', '\r']) {
+    if !text[..at].ends_with(BLANK) {
         written.insert(0, ' ');
     }
     if text[at..].starts_with('#') {
@@ -71,10 +74,10 @@ fn block(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<
     };
     let header_end = line_end(text, header.end);
     let content = text.get(scalar.start..scalar.end).ok_or_else(|| lost(key))?;
-    let content_end = if scalar.value.trim().is_empty() || scalar.start < header_end {
+    let content_end = if scalar.value.trim_matches(BLANK).is_empty() || scalar.start < header_end {
         header_end
     } else {
-        line_end(text, scalar.start + content.trim_end().len())
+        line_end(text, scalar.start + content.trim_end_matches(BLANK).len())
     };
     let rest = &text[header.end..header_end];
     let line_break = break_at(text, header_end);
@@ -108,7 +111,7 @@ fn header(text: &str, scalar: &Scalar<'_>) -> Option<Range<usize>> {
                 return Some(at..at + 1 + indicators);
             }
             b'-' | b'?' | b':' => at += 1,
-            b'&' | b'!' => at += rest.find([' ', '\t', '\n', '\r'])?,
+            b'&' | b'!' => at += rest.find(BLANK)?,
             _ => return None,
         }
     }

@@ -269,6 +269,8 @@ fn a_block_gives_way_to_a_value_on_one_line() {
         ("k: |-  # c\n  x\n# d\nb: 1\n", "k: v2  # c\n# d\nb: 1\n"),
         ("k: >+\n  x  \n\n\n# d\nb: 1\n", "k: v2\n\n\n# d\nb: 1\n"),
         ("k: |\n  x\n  y", "k: v2"),
+        ("k: |\n  x\n  \u{a0}\nb: 1\n", "k: v2\nb: 1\n"),
+        ("k: |\n  \u{a0}\nb: 1\n", "k: v2\nb: 1\n"),
         ("k: |", "k: v2"),
         ("k: |\n\n\nb: 1\n", "k: v2\n\n\nb: 1\n"),
         ("k: |\n# c\nb: 1\n", "k: v2\n# c\nb: 1\n"),
@@ -347,6 +349,7 @@ fn text_that_is_not_yaml_is_refused_with_its_place() {
     refuse(&"- ".repeat(100_000), "0", "x", &["not valid"]);
     let long = format!("a: b\nc: \"{}\"\n", "x".repeat(MAX_BYTES));
     refuse(&long, "a", "x", &["bytes"]);
+    refuse(&format!("a: [{}]\n", "x,".repeat(2_000_000)), "a.0", "y", &["too many values"]);
 }
 
 #[test]

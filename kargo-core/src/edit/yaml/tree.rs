@@ -13,6 +13,9 @@ use super::scalar::{Style, reads_as_string};
 use super::{MAX_BYTES, invalid};
 use crate::{Result, near_match};
 
+/// How many parser events a text may have, so that ten megabytes of commas do not become gigabytes of nodes.
+const MAX_EVENTS: usize = 2_000_000;
+
 /// How many keys an error lists.
 const KEYS_SHOWN: usize = 20;
 
@@ -135,6 +138,9 @@ impl<'a> Tree<'a> {
                 }
                 _ => None,
             };
+            if tree.events.len() == MAX_EVENTS {
+                return Err(invalid("The YAML text has too many values to be edited; split the file.".to_owned()));
+            }
             let opens = matches!(shape, Some(Shape::Map(_) | Shape::List(_)));
             if let Some(shape) = shape {
                 let node = tree.add(&open, shape, start, end, gap, span.indent);
