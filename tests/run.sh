@@ -304,5 +304,11 @@ read -r suites passed failed ignored < <(
         END { print suites + 0, count["passed;"] + 0, count["failed;"] + 0, count["ignored;"] + 0 }' "$work/cargo.log"
 )
 say "$passed passed, $failed failed, $ignored ignored in $suites test programs, $SECONDS seconds in all"
-if ((code == 0)); then say "all tests passed"; else say "TESTS FAILED (cargo test ended with $code)"; fi
+if ((code != 0)); then
+    say "TESTS FAILED (cargo test ended with $code)"
+elif ((passed == 0)); then
+    say "no test ran"
+else
+    say "all tests passed"
+fi
 exit "$code"
