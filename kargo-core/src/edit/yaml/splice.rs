@@ -1,0 +1,142 @@
+//! Which bytes of the text give way to a new value.
+
+use std::ops::Range;
+
+use super::scalar::{Style, literal, render};
+use super::tree::Scalar;
+use super::{MAX_BYTES, invalid};
+use crate::{Error, Result};
+
+/// What YAML takes for white space; Unicode knows more, which is content.
+const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// Bytes of the original and what stands there instead.
+#[derive(Debug)]
+pub(super) struct Splice {
+    range: Range<usize>,
+    text: String,
+}
+
+/// The original with all splices made. They never overlap, because no two come from one scalar's bytes.
+pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> String {
+    splices.sort_by_key(|splice| splice.range.start);
+    let mut edited = String::with_capacity(text.len().min(MAX_BYTES) + 64);
+    let mut at = 0;
+    for splice in splices {
+        edited.push_str(text.get(at..splice.range.start).unwrap_or_default());
+        edited.push_str(&splice.text);
+        at = splice.range.end;
+    }
+    edited.push_str(text.get(at..).unwrap_or_default());
+    edited
+}
+
+/// The splices that make `scalar` read as the string `value`.
+pub(super) fn replace(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<Splice>> {
+    match scalar.style {
+        Style::Literal | Style::Folded => block(text, scalar, key, value),
+        _ if scalar.is_absent() => absent(text, scalar, key, value),
+        style => Ok(vec![Splice { range: scalar.start..scalar.end, text: render(value, style, scalar.flow) }]),
+    }
+}
+
+/// A value where none is: behind the colon or the dash, or behind the anchor or tag.
+fn absent(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<Splice>> {
+    let at = if scalar.in_map && !scalar.anchored && !scalar.tagged {
+        // The parser places a value that is not there at the end of its key, before the colon.
+        match skip_to_indicator(text, scalar.gap) {
+            Some(at) if text[at..].starts_with(':') => at + 1,
+            _ => {
+                return Err(invalid(format!(
+                    "The key {key:?} has no value and no colon in the file; write the colon first."
+                )));
+            }
+        }
+    } else {
+        scalar.start
+    };
+    let mut written = render(value, Style::Plain, scalar.flow);
+    if !text[..at].ends_with(BLANK) {
+        written.insert(0, ' ');
+    }
+    if text[at..].starts_with('#') {
+        written.push(' ');
+    }
+    Ok(vec![Splice { range: at..at, text: written }])
+}
+
+/// A block gives way from its header to the end of its last line; what else stands on the line of the header, such
+/// as a comment, stays there, and so do the empty lines behind the block.
+fn block(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<Splice>> {
+    let header = match header(text, scalar) {
+        Some(header) => header,
+        None => return Err(lost(key)),
+    };
+    let header_end = line_end(text, header.end);
+    let content = text.get(scalar.start..scalar.end).ok_or_else(|| lost(key))?;
+    let content_end = if scalar.value.trim_matches(BLANK).is_empty() || scalar.start < header_end {
+        header_end
+    } else {
+        line_end(text, scalar.start + content.trim_end_matches(BLANK).len())
+    };
+    let rest = &text[header.end..header_end];
+    let line_break = break_at(text, header_end);
+    let block = match (scalar.indent, break_at(text, content_end)) {
+        // Readers disagree about a block whose last line has no end.
+        (Some(indent), Some(_)) if content_end > header_end => literal(value, indent, rest, line_break.unwrap_or("\n")),
+        _ => None,
+    };
+    if let Some(block) = block {
+        return Ok(vec![Splice { range: header.start..content_end, text: block }]);
+    }
+    Ok(vec![
+        Splice { range: header, text: render(value, Style::Plain, false) },
+        Splice { range: header_end..content_end, text: String::new() },
+    ])
+}
+
+fn lost(key: &str) -> Error {
+    invalid(format!("The block under the key {key:?} could not be located; write its value on one line."))
+}
+
+/// Where the `|` or `>` of a block stands, with its indicators.
+fn header(text: &str, scalar: &Scalar<'_>) -> Option<Range<usize>> {
+    let mut at = scalar.gap;
+    loop {
+        at = skip_to_indicator(text, at)?;
+        let rest = &text[at..];
+        match rest.as_bytes().first()? {
+            b'|' | b'>' => {
+                let indicators = rest[1..].bytes().take_while(|b| matches!(b, b'-' | b'+' | b'0'..=b'9')).count();
+                return Some(at..at + 1 + indicators);
+            }
+            b'-' | b'?' | b':' => at += 1,
+            b'&' | b'!' => at += rest.find(BLANK)?,
+            _ => return None,
+        }
+    }
+}
+
+/// The first character at or behind `at` that is neither blank nor part of a comment.
+fn skip_to_indicator(text: &str, mut at: usize) -> Option<usize> {
+    loop {
+        let rest = text.get(at..)?;
+        let c = rest.chars().next()?;
+        match c {
+            ' ' | '\t' | '\n' | '\r' => at += 1,
+            '#' => at = line_end(text, at),
+            _ => return Some(at),
+        }
+    }
+}
+
+/// The end of the line that `at` is in, before its break.
+fn line_end(text: &str, at: usize) -> usize {
+    text[at..].find(['\n', '\r']).map_or(text.len(), |length| at + length)
+}
+
+/// The line break that stands at `at`.
+fn break_at(text: &str, at: usize) -> Option<&'static str> {
+    let rest = &text[at..];
+    ["\r\n", "\n", "\r"].into_iter().find(|line_break| rest.starts_with(line_break))
+}
