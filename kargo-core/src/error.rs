@@ -33,7 +33,7 @@ pub enum ErrorKind {
     RateLimited,
     /// The request is right, but this implementation or the server cannot do it.
     Unsupported,
-    /// A rule of the pipeline forbids it; see the admission it carries.
+    /// A rule of the pipeline forbids it, as [`crate::decide::Refusal`] says in full.
     Refused,
     /// The store has no room left.
     Full,

@@ -137,7 +137,7 @@ pub fn near_match<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) ->
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(wanted.len()) / 3).max(1))
+        .filter(|(distance, candidate)| *distance <= 2 && distance * 3 <= candidate.len().max(wanted.len()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -159,6 +159,8 @@ mod tests {
     #[test]
     fn a_near_match_is_proposed_only_when_it_is_near() {
         assert_eq!(near_match("stagin", ["dev", "staging", "prod"]), Some("staging"));
-        assert_eq!(near_match("canary", ["dev", "staging", "prod"]), None);
+        for other in ["canary", "b", "write:foo"] {
+            assert_eq!(near_match(other, ["dev", "staging", "prod", "a", "write:bar"]), None, "{other}");
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Warehouse {
     /// Sets the pause between two looks. At least 100 ms.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
-        self.interval = interval.max(Duration::from_millis(100));
+        self.interval = interval;
         self
     }
 
@@ -60,7 +60,7 @@ impl Warehouse {
 
     /// The pause between two looks.
     pub fn interval(&self) -> Duration {
-        self.interval
+        self.interval.max(Duration::from_millis(100))
     }
 }
 

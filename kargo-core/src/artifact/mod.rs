@@ -10,6 +10,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use normalize::without_password;
 pub use normalize::{normalize_chart_url, normalize_git_url, normalize_image_url};
 
 /// A commit of a Git repository.
@@ -161,10 +162,12 @@ impl Artifact {
 impl fmt::Display for Artifact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Commit(commit) => write!(f, "{}@{}", commit.repo_url, self.version()),
-            Self::Image(image) => write!(f, "{}:{}", image.repo_url, image.tag),
-            Self::Chart(chart) if chart.name.is_empty() => write!(f, "{}:{}", chart.repo_url, chart.version),
-            Self::Chart(chart) => write!(f, "{}/{}:{}", chart.repo_url, chart.name, chart.version),
+            Self::Commit(commit) => write!(f, "{}@{}", without_password(&commit.repo_url), self.version()),
+            Self::Image(image) => write!(f, "{}:{}", without_password(&image.repo_url), image.tag),
+            Self::Chart(chart) if chart.name.is_empty() => {
+                write!(f, "{}:{}", without_password(&chart.repo_url), chart.version)
+            }
+            Self::Chart(chart) => write!(f, "{}/{}:{}", without_password(&chart.repo_url), chart.name, chart.version),
             Self::Generic(generic) => {
                 write!(f, "{} {}:{}", generic.artifact_type, generic.subscription_name, generic.version)
             }

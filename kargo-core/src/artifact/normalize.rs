@@ -84,6 +84,19 @@ pub fn normalize_chart_url(url: &str) -> String {
     }
 }
 
+/// `text` without the password of a URL in it: `https://bot:secret@host/x` becomes `https://bot@host/x`. Text that is no such
+/// URL is returned as it is.
+pub(crate) fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some(("", host)) => format!("{scheme}://{host}{path}"),
+        Some((user, host)) => format!("{scheme}://{user}@{host}{path}"),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

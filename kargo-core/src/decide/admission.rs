@@ -144,11 +144,12 @@ fn examine(
 
     let has_steps = !definition.is_control_flow();
     see(Gate::required(GateKind::HasSteps, has_steps));
-    available(state, definition, known, now, see) && has_steps
+    available(pipeline, state, definition, known, now, see) && has_steps
 }
 
 /// Whether `known` is available to `stage`, steps or not: what decides over control-flow stages too.
 pub(super) fn available(
+    pipeline: &Pipeline,
     state: &State,
     stage: &Stage,
     known: &FreightState,
@@ -165,7 +166,7 @@ pub(super) fn available(
     if request.direct || request.stages.is_empty() {
         ways.push(Gate::way(GateKind::Direct { origin: origin.clone() }, request.direct));
     }
-    let upstream_open = upstream(state, request, known, now, &mut |gate| ways.push(gate));
+    let upstream_open = upstream(pipeline, state, request, known, now, &mut |gate| ways.push(gate));
     let approval = known.approved().get(stage.name());
     let approved = approval.is_some();
     ways.push(Gate::way(GateKind::Approved { by: approval.map(|approval| approval.actor.clone()) }, approved));
@@ -177,6 +178,7 @@ pub(super) fn available(
 }
 
 fn upstream(
+    pipeline: &Pipeline,
     state: &State,
     request: &FreightRequest,
     known: &FreightState,
@@ -185,7 +187,10 @@ fn upstream(
 ) -> bool {
     let mut open = 0;
     for upstream in &request.stages {
-        let verified = known.verified().contains_key(upstream);
+        // Freight that passed through a control-flow stage stays verified there only as long as it could still pass.
+        let passes = pipeline.stage(upstream).filter(|stage| stage.is_control_flow());
+        let verified = known.verified().contains_key(upstream)
+            && passes.is_none_or(|stage| available(pipeline, state, stage, known, now, &mut |_| {}));
         let standing = if verified { Standing::Verified } else { standing(state, upstream, known.freight()) };
         see(Gate::way(GateKind::Verified { upstream: upstream.clone(), standing }, verified));
         let mut soaked = true;
@@ -240,9 +245,15 @@ fn standing(state: &State, stage: &StageName, freight: &Freight) -> Standing {
 }
 
 /// The earliest time at which waiting alone makes `known` available to `stage`: when it has stayed long enough upstream.
-pub(super) fn opens_at(state: &State, stage: &Stage, known: &FreightState, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn opens_at(
+    pipeline: &Pipeline,
+    state: &State,
+    stage: &Stage,
+    known: &FreightState,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let mut times = Vec::new();
-    available(state, stage, known, now, &mut |gate| {
+    available(pipeline, state, stage, known, now, &mut |gate| {
         if let GateKind::Soaked { opens_at: Some(at), .. } = gate.kind
             && !gate.open
         {

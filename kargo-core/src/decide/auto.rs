@@ -106,7 +106,7 @@ pub(super) fn decide_automatic(
         if holds.contains_key(origin) {
             continue;
         }
-        wake_for_soak(state, stage, origin, now, actions);
+        wake_for_soak(pipeline, state, stage, origin, now, actions);
         let Some(newest) = candidate(pipeline, state, stage, origin, now) else { continue };
         if known.current.get(origin) == Some(newest.id()) || last_failure(state, known, newest.id()).is_some() {
             continue;
@@ -136,21 +136,37 @@ fn age(freight: &Freight) -> (Timestamp, &FreightId) {
 }
 
 /// Soaking ends without an event, so it needs a timer.
-fn wake_for_soak(state: &State, stage: &Stage, origin: &WarehouseName, now: Timestamp, actions: &mut Vec<Action>) {
+fn wake_for_soak(
+    pipeline: &Pipeline,
+    state: &State,
+    stage: &Stage,
+    origin: &WarehouseName,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) {
     if stage.request_for(origin).is_none_or(|request| request.required_soak.is_none()) {
         return;
     }
-    if let Some(at) = state.newest_first(origin).filter_map(|known| opens_at(state, stage, known, now)).min() {
+    if let Some(at) = state.newest_first(origin).filter_map(|known| opens_at(pipeline, state, stage, known, now)).min()
+    {
         actions.push(Action::Wake { stage: stage.name().clone(), at });
     }
 }
 
 /// CORE-14: freight passes through a stage without steps as soon as it is available to it.
-pub(super) fn decide_control_flow(state: &State, stage: &Stage, now: Timestamp, actions: &mut Vec<Action>) {
+pub(super) fn decide_control_flow(
+    pipeline: &Pipeline,
+    state: &State,
+    stage: &Stage,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) {
     for request in stage.requests() {
-        wake_for_soak(state, stage, &request.origin, now, actions);
+        wake_for_soak(pipeline, state, stage, &request.origin, now, actions);
         for known in state.newest_first(&request.origin) {
-            if !known.verified().contains_key(stage.name()) && available(state, stage, known, now, &mut |_| {}) {
+            if !known.verified().contains_key(stage.name())
+                && available(pipeline, state, stage, known, now, &mut |_| {})
+            {
                 let (freight, stage) = (known.freight().id().clone(), stage.name().clone());
                 actions.push(Action::Record(Draft::rule(EventKind::FreightPassed { freight, stage })));
             }

@@ -76,7 +76,7 @@ pub fn decide_stage(pipeline: &Pipeline, state: &State, stage: &StageName, now: 
     }
     let Some(definition) = pipeline.stage(stage) else { return actions };
     if definition.is_control_flow() {
-        auto::decide_control_flow(state, definition, now, &mut actions);
+        auto::decide_control_flow(pipeline, state, definition, now, &mut actions);
     } else {
         auto::decide_automatic(pipeline, state, definition, now, &mut actions);
     }
@@ -99,6 +99,3 @@ fn start(pipeline: &Pipeline, state: &State, promotion: &crate::state::Promotion
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -84,13 +84,14 @@ impl EngineBuilder {
     pub async fn start(self) -> Result<Engine> {
         let Self { pipeline, plugins, store, clock, options } = self;
         plugins.check(&pipeline)?;
+        let pipeline = plugins.with_defaults(pipeline);
         let store = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let name = pipeline.name().clone();
         let lease = store.acquire_lease(&name, &holder(), options.lease).await?;
         let state = match journal::recover(&*store, &name).await {
             Ok(state) => state,
             Err(error) => {
-                // Without the journal there is nothing to drive; the next engine need not wait for the lease to run out.
+                // The next engine need not wait for the lease to run out.
                 let _ = store.release_lease(&lease).await;
                 return Err(error);
             }
@@ -112,7 +113,10 @@ impl EngineBuilder {
         let mut driver = Driver::new(Arc::clone(&shared), plugins, options, lease, inbox);
         if redefined {
             let defined = Draft::rule(EventKind::PipelineDefined { pipeline: Arc::new(pipeline) });
-            driver.append(vec![defined]).await?;
+            if let Err(error) = driver.append(vec![defined]).await {
+                let _ = driver.give_back().await;
+                return Err(error);
+            }
         }
         let handle = tokio::spawn(driver.run());
         *shared.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(handle);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::discover::Looked;
 use super::driver::{Driver, panicked};
-use crate::clock::later;
+use crate::clock::{elapsed, later};
 use crate::decide::stopped;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{VerificationId, WarehouseName};
@@ -55,6 +55,10 @@ pub(super) enum Report {
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// The shortest pause that a plug-in can ask for between two looks.
 const MIN_CHECK: Duration = Duration::from_millis(10);
+/// How long a changed reason waits for its place in the journal after the one before it.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// The longest pause that another side can ask for, so that a wrong number does not stop a promotion for days.
+pub(super) const MAX_ASKED: Duration = Duration::from_secs(3600);
 /// How much of a message, in bytes, is kept in the journal.
 const MESSAGE_LIMIT: usize = 4_096;
 /// How large, in bytes of JSON, a step's outputs or what a task wants to remember may be.
@@ -87,6 +91,7 @@ impl Driver {
         }
         self.pace.remove(&task);
         let resumed = !self.fresh.remove(&task);
+        self.called.insert(task.clone());
         let cancel = CancellationToken::new();
         let prepared = self.prepare(&task);
         let context = self.context(&task, &cancel, prepared.as_ref().ok());
@@ -103,15 +108,18 @@ impl Driver {
 
     /// Cancels the call of `task`, if there is one, and lets its step stop what it has set going.
     pub(super) fn stop_task(&mut self, task: Task, phase: Phase, message: String) {
-        if let Some(call) = self.in_flight.get(&task) {
-            if call.stopping {
-                return;
-            }
+        if self.in_flight.get(&task).is_some_and(|call| call.stopping) {
+            return;
+        }
+        if phase == Phase::Errored && !self.called.contains(&task) {
+            return self.run_task(task, None, self.shared.clock.now());
+        }
+        let ended = self.in_flight.remove(&task).map(|call| {
             call.cancel.cancel();
             call.abort.abort();
             self.call_of.remove(&call.id);
-            self.in_flight.remove(&task);
-        }
+            call.abort
+        });
         let cancel = CancellationToken::new();
         let prepared = self.prepare(&task);
         let deadline = later(self.shared.clock.now(), STOP_DEADLINE);
@@ -121,7 +129,14 @@ impl Driver {
                 return Returned::Stopped(Ok(()));
             };
             let request = step_request(&info, &alias, &spec, &outputs, &task, true);
-            Returned::Stopped(context.guard("stop the step", step.abort(&context, &request)).await)
+            let stop = async {
+                // Two calls for one task must not be under way at once.
+                while ended.as_ref().is_some_and(|ended| !ended.is_finished()) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                step.abort(&context, &request).await
+            };
+            Returned::Stopped(context.guard("stop the step", stop).await)
         });
         self.register(Call::Stopping { task, phase, message }, cancel, spawned, true);
     }
@@ -192,10 +207,14 @@ impl Driver {
             Ok(Report::Waiting { reason, check_after, state: remember }) => {
                 self.pace.insert(task.clone(), later(now, check_after.max(MIN_CHECK)));
                 let reason = shorten(reason);
-                if state.message == reason && state.state == remember && state.errors == 0 {
+                // A reason that changes with every look, such as a percentage, must not flood the journal.
+                let told = self.told.get(task).is_some_and(|told| elapsed(*told, now) < TELL_AGAIN);
+                let same_reason = state.message == reason || told;
+                if same_reason && state.state == remember && state.errors == 0 {
                     self.mark(task);
                     return Ok(());
                 }
+                self.told.insert(task.clone(), now);
                 EventKind::TaskWaiting { task: task.clone(), reason, state: remember }
             }
             Err(error) if error.kind() == ErrorKind::Cancelled && self.shared.stop.is_cancelled() => return Ok(()),
@@ -217,7 +236,7 @@ impl Driver {
             Retry::Never => None,
             _ if state.errors + 1 >= threshold => None,
             Retry::Backoff => Some(backoff(task, state.errors)),
-            Retry::After(pause) => Some(pause.max(backoff(task, state.errors))),
+            Retry::After(pause) => Some(pause.min(MAX_ASKED).max(backoff(task, state.errors))),
         };
         match pause {
             Some(pause) => {
@@ -236,12 +255,12 @@ impl Driver {
 
     fn threshold(&self, task: &Task) -> u32 {
         let configured = self.shared.read(|state| match task {
-            Task::Step { promotion, index } => Some(state.promotion(promotion)?.steps.get(*index)?.spec.clone()),
+            Task::Step { promotion, index } => {
+                state.promotion(promotion)?.steps.get(*index)?.spec.retry.error_threshold
+            }
             Task::Verifier { .. } => None,
         });
-        let Some(spec) = configured else { return StepDefaults::default().error_threshold };
-        let default = || self.plugins.step(&spec.uses).map_or_else(|_| StepDefaults::default(), |step| step.defaults());
-        spec.retry.error_threshold.unwrap_or_else(|| default().error_threshold).max(1)
+        configured.unwrap_or(StepDefaults::default().error_threshold).max(1)
     }
 
     /// What a step had set going is stopped, or could not be.
@@ -275,6 +294,8 @@ impl Driver {
     pub(super) fn forget(&mut self, task: &Task) {
         self.pace.remove(task);
         self.fresh.remove(task);
+        self.called.remove(task);
+        self.told.remove(task);
     }
 }
 

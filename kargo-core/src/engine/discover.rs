@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Call, Returned};
+use super::calls::{Call, MAX_ASKED, Returned};
 use super::driver::{Driver, panicked};
 use crate::actor::Actor;
 use crate::artifact::Artifact;
@@ -129,12 +129,12 @@ impl Driver {
                 if changed {
                     self.remember(name, &memory).await;
                 }
-                newest(&warehouse, &memory)
+                newest(&memory)
             }
             Err(error) => {
                 let pause = FIRST_PAUSE.saturating_mul(1 << poll.failures.min(16)).min(warehouse.interval());
                 poll.failures += 1;
-                let asked = if let Retry::After(pause) = error.retry() { pause } else { Duration::ZERO };
+                let asked = if let Retry::After(pause) = error.retry() { pause.min(MAX_ASKED) } else { Duration::ZERO };
                 poll.next = later(now, pause.max(asked));
                 Err(error.report())
             }
@@ -238,13 +238,13 @@ async fn look(
 }
 
 /// The newest artifact of each subscription, in order, or why there is no freight in it.
-fn newest(warehouse: &Warehouse, memory: &[Remembered]) -> Result<Vec<Artifact>, String> {
+fn newest(memory: &[Remembered]) -> Result<Vec<Artifact>, String> {
     let newest = memory.iter().enumerate().map(|(index, remembered)| {
         remembered.candidates.first().cloned().ok_or_else(|| {
-            let subscription = &warehouse.subscriptions()[index];
+            let Subscription { source, config, .. } = &remembered.subscription;
+            let number = index + 1;
             format!(
-                "Subscription {index} ({}) found nothing that fits {}; no freight is made until it does.",
-                subscription.source, subscription.config
+                "Subscription {number} ({source}) found nothing that fits {config}; no freight is made until it does."
             )
         })
     });

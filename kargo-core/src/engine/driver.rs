@@ -50,6 +50,11 @@ pub(super) struct Driver {
     pub(super) pace: HashMap<Task, Timestamp>,
     /// Tasks that this engine has started and not yet called: their first call has nothing to look for.
     pub(super) fresh: HashSet<Task>,
+    /// Tasks that this engine has called. One that it has not is called once before it is given up as late: the time may have
+    /// passed while no engine ran.
+    pub(super) called: HashSet<Task>,
+    /// When the journal last told what a task waits for.
+    pub(super) told: HashMap<Task, Timestamp>,
     pub(super) polls: BTreeMap<WarehouseName, Poll>,
     /// Until when the store is left alone after an error, and the pause after the next one.
     blocked: Option<Instant>,
@@ -81,6 +86,8 @@ impl Driver {
             in_flight: HashMap::new(),
             pace: HashMap::new(),
             fresh: HashSet::new(),
+            called: HashSet::new(),
+            told: HashMap::new(),
             polls: BTreeMap::new(),
             blocked: None,
             pause: MIN_PAUSE,
@@ -93,8 +100,12 @@ impl Driver {
         loop {
             if self.blocked.is_none() && self.lease.is_some() {
                 let settled = self.settle().await;
-                self.note(settled);
+                let again = settled.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
+                self.note(settled).await;
                 self.snapshot_if_due();
+                if again && !self.shared.stop.is_cancelled() {
+                    continue;
+                }
             }
             let driving = self.blocked.is_none() && self.lease.is_some();
             let wake = if driving { self.next_wake() } else { None };
@@ -116,7 +127,7 @@ impl Driver {
                     self.blocked = None;
                     if self.behind {
                         let caught_up = self.catch_up().await;
-                        self.note(caught_up);
+                        self.note(caught_up).await;
                     }
                 }
                 () = sleep_until(renewal) => {
@@ -141,15 +152,24 @@ impl Driver {
         }
     }
 
-    /// Remembers whether the store works; after an error it is left alone for a while.
-    pub(super) fn note(&mut self, result: Result<()>) {
+    /// Remembers whether the store works; after an error it is left alone for a while. After a conflict the lease is looked
+    /// at: another engine that appends has taken it, or appends without any right, and is then outrun.
+    pub(super) async fn note(&mut self, result: Result<()>) {
+        let result = match (result, &self.lease) {
+            (Err(error), Some(lease)) if error.kind() == ErrorKind::Conflict => {
+                match self.shared.store.renew_lease(lease, self.options.lease).await {
+                    Err(lost) if lost.kind() == ErrorKind::Conflict => return self.lose_lease(lost.report()),
+                    renewed => renewed,
+                }
+            }
+            (Err(error), None) if error.kind() == ErrorKind::Conflict => return,
+            (result, _) => result,
+        };
         let trouble = match result {
             Ok(()) => {
                 self.pause = MIN_PAUSE;
                 None
             }
-            // Another engine was faster; decide again at once.
-            Err(error) if error.kind() == ErrorKind::Conflict => return,
             Err(error) => {
                 tracing::warn!(pipeline = %self.shared.name, "{}", error.report());
                 self.blocked = Some(Instant::now() + self.pause);
@@ -205,7 +225,7 @@ impl Driver {
             Call::Task(task) => self.called(&task, id, returned).await,
             Call::Stopping { task, phase, message } => self.stopped_task(task, phase, message, returned).await,
         };
-        self.note(handled);
+        self.note(handled).await;
     }
 
     /// Keeps the lease, or notices that it is lost: then nothing more is begun until it can be taken again.
@@ -217,13 +237,13 @@ impl Driver {
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     self.lose_lease(error.report());
                 }
-                Err(error) => self.note(Err(error)),
+                Err(error) => self.note(Err(error)).await,
             },
             None => match store.acquire_lease(&self.shared.name, &self.holder, self.options.lease).await {
                 Ok(lease) => {
                     self.lease = Some(lease);
                     let caught_up = self.catch_up().await;
-                    self.note(caught_up);
+                    self.note(caught_up).await;
                     self.mark_all();
                 }
                 Err(error) => {
@@ -251,6 +271,7 @@ impl Driver {
         self.in_flight.clear();
         self.pace.clear();
         self.fresh.clear();
+        self.called.clear();
         for poll in self.polls.values_mut() {
             poll.dropped(self.shared.clock.now());
         }
@@ -268,12 +289,17 @@ impl Driver {
         }
         self.drop_calls();
         let saved = if self.since_snapshot > 0 { journal::save_snapshot(&self.shared).await } else { Ok(()) };
-        let released = match &self.lease {
-            Some(lease) => self.shared.store.release_lease(lease).await,
-            None => Ok(()),
-        };
+        let released = self.give_back().await;
         self.shared.stopped.cancel();
         saved.and(released)
+    }
+
+    /// Gives the lease back, so that the next engine need not wait for it to run out.
+    pub(super) async fn give_back(&self) -> Result<()> {
+        match &self.lease {
+            Some(lease) => self.shared.store.release_lease(lease).await,
+            None => Ok(()),
+        }
     }
 }
 

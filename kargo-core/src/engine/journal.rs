@@ -95,14 +95,14 @@ impl Driver {
         let fence = self.lease.as_ref().map(|lease| lease.fence);
         let appended = self.shared.store.append(&self.shared.name, last, records.clone(), fence).await;
         let Err(error) = appended else {
-            self.applied(&events)?;
+            self.applied(&events, true)?;
             return Ok(());
         };
         self.behind = true;
         let found = self.shared.store.read(&self.shared.name, last, records.len()).await?;
         if found == records {
             self.behind = false;
-            self.applied(&events)?;
+            self.applied(&events, true)?;
             return Ok(());
         }
         self.catch_up().await?;
@@ -114,10 +114,11 @@ impl Driver {
         let last = self.shared.read(State::seq);
         let events = read_all(&*self.shared.store, &self.shared.name, last).await?;
         self.behind = false;
-        self.applied(&events)
+        self.applied(&events, false)
     }
 
-    fn applied(&mut self, events: &[Event]) -> Result<()> {
+    /// Applies events that are in the journal; `ours` when this engine appended them.
+    fn applied(&mut self, events: &[Event], ours: bool) -> Result<()> {
         for affected in self.shared.apply(events)? {
             match affected {
                 Affected::All => self.mark_all(),
@@ -127,7 +128,7 @@ impl Driver {
         for event in events {
             tracing::debug!(pipeline = %self.shared.name, seq = event.seq, actor = %event.actor, "{}", event.kind);
             match &event.kind {
-                EventKind::TaskStarted { task } => {
+                EventKind::TaskStarted { task } if ours => {
                     self.fresh.insert(task.clone());
                 }
                 EventKind::TaskFinished { task, .. } => self.forget(task),

@@ -3,8 +3,8 @@
 use super::calls::Call;
 use super::driver::Driver;
 use crate::decide::{Action, decide_stage};
-use crate::error::{ErrorKind, Result};
-use crate::state::Draft;
+use crate::error::Result;
+use crate::state::{Draft, EventKind};
 
 impl Driver {
     /// Decides on every marked stage, appends what follows, and begins the calls that are due, until nothing is marked.
@@ -15,14 +15,22 @@ impl Driver {
         while !self.dirty.is_empty() {
             let stages = std::mem::take(&mut self.dirty);
             let now = self.shared.clock.now();
-            let actions: Vec<Action> = self.shared.read(|state| {
-                let pipeline = state.pipeline();
-                let decided = pipeline
-                    .into_iter()
-                    .flat_map(|pipeline| stages.iter().flat_map(|stage| decide_stage(pipeline, state, stage, now)));
-                decided.collect()
+            let (actions, decided) = self.shared.read(|state| {
+                let mut actions: Vec<Action> = Vec::new();
+                let mut decided = 0;
+                for stage in &stages {
+                    let Some(pipeline) = state.pipeline() else { break };
+                    actions.extend(decide_stage(pipeline, state, stage, now));
+                    decided += 1;
+                    // What takes a qualification away must be applied before another stage lets that freight in.
+                    if actions.iter().any(takes_away) {
+                        break;
+                    }
+                }
+                (actions, decided)
             });
-            stages.iter().for_each(|stage| self.clear_timer(stage));
+            self.dirty.extend(stages.iter().skip(decided).cloned());
+            stages.iter().take(decided).for_each(|stage| self.clear_timer(stage));
             let mut drafts: Vec<Draft> = Vec::new();
             for action in actions {
                 match action {
@@ -37,21 +45,11 @@ impl Driver {
             }
             if let Err(error) = self.append(drafts).await {
                 self.dirty.extend(stages);
-                if error.kind() != ErrorKind::Conflict || self.lease.is_none() {
-                    return Err(error);
-                }
-                // Another engine appended: it is only right when that one has our lease's right, which the next renewal shows.
-                self.check_lease().await?;
+                return Err(error);
             }
         }
         self.look_where_due();
         Ok(())
-    }
-
-    /// After a conflict: whether the pipeline is still ours to drive.
-    async fn check_lease(&mut self) -> Result<()> {
-        let Some(lease) = &self.lease else { return Ok(()) };
-        self.shared.store.renew_lease(lease, self.options.lease).await
     }
 
     pub(super) fn is_in_flight(&self, call: &Call) -> bool {
@@ -60,4 +58,8 @@ impl Driver {
             Call::Look(warehouse) => self.polls.get(warehouse).is_some_and(|poll| poll.is_looking()),
         }
     }
+}
+
+fn takes_away(action: &Action) -> bool {
+    matches!(action, Action::Record(Draft { kind: EventKind::VerificationFinished { phase, .. }, .. }) if !phase.is_success())
 }

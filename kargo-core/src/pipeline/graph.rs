@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use petgraph::algo::tarjan_scc;
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::name::{StageName, WarehouseName};
@@ -37,8 +37,8 @@ impl Graph {
                 }
             }
         }
-        // Tarjan's components come out downstream first.
-        let components = tarjan_scc(&graph);
+        // The components come out downstream first. Kosaraju's algorithm does not recurse, so a long pipeline is no deep stack.
+        let components = kosaraju_scc(&graph);
         let looped =
             |component: &Vec<NodeIndex>| component.len() > 1 || graph.contains_edge(component[0], component[0]);
         let cycles: Vec<Vec<StageName>> =

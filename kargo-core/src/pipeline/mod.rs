@@ -78,6 +78,12 @@ impl Pipeline {
         PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new() }
     }
 
+    /// The pipeline with every step changed; steps do not bear on what makes it valid.
+    pub(crate) fn map_steps(mut self, mut change: impl FnMut(&mut crate::stage::StepSpec)) -> Self {
+        self.stages.values_mut().flat_map(|stage| &mut stage.steps).for_each(&mut change);
+        self
+    }
+
     /// The name.
     pub fn name(&self) -> &PipelineName {
         &self.name

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::name::{PipelineName, StageName, WarehouseName, near_match};
+use serde_json::Value;
+
+use crate::name::{PipelineName, StageName, WarehouseName, name_fault, near_match};
 use crate::stage::Stage;
 use crate::warehouse::Warehouse;
 
@@ -144,15 +146,31 @@ pub enum Problem {
     },
     /// Two subscriptions of one warehouse that cannot be told apart.
     #[error(
-        "Subscriptions {first} and {second} of warehouse {warehouse:?} watch the same place; give each its own name, or remove one."
+        "Subscriptions {first} and {second} of warehouse {warehouse:?} cannot be told apart; give each its own name, or remove one."
     )]
     RepeatedSubscription {
         /// The warehouse.
         warehouse: WarehouseName,
-        /// The index of the first, from 0.
+        /// The number of the first, from 1.
         first: usize,
-        /// The index of the second, from 0.
+        /// The number of the second, from 1.
         second: usize,
+    },
+    /// A password in a place that is written to journals and logs.
+    #[error(
+        "The configuration of {place} has a URL with a password in it; give the credentials to the plug-in instead, since configurations are journaled."
+    )]
+    SecretInConfig {
+        /// Where.
+        place: String,
+    },
+    /// A control-flow stage with verifiers.
+    #[error(
+        "Stage {stage:?} has verifiers but no steps: freight passes through it, so nothing would be verified; add a step, or move the verifiers."
+    )]
+    NothingToVerify {
+        /// The stage.
+        stage: StageName,
     },
 }
 
@@ -167,15 +185,42 @@ pub(super) fn check_subscriptions(warehouse: &Warehouse, problems: &mut Vec<Prob
     let key = |index: usize| {
         let subscription = &warehouse.subscriptions[index];
         let text = |field: &str| subscription.config.get(field).and_then(serde_json::Value::as_str).unwrap_or("");
-        let url = text("repoURL");
-        // Git's form also unifies the others: lower case, no trailing slash.
-        let url = crate::artifact::normalize_image_url(&crate::artifact::normalize_git_url(url));
-        (subscription.source.clone(), subscription.name.clone(), url, text("name").to_owned())
+        // Git's form also unifies the others: lower case, no trailing slash. A place without a URL is its whole configuration.
+        let place = match text("repoURL") {
+            "" => subscription.config.to_string(),
+            url => crate::artifact::normalize_image_url(&crate::artifact::normalize_git_url(url)),
+        };
+        (subscription.source.clone(), subscription.name.clone(), place, text("name").to_owned())
     };
     for second in 0..warehouse.subscriptions.len() {
-        if let Some(first) = (0..second).find(|first| key(*first) == key(second)) {
+        let name = warehouse.subscriptions[second].name.as_ref();
+        let same_name = |first: usize| name.is_some() && warehouse.subscriptions[first].name.as_ref() == name;
+        if let Some(first) = (0..second).find(|first| same_name(*first) || key(*first) == key(second)) {
+            let (first, second) = (first + 1, second + 1);
             problems.push(Problem::RepeatedSubscription { warehouse: warehouse.name.clone(), first, second });
         }
+        if let Some(fault) = name.and_then(|name| name_fault(name)) {
+            let name = name.cloned().unwrap_or_default();
+            problems.push(Problem::BadName { kind: "subscription", name, fault });
+        }
+        let place = || format!("subscription {} of warehouse {:?}", second + 1, warehouse.name);
+        check_config(&warehouse.subscriptions[second].config, place, problems);
+    }
+}
+
+/// Configurations go into the journal, so a password in one would be there for good.
+fn check_config(config: &Value, place: impl Fn() -> String, problems: &mut Vec<Problem>) {
+    if holds_password(config) {
+        problems.push(Problem::SecretInConfig { place: place() });
+    }
+}
+
+fn holds_password(value: &Value) -> bool {
+    match value {
+        Value::String(text) => crate::artifact::without_password(text) != *text,
+        Value::Array(values) => values.iter().any(holds_password),
+        Value::Object(fields) => fields.values().any(holds_password),
+        _ => false,
     }
 }
 
@@ -222,6 +267,19 @@ pub(super) fn check_stage(
                 Some(_) => {}
             }
         }
+    }
+    if stage.steps.is_empty() && !stage.verification.is_empty() {
+        problems.push(Problem::NothingToVerify { stage: name() });
+    }
+    for (index, step) in stage.steps.iter().enumerate() {
+        check_config(&step.config, || format!("step {} of stage {:?}", index + 1, stage.name), problems);
+    }
+    for verifier in &stage.verification {
+        check_config(
+            &verifier.config,
+            || format!("verifier {:?} of stage {:?}", verifier.verifier, stage.name),
+            problems,
+        );
     }
     let mut aliases = BTreeSet::new();
     for alias in stage.steps.iter().filter_map(|step| step.alias.as_ref()) {

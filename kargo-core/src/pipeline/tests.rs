@@ -92,7 +92,7 @@ fn core_17_one_repository_twice_is_refused_unless_named() {
             .stage(Stage::new("a").direct("main"))
     };
     let found = problems(pipeline(subscription("Busybox")));
-    assert_eq!(found, [Problem::RepeatedSubscription { warehouse: "main".into(), first: 0, second: 1 }]);
+    assert_eq!(found, [Problem::RepeatedSubscription { warehouse: "main".into(), first: 1, second: 2 }]);
     assert!(pipeline(subscription("busybox").named("other")).build().is_ok());
 }
 
@@ -114,4 +114,36 @@ fn a_pipeline_survives_the_way_through_json_and_is_checked_on_the_way_back() {
     )
     .expect_err("a dangling reference");
     assert!(error.to_string().contains("Did you mean"), "{error}");
+}
+
+#[test]
+fn a_password_in_a_configuration_is_refused_and_not_repeated() {
+    let url = "https://bot:s3cret@git.example/config";
+    let warehouse = Warehouse::new("main").subscribe(Subscription::new("git", json!({"nested": [{"repoURL": url}]})));
+    let stage =
+        Stage::new("a").direct("main").step(StepSpec::new("x", json!({ "url": url }))).verify("v", json!([url]));
+    let error = Pipeline::builder("p").warehouse(warehouse).stage(stage).build().expect_err("secrets");
+    assert_eq!(error.problems().len(), 3, "{error}");
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+#[test]
+fn subscriptions_of_a_host_s_own_kind_are_told_apart_by_their_configuration() {
+    let subscription = |train: &str| Subscription::new("daily", json!({ "train": train }));
+    let pipeline = |second: Subscription| {
+        let warehouse = Warehouse::new("main").subscribe(subscription("a").named("one")).subscribe(second);
+        Pipeline::builder("p").warehouse(warehouse).stage(Stage::new("a").direct("main")).build()
+    };
+    assert!(pipeline(subscription("b")).is_ok());
+    assert!(pipeline(subscription("b").named("one")).is_err(), "one name twice");
+    assert!(pipeline(subscription("b").named("")).is_err(), "an empty name");
+}
+
+#[test]
+fn a_pipeline_of_twenty_thousand_stages_in_a_row_is_no_deep_stack() {
+    let first = Stage::new("s0").direct("main");
+    let builder = Pipeline::builder("p").warehouse(warehouse()).stage(first);
+    let rest = (1..20_000).map(|n| Stage::new(format!("s{n}")).after("main", [format!("s{}", n - 1)]));
+    let pipeline = rest.fold(builder, PipelineBuilder::stage).build().expect("valid");
+    assert_eq!(pipeline.stages_in_order().last().map(|stage| stage.name().as_str()), Some("s19999"));
 }

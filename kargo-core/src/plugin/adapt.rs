@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::{Context, DeployRequest, Deployer, Deployment, Step, StepOutcome, StepRequest, WriteRequest, Writer};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::name::Revision;
 
 /// The output under which a writer's revision reaches the deployer after it.
@@ -45,16 +45,23 @@ impl<W: Writer> Step for WriteStep<W> {
 pub(super) struct DeployStep<D>(pub(super) D);
 
 impl<D> DeployStep<D> {
-    fn request<'a>(request: &StepRequest<'a>) -> DeployRequest<'a> {
-        let configured = request.config.get(REVISION).and_then(Value::as_str);
+    fn request<'a>(request: &StepRequest<'a>) -> Result<DeployRequest<'a>> {
+        let configured = match request.config.get(REVISION) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(revision)) => Some(revision.as_str()),
+            Some(other) => {
+                let message = format!("The revision to deploy is {other}, which is no text; put it in quotes.");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+        };
         let written = || request.outputs.iter().rev().find_map(|(_, outputs)| outputs.get(REVISION)?.as_str());
-        DeployRequest {
+        Ok(DeployRequest {
             promotion: request.promotion,
             config: request.config,
             revision: configured.or_else(written).map(Revision::from),
             started_at: request.started_at,
             state: request.state,
-        }
+        })
     }
 }
 
@@ -65,7 +72,7 @@ impl<D: Deployer> Step for DeployStep<D> {
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        Ok(match self.0.deploy(cx, &Self::request(request)).await? {
+        Ok(match self.0.deploy(cx, &Self::request(request)?).await? {
             Deployment::Pending { reason, check_after, state } => StepOutcome::Running { reason, check_after, state },
             Deployment::Live { revision, evidence } => {
                 let mut outputs = Map::new();
@@ -77,6 +84,6 @@ impl<D: Deployer> Step for DeployStep<D> {
     }
 
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
-        self.0.abort(cx, &Self::request(request)).await
+        self.0.abort(cx, &Self::request(request)?).await
     }
 }

@@ -130,6 +130,17 @@ impl Plugins {
         find(&self.0.verifiers, "verifier", name)
     }
 
+    /// `pipeline` with each step's own bounds where its entry sets none, so that decisions need not know the plug-ins.
+    pub(crate) fn with_defaults(&self, pipeline: Pipeline) -> Pipeline {
+        pipeline.map_steps(|step| {
+            if let Ok(plugin) = self.step(&step.uses) {
+                let defaults = plugin.defaults();
+                step.retry.timeout.get_or_insert(defaults.timeout);
+                step.retry.error_threshold.get_or_insert(defaults.error_threshold);
+            }
+        })
+    }
+
     /// Checks that every plug-in that `pipeline` names is here and accepts its configuration.
     ///
     /// # Errors
@@ -144,7 +155,7 @@ impl Plugins {
         for warehouse in pipeline.warehouses() {
             for (index, subscription) in warehouse.subscriptions().iter().enumerate() {
                 let result = self.source(&subscription.source).and_then(|source| source.validate(&subscription.config));
-                note(format!("warehouse {:?}, subscription {index}", warehouse.name()), result);
+                note(format!("warehouse {:?}, subscription {}", warehouse.name(), index + 1), result);
             }
         }
         for stage in pipeline.stages() {

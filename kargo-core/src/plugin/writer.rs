@@ -26,17 +26,17 @@ use crate::promotion::PromotionInfo;
 /// use kargo_core::plugin::{Context, WriteRequest, Writer, Written};
 /// use kargo_core::Result;
 ///
-/// /// Keeps the wanted freight of each stage in memory.
+/// /// Keeps each change under its key, so that a repeated call finds it.
 /// #[derive(Debug, Default)]
 /// struct Memory(Mutex<BTreeMap<String, String>>);
 ///
 /// #[async_trait]
 /// impl Writer for Memory {
-///     async fn write(&self, _cx: &Context, request: &WriteRequest<'_>) -> Result<Written> {
+///     async fn write(&self, cx: &Context, request: &WriteRequest<'_>) -> Result<Written> {
 ///         let wanted = request.promotion.freight.id().to_string();
-///         let mut state = self.0.lock().expect("no panic under the lock");
-///         let before = state.insert(request.promotion.stage.to_string(), wanted.clone());
-///         Ok(Written::new(wanted.clone(), before.as_ref() != Some(&wanted)))
+///         let mut changes = self.0.lock().expect("no panic under the lock");
+///         let made = changes.entry(cx.key().to_owned()).or_insert(wanted);
+///         Ok(Written::new(made.clone(), true))
 ///     }
 /// }
 /// ```

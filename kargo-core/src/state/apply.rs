@@ -10,7 +10,7 @@ use super::promotion::{Promotion, StepState, TaskState, Verification, VerifierSt
 use super::stage::{Hold, StageState};
 use super::{Approval, FreightState, State, Verified};
 use crate::clock::elapsed;
-use crate::name::{PromotionId, StageName};
+use crate::name::{PromotionId, StageName, WarehouseName};
 use crate::promotion::Phase;
 
 /// Why an event does not follow on a state. A journal that was written by this crate has no such event: the store has lost
@@ -72,7 +72,8 @@ impl State {
                 let origin = freight.origin().clone();
                 self.by_age.entry(origin.clone()).or_default().insert((freight.discovered_at(), freight.id().clone()));
                 self.warehouses.entry(origin.clone()).or_default().latest = Some(freight.id().clone());
-                self.freight.insert(freight.id().clone(), FreightState::new(freight.clone()));
+                let state = || FreightState::new(freight.clone());
+                self.freight.entry(freight.id().clone()).or_insert_with(state);
                 let requesting = self.pipeline.iter().flat_map(|pipeline| pipeline.requesting(&origin));
                 Ok(Affected::Stages(requesting.map(|stage| stage.name().clone()).collect()))
             }
@@ -134,7 +135,11 @@ impl State {
                 let stage = self.stages.entry(found.stage.clone()).or_default();
                 stage.queue.retain(|waiting| waiting != promotion);
                 stage.running = Some(promotion.clone());
-                found.collection = stage.current.clone();
+                let definition = self.pipeline.as_ref().and_then(|pipeline| pipeline.stage(&found.stage));
+                let still_requested =
+                    |origin: &WarehouseName| definition.is_some_and(|stage| stage.request_for(origin).is_some());
+                let kept = stage.current.iter().filter(|(origin, _)| still_requested(origin));
+                found.collection = kept.map(|(origin, id)| (origin.clone(), id.clone())).collect();
                 if let Some(known) = self.freight.get(&found.freight) {
                     found.collection.insert(known.freight.origin().clone(), found.freight.clone());
                 }
@@ -282,8 +287,9 @@ impl State {
             if phase.is_success() {
                 let verified = || Verified { at, promotion: Some(id.clone()) };
                 known.verified.entry(name.clone()).or_insert_with(verified);
-            } else if *freight == promotion.freight {
-                // What was promoted has been looked at again and is not good; what only came along keeps its standing.
+            } else if *freight == promotion.freight && matches!(phase, Phase::Failed | Phase::Inconclusive) {
+                // What was promoted has been looked at again and is not good. What only came along keeps its standing, and so
+                // does all when nothing was found out: an abort or an error says nothing about the freight.
                 known.verified.remove(&name);
             }
         }

@@ -193,6 +193,3 @@ pub struct WarehouseState {
     /// Why its last look failed, if it did.
     pub failing: Option<String>,
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,7 +6,7 @@ mod conformance;
 mod scripted;
 mod source;
 
-pub use clock::ManualClock;
+pub use clock::{ManualClock, TokioClock};
 pub use conformance::store_conformance;
 pub use scripted::{Play, Scripted, ScriptedCall};
 pub use source::ScriptedSource;
