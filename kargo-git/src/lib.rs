@@ -38,6 +38,8 @@
 mod commit;
 mod history;
 mod remote;
+mod source;
+mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tree;
@@ -45,5 +47,7 @@ mod update;
 mod writer;
 
 pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};
+pub use source::GitSource;
+pub use subscription::{CommitSelectionStrategy, GitSubscription};
 pub use update::{KeyUpdate, YamlUpdate};
 pub use writer::GitWriter;

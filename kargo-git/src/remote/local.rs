@@ -87,8 +87,10 @@ impl Local {
                         continue;
                     }
                     let object = repository.try_find_object(id).map_err(unreadable)?;
-                    let object = match object.filter(|object| object.kind == Kind::Commit) {
-                        Some(object) => object,
+                    let object = match object {
+                        Some(object) if object.kind == Kind::Commit => object,
+                        // The tag of a file; callers see that it is no commit by its absence.
+                        Some(_) => continue,
                         // A shallow repository ends before its history does.
                         None if generation > 0 => continue,
                         None => return Err(missing(&shown, id)),

@@ -198,8 +198,10 @@ impl Wire {
                         level.extend(&info.parents);
                         commits.insert(id, info);
                     }
+                    // The tag of a file; callers see that it is no commit by its absence.
+                    Some(_) => {}
                     None if generation > 0 => {}
-                    _ => return Err(self.missing(id)),
+                    None => return Err(self.missing(id)),
                 }
             }
         }
