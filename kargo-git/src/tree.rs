@@ -219,3 +219,62 @@ fn no_file(path: &str, entry: &Entry) -> Error {
 fn corrupt(what: String) -> Error {
     Error::new(ErrorKind::Corrupt, format!("The repository is damaged: {what}."))
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::remote::Remote;
+    use crate::testing::BareRepository;
+
+    async fn begin(files: &[(&str, &str)]) -> (BareRepository, Session, TreeEdit) {
+        let repository = BareRepository::new();
+        let tip = repository.commit("main", files, "Start");
+        let mut session = Remote::new(repository.url()).unwrap().session().unwrap();
+        let tip = ObjectId::from_hex(tip.as_bytes()).unwrap();
+        let edit = TreeEdit::on(&mut session, tip).await.unwrap();
+        (repository, session, edit)
+    }
+
+    /// The names of the entries of a tree that is in `new`, in its order.
+    fn names(new: &NewObjects, tree: ObjectId) -> Vec<String> {
+        let (_, data) = new.get(&tree).unwrap();
+        parse(data, tree.kind()).unwrap().into_iter().map(|entry| entry.filename.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn files_are_written_read_back_and_removed_with_their_empty_directories() {
+        let (_repository, mut session, mut edit) = begin(&[("a/b/c", "1"), ("d", "2")]).await;
+        edit.write(&mut session, "x/y/z", b"3".to_vec()).await.unwrap();
+        assert_eq!(edit.read(&mut session, "x/y/z").await.unwrap().as_deref(), Some(b"3".as_slice()));
+        edit.remove(&mut session, "a/b/c").await.unwrap();
+        edit.remove(&mut session, "not/there").await.unwrap();
+        let (root, new) = edit.finish().unwrap().unwrap();
+        assert_eq!(names(&new, root), ["d", "x"]);
+        assert_eq!(new.bottom_up().len(), 4, "the root, x, y and z: nothing that is not new and in use");
+    }
+
+    #[tokio::test]
+    async fn an_edit_that_is_taken_back_is_no_change() {
+        let (_repository, mut session, mut edit) = begin(&[("a/b", "1")]).await;
+        edit.write(&mut session, "a/b", b"2".to_vec()).await.unwrap();
+        edit.write(&mut session, "a/b", b"1".to_vec()).await.unwrap();
+        assert!(edit.finish().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn entries_are_in_the_order_of_git_in_which_directories_end_in_a_slash() {
+        let (_repository, mut session, mut edit) = begin(&[("a.b", "1"), ("a/c", "1")]).await;
+        edit.write(&mut session, "a0", b"2".to_vec()).await.unwrap();
+        let (root, new) = edit.finish().unwrap().unwrap();
+        assert_eq!(names(&new, root), ["a.b", "a", "a0"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_never_replaced_by_a_directory_nor_the_other_way_round() {
+        let (_repository, mut session, mut edit) = begin(&[("a/b", "1")]).await;
+        for path in ["a", "a/b/c"] {
+            let error = edit.write(&mut session, path, b"2".to_vec()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path}");
+        }
+    }
+}

@@ -87,7 +87,7 @@ impl NewObjects {
     }
 
     /// In an order in which each object comes after those it refers to, so that whoever dies in the middle leaves none with a hole.
-    pub(super) fn bottom_up(&self) -> Vec<(ObjectId, Kind, &[u8])> {
+    pub(crate) fn bottom_up(&self) -> Vec<(ObjectId, Kind, &[u8])> {
         let mut objects: Vec<_> = self.0.iter().map(|(id, (kind, data))| (*id, *kind, data.as_slice())).collect();
         // Trees are not sorted among each other: a reader sees none of them before the ref moves.
         objects.sort_by_key(|(id, kind, _)| {
