@@ -21,7 +21,7 @@ pub(crate) struct Identity {
 pub(crate) fn message(cx: &Context, request: &WriteRequest<'_>, own: Option<&str>) -> String {
     let promotion = request.promotion;
     let text = match own.map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => text.replace("\r\n", "\n"),
+        Some(text) => text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect(),
         None => {
             let (label, short) = (one_line(&promotion.freight.label()), promotion.freight.id().short());
             let label: String = label.chars().take(100).collect();
@@ -32,7 +32,8 @@ pub(crate) fn message(cx: &Context, request: &WriteRequest<'_>, own: Option<&str
         ("Kargo-Promotion", promotion.id.as_str()),
         ("Kargo-Freight", promotion.freight.id().as_str()),
         ("Kargo-Stage", promotion.stage.as_str()),
-        ("Kargo-Actor", cx.actor().as_str()),
+        // The promotion's, which is the same in every try, and not the call's.
+        ("Kargo-Actor", promotion.actor.as_str()),
         (KEY, cx.key()),
     ];
     let mut message = format!("{text}\n\n");

@@ -70,6 +70,10 @@ impl History for Remote {
         }
         cx.guard("relate two commits", async {
             let mut session = self.session()?;
+            let hash = session.hash().await?;
+            if observed.kind() != hash || wanted.kind() != hash {
+                return Ok(Relation::Unknown);
+            }
             match relate(&mut session, observed, wanted).await {
                 Err(error) if error.kind() == ErrorKind::NotFound && is_reachable(&mut session).await => {
                     Ok(Relation::Unknown)

@@ -18,7 +18,8 @@ use crate::update::{YamlUpdate, branch_fault};
 
 /// How often one call tries before it gives the step back to the engine. Kargo's default for pushes.
 const MAX_TRIES: u32 = 50;
-/// How often a refusal must be repeated before it is believed: a ref that is being moved at this moment is refused too.
+/// How often a refusal must be repeated, with the branch where it was, before it is believed: a server also refuses while it is moving
+/// the ref for somebody else.
 const REFUSALS: u32 = 3;
 /// How often an answer may be lost before the step is given back to the engine.
 const LOST: u32 = 5;
@@ -80,11 +81,18 @@ impl GitWriter {
         &self.remote
     }
 
-    async fn write_to(&self, cx: &Context, request: &WriteRequest<'_>, update: &YamlUpdate) -> Result<Written> {
+    fn branch_of<'a>(&'a self, update: &'a YamlUpdate) -> Result<&'a str> {
         let branch = update.branch.as_deref().unwrap_or(&self.branch);
-        if let Some(fault) = branch_fault(branch) {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("{branch:?} is no name of a branch: {fault}.")));
+        match branch_fault(branch) {
+            Some(fault) => {
+                Err(Error::new(ErrorKind::InvalidInput, format!("{branch:?} is no name of a branch: {fault}.")))
+            }
+            None => Ok(branch),
         }
+    }
+
+    async fn write_to(&self, cx: &Context, request: &WriteRequest<'_>, update: &YamlUpdate) -> Result<Written> {
+        let branch = self.branch_of(update)?;
         let mut values = Vec::with_capacity(update.updates.len());
         for each in &update.updates {
             values.push((each.key.clone(), each.value.resolve(&request.promotion.collection)?));
@@ -94,12 +102,16 @@ impl GitWriter {
         let turn = turn(self.remote.lock_key(), branch);
         let _turn = turn.lock().await;
         let (mut look, mut refusals, mut lost) = (request.resumed, 0, 0);
+        let mut refused_at = None;
         for attempt in 0..MAX_TRIES {
             if attempt > 0 {
                 cx.sleep(pause(attempt)).await?;
             }
             let mut session = self.remote.session()?;
             let tip = session.tip(branch).await?;
+            if refused_at != Some(tip) {
+                refusals = 0;
+            }
             if look
                 && let Some(own) = commit::find_own(&mut session, tip, cx.key(), request.started_at.as_second()).await?
             {
@@ -118,6 +130,7 @@ impl GitWriter {
                     cx.progress(format!("{branch} has moved and is {now}; trying again on top of it"));
                 }
                 PushOutcome::Rejected { reason, text } => {
+                    refused_at = Some(tip);
                     refusals += 1;
                     if refusals >= REFUSALS {
                         return Err(refused(self.remote.url(), branch, &reason, &text));
@@ -143,7 +156,8 @@ impl GitWriter {
 #[async_trait]
 impl Writer for GitWriter {
     fn validate(&self, config: &Value) -> Result<()> {
-        YamlUpdate::from_config(config).map(drop)
+        let update = YamlUpdate::from_config(config)?;
+        self.branch_of(&update).map(drop)
     }
 
     async fn write(&self, cx: &Context, request: &WriteRequest<'_>) -> Result<Written> {

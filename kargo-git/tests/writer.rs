@@ -227,6 +227,23 @@ async fn the_lock_of_a_living_program_is_waited_for() {
 }
 
 #[tokio::test]
+async fn the_branch_that_a_work_tree_has_checked_out_is_not_moved_under_it() {
+    let (repository, _) = repository();
+    let work = tempfile::tempdir().unwrap();
+    copy_directory(repository.path(), &work.path().join(".git"));
+    let config = work.path().join(".git/config");
+    std::fs::write(&config, "[core]\n\trepositoryformatversion = 0\n\tbare = false\n").unwrap();
+    let writer = GitWriter::new(Remote::new(work.path().to_str().unwrap()).unwrap());
+    let update = image_tag("env/dev/values.yaml");
+    let error = write(&writer, &promotion("dev.1", "v2"), &update, false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.message().contains("checked out"), "{error}");
+    let head = repository.head("main");
+    std::fs::write(work.path().join(".git/refs/heads/deploy"), format!("{head}\n")).unwrap();
+    assert!(write(&writer, &promotion("dev.1", "v2"), &update.branch("deploy"), false).await.unwrap().changed);
+}
+
+#[tokio::test]
 async fn packed_refs_and_packed_objects_are_read() {
     let (repository, writer) = repository();
     let head = repository.head("main");

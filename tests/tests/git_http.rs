@@ -10,10 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kargo_core::plugin::{Context, History as _, Relation, WriteRequest, Writer as _, Written};
-use kargo_core::{Actor, Artifact, ErrorKind, Freight, Image, Pick, PromotionInfo, Result, Retry, SystemClock};
+use kargo_core::plugin::{
+    Context, DiscoverRequest, Discovery, History as _, Relation, Source as _, WriteRequest, Writer as _, Written,
+};
+use kargo_core::{
+    Actor, Artifact, ErrorKind, Freight, Image, Pick, PromotionInfo, Result, Retry, Subscription, SystemClock,
+};
 use kargo_git::testing::BareRepository;
-use kargo_git::{Credentials, GitWriter, Limits, Remote, RemoteBuilder, Timeouts, YamlUpdate};
+use kargo_git::{
+    Credentials, GitSource, GitSubscription, GitWriter, Limits, Remote, RemoteBuilder, Timeouts, YamlUpdate,
+};
 
 const VALUES: &str =
     "# The shop's values.\nimage:\n  repository: ghcr.io/acme/app\n  tag: \"v1\" # set by Kargo\nreplicas: 2\n";
@@ -487,6 +493,36 @@ async fn two_commits_are_related_by_fetching_commits_alone() {
     ] {
         let found = remote.relate(&cx, &observed.as_str().into(), &wanted.as_str().into()).await.unwrap();
         assert_eq!(found, relation, "{observed} {wanted}");
+    }
+}
+
+#[tokio::test]
+async fn git_14_branches_and_annotated_tags_are_found_by_their_commits() {
+    let Some(server) = Server::find() else { return };
+    let (name, repository) = server.repository("source");
+    let old = repository.head("main");
+    let tag = repository.tag("v1.0.0", "main", Some("Release\n"));
+    let new = repository.commit("main", &[("big.bin", &noise(1 << 20))], "Second");
+    repository.tag("v1.1.0", "main", None);
+    let url = format!("{}/{name}", server.url);
+    let source = GitSource::new().credentials(&server.url, Credentials::basic(&server.user, server.password.as_str()));
+    let cx = context("discover");
+    for (subscription, expected) in [
+        (GitSubscription::new(&url).semver("^1"), [(Some("v1.1.0"), &new), (Some("v1.0.0"), &old)]),
+        (GitSubscription::new(&url).branch("main"), [(None, &new), (None, &old)]),
+        (GitSubscription::new(&url), [(None, &new), (None, &old)]),
+    ] {
+        let config = Subscription::from(subscription).config;
+        let found = source.discover(&cx, &DiscoverRequest::new(&config)).await.unwrap();
+        let Discovery::Found { candidates, cursor } = found else { panic!("nothing was found") };
+        let commits = candidates.iter().map(|candidate| match candidate {
+            Artifact::Commit(commit) => (commit.tag.as_deref(), &commit.id),
+            other => panic!("{other} is no commit"),
+        });
+        assert_eq!(commits.collect::<Vec<_>>(), expected, "{config}");
+        assert!(expected.iter().all(|(_, id)| **id != tag));
+        let again = source.discover(&cx, &DiscoverRequest::new(&config).with_cursor(cursor.as_ref())).await.unwrap();
+        assert_eq!(again, Discovery::Unchanged);
     }
 }
 

@@ -175,6 +175,7 @@ impl Http {
         }
         if target.origin() != from.origin() {
             self.authorization = None;
+            self.user = None;
         }
         Ok(target)
     }

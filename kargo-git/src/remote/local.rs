@@ -174,6 +174,12 @@ fn push(repository: &gix::Repository, update: &RefUpdate, objects: &NewObjects) 
 /// The outcome, when the ref is no longer where it was.
 fn settled(repository: &gix::Repository, update: &RefUpdate) -> Result<Option<PushOutcome>> {
     let reference = repository.try_find_reference(update.name.as_str()).map_err(unreadable)?;
+    if reference.as_ref().is_some_and(|reference| reference.try_id().is_none()) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("{} stands for another branch; write to that one.", update.name),
+        ));
+    }
     let tip = reference.and_then(|reference| reference.try_id().map(gix::Id::detach));
     Ok(match tip {
         Some(tip) if tip == update.new => Some(PushOutcome::Updated),

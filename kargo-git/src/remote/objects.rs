@@ -7,6 +7,9 @@ use gix::ObjectId;
 use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result};
 
+/// The biggest object, in bytes, for which memory is given: a pack of few bytes can claim any size.
+const MAX_OBJECT: usize = 512 << 20;
+
 /// A received pack, in a temporary directory that goes with it.
 pub(super) struct Pack {
     bundle: gix_pack::Bundle,
@@ -31,7 +34,11 @@ impl Pack {
             &AtomicBool::new(false),
             None::<gix::objs::find::Never>,
             hash,
-            gix_pack::bundle::write::Options { thread_limit: Some(1), ..Default::default() },
+            gix_pack::bundle::write::Options {
+                thread_limit: Some(1),
+                alloc_limit_bytes: Some(MAX_OBJECT),
+                ..Default::default()
+            },
         )
         .map_err(damaged)?;
         let bundle = outcome
