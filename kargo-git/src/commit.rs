@@ -1,5 +1,7 @@
 //! The commit of one promotion step: the same bytes, and so the same id, each time it is made.
 
+use std::collections::HashSet;
+
 use gix::ObjectId;
 use gix::objs::{Kind, WriteTo as _};
 use kargo_core::plugin::{Context, WriteRequest};
@@ -74,11 +76,18 @@ pub(crate) fn commit(
     objects.insert(parent.kind(), Kind::Commit, data)
 }
 
-/// Looks for the commit with the trailer `Kargo-Key: <key>` in the history of `tip`, back to `since` (seconds since 1970).
-pub(crate) async fn find_own(session: &mut Session, tip: ObjectId, key: &str, since: i64) -> Result<Option<ObjectId>> {
+/// Looks for the commit with the trailer `Kargo-Key: <key>` in the history of `tip`, back to `since` (seconds since 1970) and to
+/// the tips in `known`, where it is known not to be.
+pub(crate) async fn find_own(
+    session: &mut Session,
+    tip: ObjectId,
+    key: &str,
+    since: i64,
+    known: &HashSet<ObjectId>,
+) -> Result<Option<ObjectId>> {
     let key = one_line(key);
     let mut found = None;
-    let complete = crate::history::walk(session, &[tip], since, |id, info| {
+    let complete = crate::history::walk(session, &[tip], since, known, |id, info| {
         if info.trailer(KEY) == Some(key.as_str()) {
             found = Some(id);
         }

@@ -16,11 +16,13 @@ const DEPTHS: [u32; 4] = [16, 128, 1024, 8192];
 const SKEW: i64 = 6 * 3600;
 
 /// Visits the commits reachable from `tips` that are not much older than `since`, newest generations first, until `visit` returns true.
-/// A commit may be visited again when more is fetched. Returns whether all there was had been visited (or the walk was stopped).
+/// What lies behind the commits in `known` is left out. A commit may be visited again when more is fetched. Returns whether all there
+/// was had been visited (or the walk was stopped).
 pub(crate) async fn walk(
     session: &mut Session,
     tips: &[ObjectId],
     since: i64,
+    known: &HashSet<ObjectId>,
     mut visit: impl FnMut(ObjectId, &CommitInfo) -> bool + Send,
 ) -> Result<bool> {
     let oldest = since.saturating_sub(SKEW);
@@ -31,7 +33,7 @@ pub(crate) async fn walk(
         let mut complete = true;
         while !level.is_empty() {
             for id in std::mem::take(&mut level) {
-                if !seen.insert(id) {
+                if known.contains(&id) || !seen.insert(id) {
                     continue;
                 }
                 match commits.get(&id) {
@@ -93,8 +95,9 @@ async fn is_reachable(session: &mut Session) -> bool {
 async fn relate(session: &mut Session, observed: ObjectId, wanted: ObjectId) -> Result<Relation> {
     let both = session.commits(&[observed, wanted], 1, false).await?;
     let since = both.values().map(|info| info.time).min().unwrap_or(0);
+    let nothing = HashSet::new();
     let mut found = false;
-    let complete = walk(session, &[observed], since, |id, _| {
+    let complete = walk(session, &[observed], since, &nothing, |id, _| {
         found = id == wanted;
         found
     })
@@ -103,7 +106,7 @@ async fn relate(session: &mut Session, observed: ObjectId, wanted: ObjectId) -> 
         return Ok(Relation::Later);
     }
     let complete = complete
-        & walk(session, &[wanted], since, |id, _| {
+        & walk(session, &[wanted], since, &nothing, |id, _| {
             found = id == observed;
             found
         })

@@ -1,7 +1,8 @@
 //! The [`Source`] for Git.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use gix::objs::Kind;
@@ -18,7 +19,7 @@ const SUBJECT: usize = 80;
 
 /// Finds commits: the newest of a branch, or those of tags that are versions.
 ///
-/// A subscription's configuration is a [`GitSubscription`]. A look that finds nothing new costs one listing of the refs in question;
+/// A subscription's configuration is a [`GitSubscription`]. A look that finds nothing new costs one request, a listing of the refs in question;
 /// else the commits that count are fetched without their files. The commit of an annotated tag is the one that it is a tag of.
 ///
 /// ```
@@ -33,6 +34,8 @@ pub struct GitSource {
     timeouts: Timeouts,
     insecure: bool,
     client: OnceLock<reqwest::Client>,
+    /// By URL. Remotes remember what their server can do, so that a look with nothing new is one request.
+    remotes: Arc<Mutex<HashMap<String, Remote>>>,
 }
 
 impl GitSource {
@@ -46,33 +49,47 @@ impl GitSource {
     #[must_use]
     pub fn credentials(mut self, url_prefix: &str, credentials: Credentials) -> Self {
         self.credentials.push((normalize_git_url(url_prefix), credentials));
-        self
+        self.forget()
     }
 
     /// Trusts the certificates in this PEM text besides the system's.
     #[must_use]
     pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca.push(pem.into());
-        self.client = OnceLock::new();
-        self
+        self.forget()
     }
 
     /// Sets how long to wait for servers.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
-        self.client = OnceLock::new();
-        self
+        self.forget()
     }
 
     /// Sends credentials over `http://` to other machines too, for everybody on the way to read.
     #[must_use]
     pub fn allow_insecure_credentials(mut self) -> Self {
         self.insecure = true;
+        self.forget()
+    }
+
+    /// Drops what was made with other settings, without touching what clones made with theirs.
+    fn forget(mut self) -> Self {
+        self.client = OnceLock::new();
+        self.remotes = Arc::default();
         self
     }
 
     fn remote(&self, url: &str) -> Result<Remote> {
+        if let Some(remote) = self.remotes.lock().unwrap_or_else(PoisonError::into_inner).get(url) {
+            return Ok(remote.clone());
+        }
+        let remote = self.new_remote(url)?;
+        self.remotes.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), remote.clone());
+        Ok(remote)
+    }
+
+    fn new_remote(&self, url: &str) -> Result<Remote> {
         let mut builder = Remote::builder(url).timeouts(self.timeouts);
         for pem in &self.ca {
             builder = builder.ca_certificates(pem.clone());

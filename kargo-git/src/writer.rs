@@ -1,12 +1,13 @@
 //! The [`Writer`] for Git.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use gix::ObjectId;
+use jiff::SignedDuration;
 use kargo_core::plugin::{Context, WriteRequest, Writer, Written};
 use kargo_core::{Error, ErrorKind, Result, edit};
 use serde_json::Value;
@@ -21,6 +22,8 @@ const MAX_TRIES: u32 = 50;
 /// How often a refusal must be repeated, with the branch where it was, before it is believed: a server also refuses while it is moving
 /// the ref for somebody else.
 const REFUSALS: u32 = 3;
+/// How long after the step's start a call counts as late.
+const LATE: SignedDuration = SignedDuration::from_secs(5);
 /// How often an answer may be lost before the step is given back to the engine.
 const LOST: u32 = 5;
 
@@ -30,7 +33,7 @@ const LOST: u32 = 5;
 /// new objects are sent, and the branch moves by compare and swap, so nobody's commit is ever lost.
 ///
 /// The commit is made of the journal's facts alone and carries the trailer `Kargo-Key`. A step that is run again after a crash or a lost
-/// answer looks for that trailer first; there is never a second commit for it. When all is already as wanted, no commit is made.
+/// answer looks for that trailer first, and so does one that lost a race; there is never a second commit for it. When all is already as wanted, no commit is made.
 ///
 /// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
 ///
@@ -101,8 +104,12 @@ impl GitWriter {
         // Writers of one process wait in turn rather than race each other to the server.
         let turn = turn(self.remote.lock_key(), branch);
         let _turn = turn.lock().await;
-        let (mut look, mut refusals, mut lost) = (request.resumed, 0, 0);
-        let mut refused_at = None;
+        // A call that comes late may have been overtaken by another process that took the promotion over.
+        let late = cx.now().duration_since(request.started_at) > LATE;
+        let mut look = request.resumed || late;
+        // Tips under which there is no commit of this step.
+        let mut without = HashSet::new();
+        let (mut refusals, mut refused_at, mut lost) = (0, None, 0);
         for attempt in 0..MAX_TRIES {
             if attempt > 0 {
                 cx.sleep(pause(attempt)).await?;
@@ -112,12 +119,14 @@ impl GitWriter {
             if refused_at != Some(tip) {
                 refusals = 0;
             }
-            if look
-                && let Some(own) = commit::find_own(&mut session, tip, cx.key(), request.started_at.as_second()).await?
-            {
-                cx.progress(format!("found the commit {own} of an earlier try"));
-                return Ok(written(own, true, branch));
+            if look {
+                let since = request.started_at.as_second();
+                if let Some(own) = commit::find_own(&mut session, tip, cx.key(), since, &without).await? {
+                    cx.progress(format!("found the commit {own} of an earlier try"));
+                    return Ok(written(own, true, branch));
+                }
             }
+            without.insert(tip);
             let Some((tree, mut objects)) = edited(&mut session, tip, branch, &update.path, &values).await? else {
                 return Ok(written(tip, false, branch));
             };
@@ -126,6 +135,8 @@ impl GitWriter {
             match session.push(&update, &objects).await? {
                 PushOutcome::Updated => return Ok(written(new, true, branch)),
                 PushOutcome::Conflict { tip } => {
+                    // What moved it may have been another process at work on the same step.
+                    look = true;
                     let now = tip.map_or("gone".to_owned(), |tip| format!("at {tip}"));
                     cx.progress(format!("{branch} has moved and is {now}; trying again on top of it"));
                 }

@@ -104,6 +104,44 @@ async fn a_step_that_is_run_again_finds_its_commit_under_those_of_others() {
 }
 
 #[tokio::test]
+async fn a_call_that_comes_late_looks_whether_another_process_did_the_step() {
+    let (repository, writer) = repository();
+    let update = image_tag("env/dev/values.yaml");
+    let first = write(&writer, &promotion("dev.1", "v2"), &update, false).await.unwrap();
+    write(&writer, &promotion("dev.2", "v3"), &update, false).await.unwrap();
+    // Stalled since before the other process began, and not resumed as far as it knows.
+    assert_eq!(write(&writer, &promotion("dev.1", "v2"), &update, false).await.unwrap(), first);
+    assert!(repository.read("main", "env/dev/values.yaml").contains("v3"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_at_work_on_the_same_step_make_one_commit() {
+    let (repository, _) = repository();
+    let mut writers = Vec::new();
+    for n in 0..6 {
+        let link = repository.path().parent().unwrap().join(format!("link{n}"));
+        copy_link(repository.path(), &link);
+        writers.push(GitWriter::new(Remote::new(link.to_str().unwrap()).unwrap()));
+    }
+    for round in 0..10 {
+        // On time, so that nothing but the race itself makes them look.
+        let started = Timestamp::now();
+        let tasks = writers.iter().cloned().map(|writer| {
+            tokio::spawn(async move {
+                let promotion = promotion(&format!("dev.{round}"), &format!("v2.{round}"));
+                let config = serde_json::to_value(image_tag("env/dev/values.yaml")).unwrap();
+                let cx = context(&format!("{}/step-1", promotion.id));
+                writer.write(&cx, &WriteRequest::new(&promotion, &config, started)).await.unwrap()
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap().revision.as_str(), repository.head("main"));
+        }
+        assert_eq!(repository.log("main").len(), round + 2);
+    }
+}
+
+#[tokio::test]
 async fn a_step_whose_first_try_did_not_get_through_writes_when_it_is_run_again() {
     let (repository, writer) = repository();
     let written = write(&writer, &promotion("dev.1", "v2"), &image_tag("env/dev/values.yaml"), true).await.unwrap();

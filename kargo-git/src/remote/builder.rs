@@ -111,7 +111,7 @@ impl RemoteBuilder {
                     Some(client) => client,
                     None => self.make_client()?,
                 };
-                Place::Http { base: base.clone(), client, credentials }
+                Place::Http { base: base.clone(), client, credentials, introduction: Default::default() }
             }
         };
         Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits })))

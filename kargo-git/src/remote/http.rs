@@ -73,6 +73,7 @@ pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>]) -> Result<reqwest::Clie
 pub(super) struct Http {
     client: reqwest::Client,
     base: Url,
+    redirected: bool,
     authorization: Option<HeaderValue>,
     user: Option<String>,
     shown: String,
@@ -101,7 +102,17 @@ impl Http {
             })
             .transpose()?;
         let user = credentials.map(|credentials| credentials.user.clone());
-        Ok(Self { client, base, authorization, user, shown, limits, requests: 0, received: 0 })
+        Ok(Self { client, base, redirected: false, authorization, user, shown, limits, requests: 0, received: 0 })
+    }
+
+    /// Whether the repository turned out to be at another address.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.redirected
+    }
+
+    /// Whether anything was asked yet.
+    pub(super) fn was_used(&self) -> bool {
+        self.requests > 0
     }
 
     /// Asks what a service offers. Follows redirects, and stays where they led.
@@ -113,7 +124,8 @@ impl Http {
             request = request.header(ACCEPT, "*/*");
             let response = request.send().await.map_err(|error| self.unreachable(error).error)?;
             if response.status().is_redirection() {
-                url = self.redirected(&url, &response)?;
+                url = self.redirection(&url, &response)?;
+                self.redirected = true;
                 self.base = base_of(&url).ok_or_else(|| {
                     self.odd(format!("redirects to {}, which is no Git repository's address", scrubbed(&url)))
                 })?;
@@ -166,7 +178,7 @@ impl Http {
         ))
     }
 
-    fn redirected(&mut self, from: &Url, response: &Response) -> Result<Url> {
+    fn redirection(&mut self, from: &Url, response: &Response) -> Result<Url> {
         let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let target = target.and_then(|target| from.join(target).ok());
         let target = target.ok_or_else(|| self.odd("redirects without saying where to".to_owned()))?;

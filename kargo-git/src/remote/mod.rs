@@ -30,7 +30,8 @@ pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session}
 
 /// A repository: behind `http://` or `https://`, or on this machine as a path or a `file://` URL.
 ///
-/// A repository behind HTTP is spoken to in Git's own protocol; nothing of it is kept between two calls. A local one is read and
+/// A repository behind HTTP is spoken to in Git's own protocol; between two calls nothing is kept but connections and what the server
+/// can do. A local one is read and
 /// written directly, without a `git` program, and **no hooks of it run**. Cheap to clone.
 ///
 /// ```
@@ -53,7 +54,12 @@ struct Inner {
 }
 
 enum Place {
-    Http { base: reqwest::Url, client: reqwest::Client, credentials: Option<Credentials> },
+    Http {
+        base: reqwest::Url,
+        client: reqwest::Client,
+        credentials: Option<Credentials>,
+        introduction: wire::Introduction,
+    },
     Local(PathBuf),
 }
 
@@ -104,7 +110,7 @@ impl Remote {
     pub(crate) fn session(&self) -> Result<Session> {
         match &self.0.place {
             Place::Local(path) => Ok(Session::local(path.clone(), self.0.shown.clone())),
-            Place::Http { base, client, credentials } => Ok(Session::wire(wire::Wire::new(
+            Place::Http { base, client, credentials, introduction } => Ok(Session::wire(wire::Wire::new(
                 http::Http::new(
                     client.clone(),
                     base.clone(),
@@ -113,6 +119,7 @@ impl Remote {
                     self.0.limits,
                 )?,
                 self.0.shown.clone(),
+                introduction.clone(),
             ))),
         }
     }

@@ -1,6 +1,7 @@
 //! Fetching over Git's own protocol: refs by prefix, and of objects only those that are asked for.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::ObjectId;
 use gix::objs::Kind;
@@ -15,11 +16,15 @@ use super::{CommitInfo, RemoteRef, blocking};
 /// How this client names itself to servers.
 const AGENT: &str = concat!("kargo/", env!("CARGO_PKG_VERSION"));
 
+/// What a server that speaks version 2 said about itself, for all pieces of work on one remote. It saves each a round trip.
+pub(super) type Introduction = Arc<Mutex<Option<Advertisement>>>;
+
 /// A repository behind Git's protocol, for one piece of work.
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(super) http: Http,
     pub(super) shown: String,
+    introduction: Introduction,
     advertisement: Option<Advertisement>,
     packs: Vec<Pack>,
     /// The commit from which everything else is reached, for servers that give no objects by id.
@@ -27,8 +32,9 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(http: Http, shown: String) -> Self {
-        Self { http, shown, advertisement: None, packs: Vec::new(), anchor: None }
+    pub(super) fn new(http: Http, shown: String, introduction: Introduction) -> Self {
+        let advertisement = introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { http, shown, introduction, advertisement, packs: Vec::new(), anchor: None }
     }
 
     async fn advertisement(&mut self) -> Result<&Advertisement> {
@@ -36,7 +42,12 @@ impl Wire {
             Some(advertisement) => advertisement,
             None => {
                 let bytes = self.http.advertisement(Service::Upload, true).await?;
-                Advertisement::parse(&bytes, Service::Upload.name())?
+                let advertisement = Advertisement::parse(&bytes, Service::Upload.name())?;
+                // In the old protocol it holds the refs of this moment. Behind a redirect the next one must find its own way.
+                if advertisement.v2 && !self.http.is_redirected() {
+                    self.introduce(Some(advertisement.clone()));
+                }
+                advertisement
             }
         };
         Ok(self.advertisement.insert(advertisement))
@@ -47,8 +58,25 @@ impl Wire {
         Ok(self.advertisement().await?.hash)
     }
 
+    fn introduce(&self, advertisement: Option<Advertisement>) {
+        *self.introduction.lock().unwrap_or_else(PoisonError::into_inner) = advertisement;
+    }
+
     /// The refs whose names begin with one of `prefixes`, as they are now.
     pub(super) async fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
+        let remembered = self.advertisement.is_some() && !self.http.was_used();
+        match self.list(prefixes).await {
+            // The server may have changed since it introduced itself.
+            Err(_) if remembered => {
+                self.introduce(None);
+                self.advertisement = None;
+                self.list(prefixes).await
+            }
+            refs => refs,
+        }
+    }
+
+    async fn list(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
         let known = self.advertisement.is_some();
         let advertisement = self.advertisement().await?;
         let wanted = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
