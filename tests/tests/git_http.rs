@@ -106,8 +106,19 @@ fn context(key: &str) -> Context {
 }
 
 async fn write(writer: &GitWriter, id: &str, tag: &str, path: &str, resumed: bool) -> Result<Written> {
-    let (promotion, config) = (promotion(id, tag), serde_json::to_value(image_tag(path)).unwrap());
     let started = "2026-01-02T03:04:06Z".parse().unwrap();
+    write_at(writer, id, tag, path, started, resumed).await
+}
+
+async fn write_at(
+    writer: &GitWriter,
+    id: &str,
+    tag: &str,
+    path: &str,
+    started: Timestamp,
+    resumed: bool,
+) -> Result<Written> {
+    let (promotion, config) = (promotion(id, tag), serde_json::to_value(image_tag(path)).unwrap());
     let cx = context(&format!("{id}/step-1"));
     writer.write(&cx, &WriteRequest::new(&promotion, &config, started).resumed(resumed)).await
 }
@@ -292,6 +303,27 @@ async fn git_02_a_lost_race_is_known_by_the_ref_however_the_server_words_it() {
     let log = repository.log("main");
     assert_eq!(log[0].id, written.revision.as_str());
     assert_eq!(log[1].subject, "Somebody else's values");
+}
+
+#[tokio::test]
+async fn a_race_that_is_lost_to_the_same_step_of_another_process_is_won() {
+    let Some(server) = Server::find() else { return };
+    let (name, repository) = server.repository("same-step");
+    // What the other process does meanwhile: this very step, and then one that comes after it.
+    repository.branch("other", "main");
+    let other = GitWriter::new(Remote::new(repository.url()).unwrap()).branch("other");
+    // On time, so that nothing but the race itself makes it look.
+    let started = Timestamp::now();
+    let its = write_at(&other, "dev.1", "v2", PATH, started, false).await.unwrap();
+    write_at(&other, "dev.2", "v3", PATH, started, false).await.unwrap();
+    let marker = repository.path().join("raced");
+    let script = "[ -e MARKER ] && exit 0\ntouch MARKER\ngit update-ref refs/heads/main TIP\nexit 1";
+    let script = script.replace("MARKER", &marker.display().to_string()).replace("TIP", &repository.head("other"));
+    hook(&repository, "update", &script);
+    let written = write_at(&server.writer(&name), "dev.1", "v2", PATH, started, false).await.unwrap();
+    assert!(marker.exists());
+    assert_eq!(written.revision, its.revision);
+    assert!(repository.read("main", PATH).contains("v3"), "the later step is not taken back");
 }
 
 #[tokio::test]
