@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
+use gix::ObjectId;
 use gix::objs::Kind;
 use kargo_core::artifact::normalize_git_url;
 use kargo_core::plugin::{Context, Cursor, DiscoverRequest, Discovery, Source};
@@ -182,8 +183,7 @@ async fn newest_from_branch(
         // Past the end of a shallow repository.
         let Some(info) = commits.get(&id) else { break };
         next = info.parents.first().copied();
-        let found = RemoteRef { name: String::new(), id, peeled: None, target: None };
-        candidates.push(candidate(subscription, &found, info, subscription.branch.clone(), None));
+        candidates.push(candidate(subscription, id, info, subscription.branch.clone(), None));
     }
     Ok(Discovery::Found { candidates, cursor: Some(cursor) })
 }
@@ -215,20 +215,20 @@ async fn by_version(
     let commits = session.commits(&ids, 1, false).await?;
     let candidates = tags.iter().filter_map(|(version, tag)| {
         // A tag of something that is no commit cannot be promoted.
-        let info = commits.get(&commit_of(tag))?;
-        Some(candidate(subscription, tag, info, None, Some(version.as_str().to_owned())))
+        let id = commit_of(tag);
+        Some(candidate(subscription, id, commits.get(&id)?, None, Some(version.as_str().to_owned())))
     });
     Ok(Discovery::Found { candidates: candidates.collect(), cursor: Some(cursor) })
 }
 
 /// The commit of a tag: for an annotated one not the tag itself.
-fn commit_of(tag: &RemoteRef) -> gix::ObjectId {
+fn commit_of(tag: &RemoteRef) -> ObjectId {
     tag.peeled.unwrap_or(tag.id)
 }
 
 fn candidate(
     subscription: &GitSubscription,
-    found: &RemoteRef,
+    id: ObjectId,
     info: &CommitInfo,
     branch: Option<String>,
     tag: Option<String>,
@@ -240,7 +240,7 @@ fn candidate(
     };
     Artifact::Commit(GitCommit {
         repo_url: subscription.repo_url.clone(),
-        id: commit_of(found).to_string(),
+        id: id.to_string(),
         branch,
         tag,
         message: Some(message),
@@ -250,7 +250,7 @@ fn candidate(
 }
 
 /// What was seen, in a form that changes when the refs or the subscription do.
-fn cursor<'a>(config: &Value, refs: impl IntoIterator<Item = (&'a str, gix::ObjectId)>) -> Cursor {
+fn cursor<'a>(config: &Value, refs: impl IntoIterator<Item = (&'a str, ObjectId)>) -> Cursor {
     let mut seen = format!("{config}\n");
     for (name, id) in refs {
         seen.push_str(&format!("{id} {name}\n"));

@@ -33,7 +33,8 @@ const LOST: u32 = 5;
 /// new objects are sent, and the branch moves by compare and swap, so nobody's commit is ever lost.
 ///
 /// The commit is made of the journal's facts alone and carries the trailer `Kargo-Key`. A step that is run again after a crash or a lost
-/// answer looks for that trailer first, and so does one that lost a race; there is never a second commit for it. When all is already as wanted, no commit is made.
+/// answer looks for that trailer first, and so does one that lost a race or comes late; there is never a second commit for it. When
+/// all is already as wanted, no commit is made.
 ///
 /// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
 ///
@@ -119,7 +120,7 @@ impl GitWriter {
             if refused_at != Some(tip) {
                 refusals = 0;
             }
-            if look {
+            if look && !without.contains(&tip) {
                 let since = request.started_at.as_second();
                 if let Some(own) = commit::find_own(&mut session, tip, cx.key(), since, &without).await? {
                     cx.progress(format!("found the commit {own} of an earlier try"));

@@ -18,6 +18,9 @@ use super::session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef};
 /// How long another program may hold the lock of the ref before the try is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often moving the ref must fail, with no lock in the way, before it is believed.
+const FAILURES: u32 = 3;
+
 /// A repository on this machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Local {
@@ -131,6 +134,7 @@ fn push(repository: &gix::Repository, update: &RefUpdate, objects: &NewObjects) 
     }
     let give_up = Instant::now() + PATIENCE;
     let lock = BranchLock::acquire(repository.common_dir(), &update.name, update.new, give_up)?;
+    let mut failures = 0;
     let outcome = loop {
         match settled(repository, update)? {
             Some(outcome) => break outcome,
@@ -149,10 +153,13 @@ fn push(repository: &gix::Repository, update: &RefUpdate, objects: &NewObjects) 
                 if let Some(outcome) = settled(repository, update)? {
                     break outcome;
                 }
+                // A lock may have gone since it was in the way, so one failure without it says nothing.
                 if !lock.is_ref_locked() {
-                    return Err(unwritable(repository, error));
-                }
-                if Instant::now() >= give_up {
+                    failures += 1;
+                    if failures >= FAILURES {
+                        return Err(unwritable(repository, error));
+                    }
+                } else if Instant::now() >= give_up {
                     return Err(Error::new(
                         ErrorKind::Unavailable,
                         format!(

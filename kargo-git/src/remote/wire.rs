@@ -209,9 +209,10 @@ impl Wire {
         depth: u32,
         trees: bool,
     ) -> Result<HashMap<ObjectId, CommitInfo>> {
-        if let [tip] = tips {
-            self.anchor = Some(*tip);
-        }
+        self.anchor = match tips {
+            [tip] => Some(*tip),
+            _ => None,
+        };
         self.fetch(tips, if trees { "tree:1" } else { "tree:0" }, depth).await?;
         let mut commits = HashMap::new();
         let mut level: Vec<ObjectId> = tips.to_vec();
