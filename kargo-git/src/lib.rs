@@ -1,1 +1,53 @@
-//! x
+//! Git for `kargo-core`, native on gix: a [`GitWriter`] that changes one line of one file, [`GitSource`]s for branches and tags, and
+//! the history of a repository.
+//!
+//! No `git` program is needed. Over `http://` and `https://` the crate speaks Git's own protocol: it asks for the refs that it
+//! wants, fetches the directories on the way to one file instead of a repository, and sends the new objects alone, so a promotion
+//! costs what it changes. A repository on this machine, by path or `file://`, is read and written directly.
+//!
+//! ```
+//! use kargo_core::plugin::{Context, History, Relation, WriteRequest, Writer};
+//! use kargo_core::{Actor, Freight};
+//! use kargo_git::testing::BareRepository;
+//! use kargo_git::{GitWriter, Remote, YamlUpdate};
+//! use jiff::Timestamp;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> kargo_core::Result<()> {
+//! let repository = BareRepository::new();
+//! let first = repository.commit("main", &[("env/dev/values.yaml", "image:\n  tag: v1 # ours\n")], "Start");
+//!
+//! let remote = Remote::new(repository.url())?;
+//! let writer = GitWriter::new(remote.clone()).branch("main");
+//!
+//! // The engine makes these from its journal.
+//! let freight = Freight::new("main", vec![], Timestamp::now());
+//! let promotion = kargo_core::PromotionInfo::new("shop", "dev.1", "dev", freight, Actor::user("alice"), Timestamp::now());
+//! let config = serde_json::to_value(YamlUpdate::new("env/dev/values.yaml").set("image.tag", "v2")).expect("is JSON");
+//!
+//! let cx = Context::system("dev.1/step-1");
+//! let written = writer.write(&cx, &WriteRequest::new(&promotion, &config, Timestamp::now())).await?;
+//! assert!(written.changed);
+//! assert_eq!(repository.read("main", "env/dev/values.yaml"), "image:\n  tag: v2 # ours\n");
+//! assert_eq!(remote.relate(&cx, &written.revision, &first.into()).await?, Relation::Later);
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod commit;
+mod history;
+mod remote;
+mod source;
+mod subscription;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tree;
+mod update;
+mod writer;
+
+pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};
+pub use source::GitSource;
+pub use subscription::{CommitSelectionStrategy, GitSubscription};
+pub use update::{KeyUpdate, YamlUpdate};
+pub use writer::GitWriter;

@@ -1,0 +1,112 @@
+//! The commit of one promotion step: the same bytes, and so the same id, each time it is made.
+
+use std::collections::HashSet;
+
+use gix::ObjectId;
+use gix::objs::{Kind, WriteTo as _};
+use kargo_core::plugin::{Context, WriteRequest};
+use kargo_core::{Error, ErrorKind, Result};
+
+use crate::remote::{NewObjects, Session};
+
+/// The trailer by which a step finds its own commit again.
+pub(crate) const KEY: &str = "Kargo-Key";
+
+/// Who makes the commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) email: String,
+}
+
+/// The message: subject or the step's own text, then trailers.
+pub(crate) fn message(cx: &Context, request: &WriteRequest<'_>, own: Option<&str>) -> String {
+    let promotion = request.promotion;
+    let text = match own.map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect(),
+        None => {
+            let (label, short) = (one_line(&promotion.freight.label()), promotion.freight.id().short());
+            let label: String = label.chars().take(100).collect();
+            format!("Promote {label} ({short}) to {}", promotion.stage)
+        }
+    };
+    let trailers = [
+        ("Kargo-Promotion", promotion.id.as_str()),
+        ("Kargo-Freight", promotion.freight.id().as_str()),
+        ("Kargo-Stage", promotion.stage.as_str()),
+        // The promotion's, which is the same in every try, and not the call's.
+        ("Kargo-Actor", promotion.actor.as_str()),
+        (KEY, cx.key()),
+    ];
+    let mut message = format!("{text}\n\n");
+    for (key, value) in trailers {
+        message.push_str(&format!("{key}: {}\n", one_line(value)));
+    }
+    message
+}
+
+/// Makes the commit of `tree` on top of `parent` and adds it to `objects`.
+pub(crate) fn commit(
+    identity: &Identity,
+    request: &WriteRequest<'_>,
+    message: &str,
+    tree: ObjectId,
+    parent: ObjectId,
+    objects: &mut NewObjects,
+) -> Result<ObjectId> {
+    let who = gix::actor::Signature {
+        name: identity.name.as_str().into(),
+        email: identity.email.as_str().into(),
+        // From the journal, so that a replay makes the same commit. Git keeps seconds.
+        time: gix::date::Time { seconds: request.started_at.as_second(), offset: 0 },
+    };
+    let commit = gix::objs::Commit {
+        tree,
+        parents: [parent].into_iter().collect(),
+        author: who.clone(),
+        committer: who,
+        encoding: None,
+        message: message.into(),
+        extra_headers: Vec::new(),
+    };
+    let mut data = Vec::new();
+    commit
+        .write_to(&mut data)
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, "The commit cannot be written.").because(error))?;
+    objects.insert(parent.kind(), Kind::Commit, data)
+}
+
+/// Looks for the commit with the trailer `Kargo-Key: <key>` in the history of `tip`, back to `since` (seconds since 1970) and to
+/// the tips in `known`, where it is known not to be.
+pub(crate) async fn find_own(
+    session: &mut Session,
+    tip: ObjectId,
+    key: &str,
+    since: i64,
+    known: &HashSet<ObjectId>,
+) -> Result<Option<ObjectId>> {
+    let key = one_line(key);
+    let mut found = None;
+    let complete = crate::history::walk(session, &[tip], since, known, |id, info| {
+        if info.trailer(KEY) == Some(key.as_str()) {
+            found = Some(id);
+        }
+        found.is_some()
+    })
+    .await?;
+    if found.is_none() && !complete {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "Whether an earlier try had written to {} cannot be found out: too many commits came after it; look for the trailer {KEY}: {key}.",
+                session.shown()
+            ),
+        ));
+    }
+    Ok(found)
+}
+
+/// `text` without line breaks and control characters, so that it cannot forge a trailer.
+fn one_line(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

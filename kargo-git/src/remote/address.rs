@@ -1,0 +1,130 @@
+//! What a repository's URL means.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use kargo_core::artifact::normalize_git_url;
+use kargo_core::{Error, ErrorKind, Result};
+use reqwest::Url;
+use secrecy::SecretString;
+
+use super::Credentials;
+use super::http::scrubbed;
+
+/// A repository's place.
+#[derive(Debug)]
+pub(super) enum Address {
+    /// Behind HTTP. User and password are taken out of the URL.
+    Http { base: Url, credentials: Option<Credentials> },
+    /// On this machine.
+    Local(PathBuf),
+}
+
+impl Address {
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        let invalid = |what: String| Error::new(ErrorKind::InvalidInput, what);
+        if url.trim().is_empty() || url.contains(char::is_control) {
+            return Err(invalid("The URL of the repository is empty or has control characters in it.".to_owned()));
+        }
+        match url.split_once("://") {
+            Some(("http" | "https", _)) => {
+                let mut base = Url::parse(url)
+                    .map_err(|error| invalid("The URL of the repository cannot be read.".to_owned()).because(error))?;
+                let user = decoded(base.username());
+                let credentials = match (user.as_str(), base.password().map(decoded)) {
+                    ("", None) => None,
+                    // A lone user in a URL is how forges write it for people; it is no password.
+                    (_, None) => None,
+                    (user, Some(password)) => {
+                        Some(Credentials { user: user.to_owned(), password: SecretString::from(password) })
+                    }
+                };
+                // These fail only for URLs without a host, which http(s) URLs are not.
+                let _ = base.set_username("");
+                let _ = base.set_password(None);
+                if base.query().is_some() || base.fragment().is_some() {
+                    return Err(invalid(format!(
+                        "The URL of the repository {} has a query or a fragment; leave it out.",
+                        scrubbed(&base)
+                    )));
+                }
+                Ok(Self::Http { base, credentials })
+            }
+            Some(("file", _)) => {
+                let parsed = Url::parse(url)
+                    .map_err(|error| invalid(format!("The URL {url} cannot be read.")).because(error))?;
+                let path = parsed.to_file_path().map_err(|()| {
+                    invalid(format!("The URL {url} names no path on this machine; write file:///path/to/repository."))
+                })?;
+                Ok(Self::Local(path))
+            }
+            Some(("ssh" | "git+ssh" | "ssh+git", _)) => Err(no_ssh()),
+            Some((scheme, _)) => Err(invalid(format!(
+                "Repositories are reached by http://, https://, file:// or a path; {scheme}:// is none of them."
+            ))),
+            None if is_short_ssh(url) => Err(no_ssh()),
+            None => {
+                let path = std::path::absolute(url)
+                    .map_err(|error| invalid(format!("The path {url} cannot be made absolute.")).because(error))?;
+                Ok(Self::Local(path))
+            }
+        }
+    }
+
+    /// As it may be shown.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Http { base, .. } => base.as_str().to_owned(),
+            Self::Local(path) => path.display().to_string(),
+        }
+    }
+
+    /// The same for all spellings of one repository.
+    pub(super) fn lock_key(&self) -> String {
+        match self {
+            Self::Http { base, .. } => normalize_git_url(base.as_str()),
+            Self::Local(path) => path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string(),
+        }
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// `user@host:path`, or `host:path` with a host that is more than a drive letter.
+fn is_short_ssh(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(host, _)| !host.contains('/') && !host.contains('\\') && host.len() > 1)
+}
+
+fn no_ssh() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "Repositories over ssh are not supported yet; use the https:// URL of the repository with a token.",
+    )
+}
+
+/// Whether `url` stays on this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,159 @@
+//! Setting up a [`Remote`].
+
+use std::sync::Arc;
+
+use kargo_core::{Error, ErrorKind, Result};
+
+use super::address::{Address, is_loopback};
+use super::{Credentials, Inner, Limits, Place, Remote, Timeouts, http};
+
+/// Sets up a [`Remote`]; see [`Remote::builder`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RemoteBuilder {
+    url: Hidden,
+    credentials: Option<Credentials>,
+    insecure: bool,
+    ca: Vec<Vec<u8>>,
+    timeouts: Timeouts,
+    limits: Limits,
+    client: Option<reqwest::Client>,
+}
+
+/// A URL that may have a password in it.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Address::parse(&self.0) {
+            Ok(address) => write!(f, "{:?}", address.shown()),
+            Err(_) => f.write_str("\"...\""),
+        }
+    }
+}
+
+impl RemoteBuilder {
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: Hidden(url.to_owned()),
+            credentials: None,
+            insecure: false,
+            ca: Vec::new(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            client: None,
+        }
+    }
+
+    /// Signs in with these. They take precedence over a password in the URL.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Sends credentials over `http://` to other machines too, for everybody on the way to read.
+    pub fn allow_insecure_credentials(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
+    /// Trusts the certificates in this PEM text besides the system's.
+    pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca.push(pem.into());
+        self
+    }
+
+    /// Sets how long to wait for the server.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets what one piece of work may cost.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Shares connections with other remotes of the same settings.
+    pub(crate) fn client(mut self, client: reqwest::Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// The HTTP client that these settings make.
+    pub(crate) fn make_client(&self) -> Result<reqwest::Client> {
+        http::client(self.timeouts, &self.ca)
+    }
+
+    /// The remote. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for ssh; [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository, certificates that
+    /// cannot be read, and credentials that would go over the network unencrypted.
+    pub fn build(self) -> Result<Remote> {
+        let address = Address::parse(&self.url.0)?;
+        let (shown, lock_key) = (address.shown(), address.lock_key());
+        let place = match address {
+            Address::Local(path) => Place::Local(path),
+            Address::Http { ref base, credentials: ref from_url } => {
+                let credentials = self.credentials.clone().or_else(|| from_url.clone());
+                if credentials.is_some() && base.scheme() == "http" && !is_loopback(base) && !self.insecure {
+                    return Err(Error::new(
+                        ErrorKind::InvalidInput,
+                        format!(
+                            "The credentials for {shown} would go over the network unencrypted; use https, or allow_insecure_credentials."
+                        ),
+                    ));
+                }
+                let client = match self.client.clone() {
+                    Some(client) => client,
+                    None => self.make_client()?,
+                };
+                Place::Http { base: base.clone(), client, credentials, introduction: Default::default() }
+            }
+        };
+        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_sent_over_the_network_unencrypted_unless_it_was_allowed() {
+        let with = |url: &str| Remote::builder(url).credentials(Credentials::basic("kargo", "s3cret"));
+        let error = with("http://git.example/x.git").build().unwrap_err();
+        assert!(error.message().contains("unencrypted") && !format!("{error:?}").contains("s3cret"), "{error}");
+        assert!(Remote::new("http://kargo:s3cret@git.example/x.git").is_err());
+        assert!(with("http://git.example/x.git").allow_insecure_credentials().build().is_ok());
+        assert!(with("https://git.example/x.git").build().is_ok());
+        for loopback in ["http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]/x"] {
+            assert!(with(loopback).build().is_ok(), "{loopback}");
+        }
+        assert!(with("http://localhost.example/x").build().is_err());
+    }
+
+    #[test]
+    fn ssh_is_refused_with_the_way_out() {
+        for url in ["ssh://git@git.example/x.git", "git@git.example:acme/x.git", "git.example:acme/x.git"] {
+            let error = Remote::new(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{url}");
+            assert!(error.message().contains("https://"), "{error}");
+        }
+        assert_eq!(Remote::new("ftp://git.example/x").unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(Remote::new("").unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_used_and_never_shown() {
+        let builder = Remote::builder("https://kargo:pa%2055@git.example/x.git");
+        assert!(!format!("{builder:?}").contains("55"));
+        let remote = builder.build().unwrap();
+        assert_eq!(remote.url(), "https://git.example/x.git");
+        assert!(!format!("{remote:?}").contains("55"), "{remote:?}");
+        assert!(format!("{remote:?}").contains("kargo"), "the user's name may be seen");
+    }
+}

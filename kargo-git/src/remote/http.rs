@@ -1,0 +1,307 @@
+//! The smart HTTP transport: requests, their limits, and what a status means.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use kargo_core::{Error, ErrorKind, Result, Retry};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url};
+use secrecy::ExposeSecret as _;
+
+use super::packet::readable;
+use super::{Credentials, Limits, Timeouts};
+
+/// How many redirects are followed when a repository is first asked.
+const MAX_REDIRECTS: usize = 5;
+
+/// One of the two services of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Fetching.
+    Upload,
+    /// Pushing.
+    Receive,
+}
+
+impl Service {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "git-upload-pack",
+            Self::Receive => "git-receive-pack",
+        }
+    }
+}
+
+/// A request that failed, and whether it may have had its effect all the same.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) may_have_taken_effect: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>]) -> Result<reqwest::Client> {
+    let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{what} could not be used for HTTPS."));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("git/kargo-", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(timeouts.connect)
+        .read_timeout(timeouts.read)
+        // Redirects are followed by hand, so that credentials go nowhere they were not meant for.
+        .redirect(reqwest::redirect::Policy::none())
+        // Limits count what comes in; another crate's choice of features must not turn decompression on.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate();
+    for pem in ca {
+        for certificate in reqwest::Certificate::from_pem_bundle(pem)
+            .map_err(|error| invalid("The CA certificate (PEM)").because(error))?
+        {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().map_err(|error| invalid("The TLS settings").because(error))
+}
+
+/// A repository's HTTP side, for one piece of work. Counts what it costs.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    base: Url,
+    redirected: bool,
+    authorization: Option<HeaderValue>,
+    user: Option<String>,
+    shown: String,
+    limits: Limits,
+    requests: u32,
+    received: u64,
+}
+
+impl Http {
+    pub(super) fn new(
+        client: reqwest::Client,
+        base: Url,
+        credentials: Option<&Credentials>,
+        shown: String,
+        limits: Limits,
+    ) -> Result<Self> {
+        let authorization = credentials
+            .map(|Credentials { user, password }| {
+                let token =
+                    base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+                let mut value = HeaderValue::from_str(&format!("Basic {token}")).map_err(|_| {
+                    Error::new(ErrorKind::InvalidInput, "The user name or password cannot stand in an HTTP header.")
+                })?;
+                value.set_sensitive(true);
+                Ok::<_, Error>(value)
+            })
+            .transpose()?;
+        let user = credentials.map(|credentials| credentials.user.clone());
+        Ok(Self { client, base, redirected: false, authorization, user, shown, limits, requests: 0, received: 0 })
+    }
+
+    /// Whether the repository turned out to be at another address.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.redirected
+    }
+
+    /// Whether anything was asked yet.
+    pub(super) fn was_used(&self) -> bool {
+        self.requests > 0
+    }
+
+    /// Asks what a service offers. Follows redirects, and stays where they led.
+    pub(super) async fn advertisement(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
+        let mut url = under(&self.base, &format!("info/refs?service={}", service.name()));
+        for _ in 0..=MAX_REDIRECTS {
+            self.count()?;
+            let mut request = self.client.get(url.clone()).headers(self.headers(v2));
+            request = request.header(ACCEPT, "*/*");
+            let response = request.send().await.map_err(|error| self.unreachable(error).error)?;
+            if response.status().is_redirection() {
+                url = self.redirection(&url, &response)?;
+                self.redirected = true;
+                self.base = base_of(&url).ok_or_else(|| {
+                    self.odd(format!("redirects to {}, which is no Git repository's address", scrubbed(&url)))
+                })?;
+                continue;
+            }
+            let expected = format!("application/x-{}-advertisement", service.name());
+            return Ok(self.answer(response, &expected).await?);
+        }
+        Err(self.odd(format!("redirects more than {MAX_REDIRECTS} times")))
+    }
+
+    /// Calls a service.
+    pub(super) async fn call(&mut self, service: Service, v2: bool, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        self.count().map_err(|error| Failure { error, may_have_taken_effect: false })?;
+        let response = self
+            .client
+            .post(under(&self.base, service.name()))
+            .headers(self.headers(v2))
+            .header(CONTENT_TYPE, format!("application/x-{}-request", service.name()))
+            .header(ACCEPT, format!("application/x-{}-result", service.name()))
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        self.answer(response, &format!("application/x-{}-result", service.name())).await
+    }
+
+    fn headers(&self, v2: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if v2 {
+            headers.insert("git-protocol", HeaderValue::from_static("version=2"));
+        }
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        headers
+    }
+
+    fn count(&mut self) -> Result<()> {
+        self.requests += 1;
+        if self.requests <= self.limits.requests {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "The work on {} needs more than {} requests; raise the limit of the remote, or split the work.",
+                self.shown, self.limits.requests
+            ),
+        ))
+    }
+
+    fn redirection(&mut self, from: &Url, response: &Response) -> Result<Url> {
+        let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let target = target.and_then(|target| from.join(target).ok());
+        let target = target.ok_or_else(|| self.odd("redirects without saying where to".to_owned()))?;
+        if !matches!(target.scheme(), "http" | "https") || (from.scheme() == "https" && target.scheme() != "https") {
+            return Err(self.odd(format!("redirects to {}, which is not encrypted", scrubbed(&target))));
+        }
+        if target.origin() != from.origin() {
+            self.authorization = None;
+            self.user = None;
+        }
+        Ok(target)
+    }
+
+    async fn answer(&mut self, mut response: Response, expected: &str) -> Result<Vec<u8>, Failure> {
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(self.status(status, &response));
+        }
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+        if kind.split(';').next().map(str::trim) != Some(expected) {
+            let error = self.odd(format!(
+                "answered with {} where Git's {expected} was expected; is it the URL of a repository, and no sign-in page?",
+                if kind.is_empty() { "content of no type".to_owned() } else { readable(kind.as_bytes()) }
+            ));
+            return Err(Failure { error, may_have_taken_effect: true });
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
+            self.received += chunk.len() as u64;
+            if self.received > self.limits.bytes {
+                let error = Error::new(
+                    ErrorKind::Unsupported,
+                    format!(
+                        "The work on {} needs more than {} bytes; let the server filter (uploadpack.allowFilter), or raise the limit of the remote.",
+                        self.shown, self.limits.bytes
+                    ),
+                );
+                return Err(Failure { error, may_have_taken_effect: true });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn status(&self, status: StatusCode, response: &Response) -> Failure {
+        let shown = &self.shown;
+        let (kind, message) = match status {
+            StatusCode::UNAUTHORIZED => (
+                ErrorKind::Unauthenticated,
+                match &self.user {
+                    Some(user) => {
+                        format!("{shown} did not accept the password of the user {user}; correct the credentials.")
+                    }
+                    None => format!("{shown} asks for credentials and none fit its URL; give the remote some."),
+                },
+            ),
+            StatusCode::FORBIDDEN => (
+                ErrorKind::PermissionDenied,
+                match &self.user {
+                    Some(user) => format!(
+                        "{shown} does not let the user {user} do this; give it the permission, or use other credentials."
+                    ),
+                    None => format!("{shown} does not let everybody do this; give the remote credentials."),
+                },
+            ),
+            StatusCode::NOT_FOUND | StatusCode::GONE => (
+                ErrorKind::NotFound,
+                format!("There is no repository at {shown}, or it is hidden from these credentials."),
+            ),
+            StatusCode::TOO_MANY_REQUESTS => (ErrorKind::RateLimited, format!("{shown} asks to slow down.")),
+            status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+                (ErrorKind::Unavailable, format!("{shown} cannot answer now: it says {status}."))
+            }
+            status => {
+                (ErrorKind::InvalidResponse, format!("{shown} answered with the status {status}, which is no answer."))
+            }
+        };
+        let mut error = Error::new(kind, message).with("status", status.as_u16());
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        if let (Some(seconds), true) = (seconds, error.retry() != Retry::Never) {
+            error = error.retry_as(Retry::After(Duration::from_secs(seconds)));
+        }
+        // A gateway that gave up may have a server behind it that did not.
+        Failure { error, may_have_taken_effect: status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT }
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Failure {
+        let may_have_taken_effect = !error.is_connect() && !error.is_builder();
+        let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+        let what = if error.is_connect() { "cannot be reached" } else { "broke off before it had answered" };
+        let error = Error::new(kind, format!("{} {what}; is the server up, and its certificate trusted?", self.shown))
+            .because(error.without_url());
+        Failure { error, may_have_taken_effect }
+    }
+
+    fn odd(&self, what: String) -> Error {
+        Error::new(ErrorKind::InvalidResponse, format!("{} {what}.", self.shown))
+    }
+}
+
+/// The address of something under the repository's.
+fn under(base: &Url, tail: &str) -> Url {
+    let mut url = base.clone();
+    let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url.set_query(query);
+    url
+}
+
+/// The repository's address, from the one that its advertisement has.
+fn base_of(url: &Url) -> Option<Url> {
+    let mut base = url.clone();
+    base.set_path(url.path().strip_suffix("/info/refs")?);
+    base.set_query(None);
+    Some(base)
+}
+
+/// A URL without user, password and query, to be shown.
+pub(super) fn scrubbed(url: &Url) -> String {
+    let mut url = url.clone();
+    // These fail only for URLs that cannot have a user, which then have none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
+}

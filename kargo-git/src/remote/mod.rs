@@ -1,0 +1,202 @@
+//! Repositories: where they are, how to get in, and what it may cost.
+
+mod address;
+mod advertisement;
+mod branch_lock;
+mod builder;
+mod http;
+mod local;
+mod objects;
+mod packet;
+mod push;
+mod session;
+mod wire;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gix::ObjectId;
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Result, Revision};
+use secrecy::SecretString;
+
+pub use builder::RemoteBuilder;
+#[cfg(feature = "testing")]
+pub(crate) use local::open;
+pub(crate) use objects::NewObjects;
+pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session};
+
+/// A repository: behind `http://` or `https://`, or on this machine as a path or a `file://` URL.
+///
+/// A repository behind HTTP is spoken to in Git's own protocol; between two calls nothing is kept but connections and what the server
+/// can do. A local one is read and
+/// written directly, without a `git` program, and **no hooks of it run**. Cheap to clone.
+///
+/// ```
+/// use kargo_git::{Credentials, Remote};
+///
+/// let remote = Remote::builder("https://git.example/acme/config.git")
+///     .credentials(Credentials::basic("kargo", "the token"))
+///     .build()?;
+/// assert_eq!(remote.url(), "https://git.example/acme/config.git");
+/// # Ok::<(), kargo_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Remote(Arc<Inner>);
+
+struct Inner {
+    place: Place,
+    shown: String,
+    lock_key: String,
+    limits: Limits,
+}
+
+enum Place {
+    Http {
+        base: reqwest::Url,
+        client: reqwest::Client,
+        credentials: Option<Credentials>,
+        introduction: wire::Introduction,
+    },
+    Local(PathBuf),
+}
+
+impl Remote {
+    /// The repository at `url`, without credentials, with the default timeouts and limits.
+    ///
+    /// # Errors
+    /// As [`RemoteBuilder::build`].
+    pub fn new(url: impl AsRef<str>) -> Result<Self> {
+        Self::builder(url).build()
+    }
+
+    /// Sets up a repository in full.
+    pub fn builder(url: impl AsRef<str>) -> RemoteBuilder {
+        RemoteBuilder::new(url.as_ref())
+    }
+
+    /// The URL, without user and password; the path of a local repository.
+    pub fn url(&self) -> &str {
+        &self.0.shown
+    }
+
+    /// The commit on which `branch` stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such branch, naming one that is spelt nearly the same; and what
+    /// getting at the repository can bring.
+    pub async fn tip(&self, cx: &Context, branch: &str) -> Result<Revision> {
+        let mut session = self.session()?;
+        let tip = cx.guard("read the tip of a branch", async { session.tip(branch).await }).await?;
+        Ok(Revision::from(tip.to_string()))
+    }
+
+    /// The contents of the file at `path` on `branch`; `None` when there is none. Fetches the trees above it and no more.
+    ///
+    /// # Errors
+    /// As [`Remote::tip`]; [`ErrorKind::InvalidInput`] for a path that cannot be one of a file.
+    pub async fn read(&self, cx: &Context, branch: &str, path: &str) -> Result<Option<Vec<u8>>> {
+        let mut session = self.session()?;
+        cx.guard("read a file of a branch", async {
+            let tip = session.tip(branch).await?;
+            crate::tree::TreeEdit::on(&mut session, tip).await?.read(&mut session, path).await
+        })
+        .await
+    }
+
+    /// Opens the repository for one piece of work, whose requests and bytes are counted together.
+    pub(crate) fn session(&self) -> Result<Session> {
+        match &self.0.place {
+            Place::Local(path) => Ok(Session::local(path.clone(), self.0.shown.clone())),
+            Place::Http { base, client, credentials, introduction } => Ok(Session::wire(wire::Wire::new(
+                http::Http::new(
+                    client.clone(),
+                    base.clone(),
+                    credentials.as_ref(),
+                    self.0.shown.clone(),
+                    self.0.limits,
+                )?,
+                self.0.shown.clone(),
+                introduction.clone(),
+            ))),
+        }
+    }
+
+    /// What two remotes of one repository have in common, however their URLs are written.
+    pub(crate) fn lock_key(&self) -> &str {
+        &self.0.lock_key
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let credentials = match &self.0.place {
+            Place::Http { credentials, .. } => credentials.as_ref(),
+            Place::Local(_) => None,
+        };
+        f.debug_struct("Remote").field("url", &self.0.shown).field("credentials", &credentials).finish_non_exhaustive()
+    }
+}
+
+/// A user name and a password or token. Prints without the password.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: SecretString,
+}
+
+impl Credentials {
+    /// For HTTP's Basic authentication, which all forges take with a token as the password.
+    pub fn basic(user: impl Into<String>, password: impl Into<SecretString>) -> Self {
+        Self { user: user.into(), password: password.into() }
+    }
+}
+
+/// How long to wait for a server. The deadline of the call holds besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection. Default: 20 seconds.
+    pub connect: Duration,
+    /// For the next bytes of an answer; a server that packs or runs hooks is silent for a while. Default: 2 minutes.
+    pub read: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(20), read: Duration::from_secs(120) }
+    }
+}
+
+/// What one piece of work may cost at most: one write, one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// HTTP requests. Default: 100.
+    pub requests: u32,
+    /// Bytes received, all requests together. Default: 256 MiB, enough for a big repository without history from a server that cannot
+    /// send parts; a server that can sends some kilobytes.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests: 100, bytes: 256 << 20 }
+    }
+}
+
+/// Runs what blocks on a thread for it.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => {
+            Err(Error::new(ErrorKind::Panicked, "Reading or writing the repository ended in a panic.").because(error))
+        }
+        Err(error) => Err(Error::new(ErrorKind::Cancelled, "The program is being shut down.").because(error)),
+    }
+}
+
+/// An id as people may write it, in full.
+pub(crate) fn parse_id(text: &str) -> Option<ObjectId> {
+    ObjectId::from_hex(text.as_bytes()).ok()
+}

@@ -1,0 +1,158 @@
+//! Packs that were received, and new objects that are to be sent.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+
+use gix::ObjectId;
+use gix::objs::Kind;
+use kargo_core::{Error, ErrorKind, Result};
+
+/// The biggest object, in bytes, for which memory is given: a pack of few bytes can claim any size.
+const MAX_OBJECT: usize = 512 << 20;
+
+/// A received pack, in a temporary directory that goes with it.
+pub(super) struct Pack {
+    bundle: gix_pack::Bundle,
+    // Dropped after the bundle that is mapped from its files.
+    _directory: tempfile::TempDir,
+}
+
+impl std::fmt::Debug for Pack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pack({} objects)", self.bundle.index.num_objects())
+    }
+}
+
+impl Pack {
+    /// Checks a pack and indexes it. Blocking.
+    pub(super) fn receive(bytes: &[u8], hash: gix::hash::Kind) -> Result<Self> {
+        let directory = tempfile::tempdir().map_err(no_room)?;
+        let outcome = gix_pack::Bundle::write_to_directory(
+            &mut std::io::Cursor::new(bytes),
+            Some(directory.path()),
+            &mut gix::progress::Discard,
+            &AtomicBool::new(false),
+            None::<gix::objs::find::Never>,
+            hash,
+            gix_pack::bundle::write::Options {
+                thread_limit: Some(1),
+                alloc_limit_bytes: Some(MAX_OBJECT),
+                ..Default::default()
+            },
+        )
+        .map_err(damaged)?;
+        let bundle = outcome
+            .to_bundle()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidResponse, "The server sent a pack without an object."))?
+            .map_err(damaged)?;
+        Ok(Self { bundle, _directory: directory })
+    }
+
+    pub(super) fn find(&self, id: &gix::oid) -> Result<Option<(Kind, Vec<u8>)>> {
+        let mut data = Vec::new();
+        let found = self
+            .bundle
+            .find(id, &mut data, &mut gix::zlib::Inflate::default(), &mut gix_pack::cache::Never)
+            .map_err(damaged)?;
+        let kind = found.map(|(object, _)| object.kind);
+        Ok(kind.map(|kind| (kind, data)))
+    }
+}
+
+fn no_room(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Full, "The directory for temporary files cannot hold the received objects; make room in it.")
+        .because(error)
+}
+
+fn damaged(error: gix::error::Error) -> Error {
+    Error::new(ErrorKind::InvalidResponse, "The pack that the server sent is damaged.")
+        .retry_as(kargo_core::Retry::Backoff)
+        .because(error)
+}
+
+/// Objects that the remote does not have yet, by id.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct NewObjects(HashMap<ObjectId, (Kind, Vec<u8>)>);
+
+impl NewObjects {
+    pub(crate) fn insert(&mut self, hash: gix::hash::Kind, kind: Kind, data: Vec<u8>) -> Result<ObjectId> {
+        let id = gix::objs::compute_hash(hash, kind, &data).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, "The object looks like an attack on its hash and is not written.")
+                .because(error)
+        })?;
+        self.0.insert(id, (kind, data));
+        Ok(id)
+    }
+
+    pub(crate) fn get(&self, id: &gix::oid) -> Option<&(Kind, Vec<u8>)> {
+        self.0.get(id)
+    }
+
+    /// Keeps what `keep` says.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&ObjectId) -> bool) {
+        self.0.retain(|id, _| keep(id));
+    }
+
+    /// In an order in which each object comes after those it refers to, so that whoever dies in the middle leaves none with a hole.
+    pub(crate) fn bottom_up(&self) -> Vec<(ObjectId, Kind, &[u8])> {
+        let mut objects: Vec<_> = self.0.iter().map(|(id, (kind, data))| (*id, *kind, data.as_slice())).collect();
+        // Trees are not sorted among each other: a reader sees none of them before the ref moves.
+        objects.sort_by_key(|(id, kind, _)| {
+            let rank = match kind {
+                Kind::Blob => 0,
+                Kind::Tree => 1,
+                Kind::Commit => 2,
+                Kind::Tag => 3,
+            };
+            (rank, *id)
+        });
+        objects
+    }
+
+    /// The pack that holds them all.
+    pub(super) fn pack(&self, hash: gix::hash::Kind) -> Result<Vec<u8>> {
+        use gix_pack::data::output::{Count, Entry, bytes::FromEntriesIter};
+        let fault = |error: gix::error::Error| {
+            Error::new(ErrorKind::Other, "The new objects could not be packed.").because(error)
+        };
+        let objects = self.bottom_up();
+        let count = u32::try_from(objects.len())
+            .map_err(|_| Error::new(ErrorKind::InvalidInput, "The change has too many objects for one pack."))?;
+        let entries = objects.iter().rev().map(|(id, kind, data)| {
+            let object = gix::objs::Data { kind: *kind, data, object_hash: hash };
+            Entry::from_data(&Count::from_data(*id, None), &object, gix::zlib::Compression::DEFAULT)
+                .map(|entry| vec![entry])
+        });
+        let mut bytes = Vec::new();
+        for written in FromEntriesIter::new(entries, &mut bytes, count, gix_pack::data::Version::V2, hash) {
+            written.map_err(fault)?;
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_found_again() {
+        let hash = gix::hash::Kind::Sha1;
+        let mut new = NewObjects::default();
+        let id = new.insert(hash, Kind::Blob, b"image: v1\n".to_vec()).unwrap();
+        let pack = Pack::receive(&new.pack(hash).unwrap(), hash).unwrap();
+        assert_eq!(pack.find(&id).unwrap(), Some((Kind::Blob, b"image: v1\n".to_vec())));
+        assert_eq!(pack.find(&gix::ObjectId::null(hash)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_pack_is_an_error_and_no_panic() {
+        let hash = gix::hash::Kind::Sha1;
+        let mut new = NewObjects::default();
+        new.insert(hash, Kind::Blob, b"image: v1\n".to_vec()).unwrap();
+        let good = new.pack(hash).unwrap();
+        for cut in [0, 1, 12, good.len() - 1] {
+            assert_eq!(Pack::receive(&good[..cut], hash).unwrap_err().kind(), ErrorKind::InvalidResponse, "{cut}");
+        }
+    }
+}

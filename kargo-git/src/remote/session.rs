@@ -1,0 +1,200 @@
+//! One piece of work on a repository, wherever it is.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use gix::ObjectId;
+use gix::objs::{CommitRef, Kind};
+use kargo_core::{Error, ErrorKind, Result, near_match};
+
+use super::local::Local;
+use super::objects::NewObjects;
+use super::wire::Wire;
+
+/// A ref of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RemoteRef {
+    /// In full, such as `refs/heads/main`.
+    pub(crate) name: String,
+    /// What it points at: for an annotated tag, the tag.
+    pub(crate) id: ObjectId,
+    /// What the annotated tag points at in the end.
+    pub(crate) peeled: Option<ObjectId>,
+    /// The ref that it stands for, such as the default branch for `HEAD`.
+    pub(crate) target: Option<String>,
+}
+
+/// What history needs of a commit.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitInfo {
+    pub(crate) parents: Vec<ObjectId>,
+    /// The committer's time in seconds since 1970.
+    pub(crate) time: i64,
+    /// The author, `Name <mail>`.
+    pub(crate) author: String,
+    pub(crate) message: String,
+}
+
+impl CommitInfo {
+    pub(super) fn parse(data: &[u8], hash: gix::hash::Kind) -> Result<Self> {
+        let unreadable = |error: gix::error::Error| {
+            Error::new(ErrorKind::Corrupt, "A commit of the repository cannot be read.").because(error)
+        };
+        let commit = CommitRef::from_bytes(data, hash).map_err(unreadable)?;
+        let author = commit.author().map_err(unreadable)?;
+        Ok(Self {
+            parents: commit.parents().collect(),
+            time: commit.committer().ok().and_then(|who| who.time().ok()).map_or(0, |time| time.seconds),
+            author: format!("{} <{}>", author.name, author.email),
+            message: commit.message.to_string(),
+        })
+    }
+
+    /// The first line of the message.
+    pub(crate) fn subject(&self) -> &str {
+        self.message.trim_start().lines().next().unwrap_or("")
+    }
+
+    /// The value of a trailer: a line `key: value` in the last paragraph.
+    pub(crate) fn trailer(&self, key: &str) -> Option<&str> {
+        let last = self.message.trim_end().rsplit("\n\n").next().unwrap_or("");
+        last.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::trim)
+    }
+}
+
+/// A ref to move.
+#[derive(Debug, Clone)]
+pub(crate) struct RefUpdate {
+    pub(crate) name: String,
+    pub(crate) old: ObjectId,
+    pub(crate) new: ObjectId,
+}
+
+/// How moving a ref ended.
+#[derive(Debug)]
+pub(crate) enum PushOutcome {
+    /// The ref is where it should be.
+    Updated,
+    /// Somebody else moved it first.
+    Conflict {
+        /// Where it is now.
+        tip: Option<ObjectId>,
+    },
+    /// The server does not want to, though the ref has not moved.
+    Rejected {
+        /// The server's reason.
+        reason: String,
+        /// What the server's hooks said.
+        text: String,
+    },
+    /// The answer was lost, and looking did not tell.
+    Unknown {
+        /// What went wrong.
+        error: Error,
+    },
+}
+
+/// A repository, opened for one piece of work.
+#[derive(Debug)]
+pub(crate) enum Session {
+    Local(Local),
+    Wire(Box<Wire>),
+}
+
+impl Session {
+    pub(super) fn local(path: PathBuf, shown: String) -> Self {
+        Self::Local(Local::new(path, shown))
+    }
+
+    pub(super) fn wire(wire: Wire) -> Self {
+        Self::Wire(Box::new(wire))
+    }
+
+    /// The repository, to be shown.
+    pub(crate) fn shown(&self) -> &str {
+        match self {
+            Self::Local(local) => &local.shown,
+            Self::Wire(wire) => &wire.shown,
+        }
+    }
+
+    /// The hash of the repository's ids.
+    pub(crate) async fn hash(&mut self) -> Result<gix::hash::Kind> {
+        match self {
+            Self::Local(local) => local.hash().await,
+            Self::Wire(wire) => wire.hash().await,
+        }
+    }
+
+    /// The refs whose names begin with one of `prefixes`.
+    pub(crate) async fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
+        match self {
+            Self::Local(local) => local.refs(prefixes).await,
+            Self::Wire(wire) => wire.refs(prefixes).await,
+        }
+    }
+
+    /// The commit on which `branch` stands.
+    pub(crate) async fn tip(&mut self, branch: &str) -> Result<ObjectId> {
+        let name = format!("refs/heads/{branch}");
+        if let Some(found) = self.refs(&[&name]).await?.into_iter().find(|each| each.name == name) {
+            return Ok(found.id);
+        }
+        let all = self.refs(&["refs/heads/"]).await?;
+        let branches: Vec<&str> = all.iter().filter_map(|each| each.name.strip_prefix("refs/heads/")).collect();
+        let hint = match near_match(branch, branches.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None if branches.is_empty() => "it has no branches yet; make a first commit.".to_owned(),
+            None => {
+                let shown = branches.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+                format!("it has {shown}{}.", if branches.len() > 10 { ", ..." } else { "" })
+            }
+        };
+        Err(Error::new(ErrorKind::NotFound, format!("The repository {} has no branch {branch}; {hint}", self.shown())))
+    }
+
+    /// One object.
+    pub(crate) async fn object(&mut self, id: ObjectId) -> Result<(Kind, Vec<u8>)> {
+        match self {
+            Self::Local(local) => local.object(id).await,
+            Self::Wire(wire) => wire.object(id).await,
+        }
+    }
+
+    /// The history of `tips` in all its branches, `depth` commits deep. With `trees`, what is needed to read files of them is fetched
+    /// in the same round trip.
+    pub(crate) async fn commits(
+        &mut self,
+        tips: &[ObjectId],
+        depth: u32,
+        trees: bool,
+    ) -> Result<HashMap<ObjectId, CommitInfo>> {
+        match self {
+            Self::Local(local) => local.commits(tips, depth).await,
+            Self::Wire(wire) => wire.commits(tips, depth, trees).await,
+        }
+    }
+
+    /// Moves a ref, after storing `objects`.
+    pub(crate) async fn push(&mut self, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
+        match self {
+            Self::Local(local) => local.push(update, objects).await,
+            Self::Wire(wire) => wire.push(update, objects).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailer_counts_in_the_last_paragraph_only() {
+        let info =
+            |message: &str| CommitInfo { parents: vec![], time: 0, author: String::new(), message: message.to_owned() };
+        let commit = info("Promote\n\nKargo-Key: forged\n\nKargo-Stage: dev\nKargo-Key: real/0\n");
+        assert_eq!(commit.trailer("Kargo-Key"), Some("real/0"));
+        assert_eq!(info("Kargo-Key: x y\n\nbody\n").trailer("Kargo-Key"), None);
+        assert_eq!(commit.subject(), "Promote");
+    }
+}

@@ -1,0 +1,293 @@
+//! Fetching over Git's own protocol: refs by prefix, and of objects only those that are asked for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gix::ObjectId;
+use gix::objs::Kind;
+use kargo_core::{Error, ErrorKind, Result};
+
+use super::advertisement::{Advertisement, object_id};
+use super::http::{Http, Service};
+use super::objects::Pack;
+use super::packet::{self, Packet, Packets, broken, text};
+use super::{CommitInfo, RemoteRef, blocking};
+
+/// How this client names itself to servers.
+const AGENT: &str = concat!("kargo/", env!("CARGO_PKG_VERSION"));
+
+/// What a server that speaks version 2 said about itself, for all pieces of work on one remote. It saves each a round trip.
+pub(super) type Introduction = Arc<Mutex<Option<Advertisement>>>;
+
+/// A repository behind Git's protocol, for one piece of work.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(super) http: Http,
+    pub(super) shown: String,
+    introduction: Introduction,
+    advertisement: Option<Advertisement>,
+    packs: Vec<Pack>,
+    /// The commit from which everything else is reached, for servers that give no objects by id.
+    anchor: Option<ObjectId>,
+}
+
+impl Wire {
+    pub(super) fn new(http: Http, shown: String, introduction: Introduction) -> Self {
+        let advertisement = introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { http, shown, introduction, advertisement, packs: Vec::new(), anchor: None }
+    }
+
+    async fn advertisement(&mut self) -> Result<&Advertisement> {
+        let advertisement = match self.advertisement.take() {
+            Some(advertisement) => advertisement,
+            None => {
+                let bytes = self.http.advertisement(Service::Upload, true).await?;
+                let advertisement = Advertisement::parse(&bytes, Service::Upload.name())?;
+                // In the old protocol it holds the refs of this moment. Behind a redirect the next one must find its own way.
+                if advertisement.v2 && !self.http.is_redirected() {
+                    self.introduce(Some(advertisement.clone()));
+                }
+                advertisement
+            }
+        };
+        Ok(self.advertisement.insert(advertisement))
+    }
+
+    /// The hash of the repository's ids.
+    pub(super) async fn hash(&mut self) -> Result<gix::hash::Kind> {
+        Ok(self.advertisement().await?.hash)
+    }
+
+    fn introduce(&self, advertisement: Option<Advertisement>) {
+        *self.introduction.lock().unwrap_or_else(PoisonError::into_inner) = advertisement;
+    }
+
+    /// The refs whose names begin with one of `prefixes`, as they are now.
+    pub(super) async fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
+        let remembered = self.advertisement.is_some() && !self.http.was_used();
+        match self.list(prefixes).await {
+            // The server may have changed since it introduced itself.
+            Err(_) if remembered => {
+                self.introduce(None);
+                self.advertisement = None;
+                self.list(prefixes).await
+            }
+            refs => refs,
+        }
+    }
+
+    async fn list(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
+        let known = self.advertisement.is_some();
+        let advertisement = self.advertisement().await?;
+        let wanted = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        if !advertisement.v2 {
+            if known {
+                // The list came with the first words, so they are asked for again.
+                self.advertisement = None;
+            }
+            let refs = &self.advertisement().await?.refs;
+            return Ok(refs.iter().filter(|each| wanted(&each.name)).cloned().collect());
+        }
+        let mut body = Vec::new();
+        command(&mut body, "ls-refs", advertisement);
+        packet::line(&mut body, "peel");
+        packet::line(&mut body, "symrefs");
+        for prefix in prefixes {
+            packet::line(&mut body, &format!("ref-prefix {prefix}"));
+        }
+        packet::flush(&mut body);
+        let answer = self.http.call(Service::Upload, true, body).await?;
+        let mut packets = Packets::new(&answer);
+        let mut refs = Vec::new();
+        loop {
+            match packets.expect()? {
+                Packet::Flush => break,
+                Packet::Delimiter => return Err(broken("the refs are cut by a delimiter")),
+                Packet::Data(line) => {
+                    let Ok(line) = text(line) else { continue };
+                    refs.push(parse_ref(line)?);
+                }
+            }
+        }
+        // A server may ignore the prefixes.
+        refs.retain(|each| wanted(&each.name));
+        Ok(refs)
+    }
+
+    /// Fetches `wants`, as far as `filter` lets through, with history of `depth` commits.
+    async fn fetch(&mut self, wants: &[ObjectId], filter: &str, depth: u32) -> Result<()> {
+        let anchor = self.anchor;
+        let advertisement = self.advertisement().await?;
+        let hash = advertisement.hash;
+        // Old servers give objects by id only when they say so. The way out is the whole of one commit.
+        let by_id = advertisement.v2 || advertisement.can("allow-any-sha1-in-want");
+        let filters = by_id && advertisement.fetch_can("filter");
+        let anchor = [anchor.unwrap_or_else(|| hash.null())];
+        let wants = if filters || anchor[0].is_null() { wants } else { &anchor[..] };
+        let shallow = advertisement.fetch_can("shallow");
+        let v2 = advertisement.v2;
+        let body = if v2 {
+            let mut body = Vec::new();
+            command(&mut body, "fetch", advertisement);
+            packet::line(&mut body, "no-progress");
+            packet::line(&mut body, "ofs-delta");
+            if filters {
+                packet::line(&mut body, &format!("filter {filter}"));
+            }
+            if shallow {
+                packet::line(&mut body, &format!("deepen {depth}"));
+            }
+            for want in wants {
+                packet::line(&mut body, &format!("want {want}"));
+            }
+            packet::line(&mut body, "done");
+            packet::flush(&mut body);
+            body
+        } else {
+            let mut features = String::new();
+            for feature in ["side-band-64k", "ofs-delta", "no-progress"] {
+                if advertisement.can(feature) {
+                    features.push(' ');
+                    features.push_str(feature);
+                }
+            }
+            if !advertisement.can("side-band-64k") {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("{} is too old: it speaks neither protocol version 2 nor side-band-64k.", self.shown),
+                ));
+            }
+            if filters {
+                features.push_str(" filter");
+            }
+            let mut body = Vec::new();
+            for (n, want) in wants.iter().enumerate() {
+                packet::line(&mut body, &format!("want {want}{}", if n == 0 { features.as_str() } else { "" }));
+            }
+            if shallow {
+                packet::line(&mut body, &format!("deepen {depth}"));
+            }
+            if filters {
+                packet::line(&mut body, &format!("filter {filter}"));
+            }
+            packet::flush(&mut body);
+            packet::line(&mut body, "done");
+            body
+        };
+        let answer = self.http.call(Service::Upload, v2, body).await?;
+        let pack = blocking(move || {
+            let bytes = if v2 { pack_of_v2(&answer)? } else { pack_of_v0(&answer, shallow)? };
+            Pack::receive(&bytes, hash)
+        })
+        .await?;
+        self.packs.push(pack);
+        Ok(())
+    }
+
+    fn known(&self, id: &gix::oid) -> Result<Option<(Kind, Vec<u8>)>> {
+        for pack in self.packs.iter().rev() {
+            if let Some(object) = pack.find(id)? {
+                return Ok(Some(object));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One object, fetched unless it is here.
+    pub(super) async fn object(&mut self, id: ObjectId) -> Result<(Kind, Vec<u8>)> {
+        if let Some(object) = self.known(&id)? {
+            return Ok(object);
+        }
+        self.fetch(&[id], "tree:0", 1).await?;
+        self.known(&id)?.ok_or_else(|| self.missing(id))
+    }
+
+    /// The history of `tips`, `depth` commits deep, with the root trees when `trees` is set.
+    pub(super) async fn commits(
+        &mut self,
+        tips: &[ObjectId],
+        depth: u32,
+        trees: bool,
+    ) -> Result<HashMap<ObjectId, CommitInfo>> {
+        self.anchor = match tips {
+            [tip] => Some(*tip),
+            _ => None,
+        };
+        self.fetch(tips, if trees { "tree:1" } else { "tree:0" }, depth).await?;
+        let mut commits = HashMap::new();
+        let mut level: Vec<ObjectId> = tips.to_vec();
+        for generation in 0..depth {
+            for id in std::mem::take(&mut level) {
+                if commits.contains_key(&id) {
+                    continue;
+                }
+                match self.known(&id)? {
+                    Some((Kind::Commit, data)) => {
+                        let info = CommitInfo::parse(&data, id.kind())?;
+                        level.extend(&info.parents);
+                        commits.insert(id, info);
+                    }
+                    // The tag of a file; callers see that it is no commit by its absence.
+                    Some(_) => {}
+                    None if generation > 0 => {}
+                    None => return Err(self.missing(id)),
+                }
+            }
+        }
+        Ok(commits)
+    }
+
+    fn missing(&self, id: ObjectId) -> Error {
+        Error::new(ErrorKind::InvalidResponse, format!("{} was asked for {id} and sent something else.", self.shown))
+    }
+}
+
+fn command(body: &mut Vec<u8>, name: &str, advertisement: &Advertisement) {
+    packet::line(body, &format!("command={name}"));
+    if advertisement.can("agent") {
+        packet::line(body, &format!("agent={AGENT}"));
+    }
+    if advertisement.can("object-format") {
+        packet::line(body, &format!("object-format={}", advertisement.hash));
+    }
+    packet::delimiter(body);
+}
+
+fn parse_ref(line: &str) -> Result<RemoteRef> {
+    let mut words = line.split(' ');
+    let id = object_id(words.next().unwrap_or_default())?;
+    let name = words.next().ok_or_else(|| broken("a ref has no name"))?.to_owned();
+    let mut found = RemoteRef { name, id, peeled: None, target: None };
+    for word in words {
+        if let Some(id) = word.strip_prefix("peeled:") {
+            found.peeled = Some(object_id(id)?);
+        } else if let Some(target) = word.strip_prefix("symref-target:") {
+            found.target = Some(target.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn pack_of_v2(answer: &[u8]) -> Result<Vec<u8>> {
+    let mut packets = Packets::new(answer);
+    loop {
+        match packets.expect()? {
+            Packet::Data(line) if text(line).is_ok_and(|line| line == "packfile") => {
+                return Ok(packets.demultiplex()?.0);
+            }
+            Packet::Flush => return Err(broken("it ends before the pack")),
+            _ => {}
+        }
+    }
+}
+
+fn pack_of_v0(answer: &[u8], shallow: bool) -> Result<Vec<u8>> {
+    let mut packets = Packets::new(answer);
+    if shallow {
+        while packets.expect()? != Packet::Flush {}
+    }
+    match packets.expect()? {
+        Packet::Data(line) if text(line).is_ok_and(|line| line == "NAK") => Ok(packets.demultiplex()?.0),
+        _ => Err(broken("it begins with no acknowledgement")),
+    }
+}

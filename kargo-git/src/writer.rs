@@ -1,0 +1,247 @@
+//! The [`Writer`] for Git.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gix::ObjectId;
+use jiff::SignedDuration;
+use kargo_core::plugin::{Context, WriteRequest, Writer, Written};
+use kargo_core::{Error, ErrorKind, Result, edit};
+use serde_json::Value;
+
+use crate::commit::{self, Identity};
+use crate::remote::{PushOutcome, RefUpdate, Remote, Session};
+use crate::tree::TreeEdit;
+use crate::update::{YamlUpdate, branch_fault};
+
+/// How often one call tries before it gives the step back to the engine. Kargo's default for pushes.
+const MAX_TRIES: u32 = 50;
+/// How often a refusal must be repeated, with the branch where it was, before it is believed: a server also refuses while it is moving
+/// the ref for somebody else.
+const REFUSALS: u32 = 3;
+/// How long after the step's start a call counts as late.
+const LATE: SignedDuration = SignedDuration::from_secs(5);
+/// How often an answer may be lost before the step is given back to the engine.
+const LOST: u32 = 5;
+
+/// Writes values into YAML files of a branch, one commit for each step that changes something.
+///
+/// A step's configuration is a [`YamlUpdate`]. Of the repository only the file and the directories above it are fetched, only
+/// new objects are sent, and the branch moves by compare and swap, so nobody's commit is ever lost.
+///
+/// The commit is made of the journal's facts alone and carries the trailer `Kargo-Key`. A step that is run again after a crash or a lost
+/// answer looks for that trailer first, and so does one that lost a race or comes late; there is never a second commit for it. When
+/// all is already as wanted, no commit is made.
+///
+/// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
+///
+/// ```
+/// use kargo_git::{GitWriter, Remote};
+///
+/// let writer = GitWriter::new(Remote::new("https://git.example/acme/config.git")?)
+///     .branch("main")
+///     .committer("Kargo", "kargo@acme.example");
+/// # Ok::<(), kargo_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct GitWriter {
+    remote: Remote,
+    branch: String,
+    identity: Identity,
+}
+
+impl GitWriter {
+    /// A writer to the branch `main` of `remote`, who commits as `Kargo <kargo@localhost>`.
+    pub fn new(remote: Remote) -> Self {
+        Self {
+            remote,
+            branch: "main".to_owned(),
+            identity: Identity { name: "Kargo".to_owned(), email: "kargo@localhost".to_owned() },
+        }
+    }
+
+    /// Sets the branch of steps that name none.
+    #[must_use]
+    pub fn branch(mut self, branch: impl Into<String>) -> Self {
+        self.branch = branch.into();
+        self
+    }
+
+    /// Sets who makes the commits. Characters that Git cannot keep in names are left out.
+    #[must_use]
+    pub fn committer(mut self, name: &str, email: &str) -> Self {
+        let clean = |text: &str| {
+            text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect::<String>().trim().to_owned()
+        };
+        self.identity = Identity { name: clean(name), email: clean(email) };
+        self
+    }
+
+    /// The repository.
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    fn branch_of<'a>(&'a self, update: &'a YamlUpdate) -> Result<&'a str> {
+        let branch = update.branch.as_deref().unwrap_or(&self.branch);
+        match branch_fault(branch) {
+            Some(fault) => {
+                Err(Error::new(ErrorKind::InvalidInput, format!("{branch:?} is no name of a branch: {fault}.")))
+            }
+            None => Ok(branch),
+        }
+    }
+
+    async fn write_to(&self, cx: &Context, request: &WriteRequest<'_>, update: &YamlUpdate) -> Result<Written> {
+        let branch = self.branch_of(update)?;
+        let mut values = Vec::with_capacity(update.updates.len());
+        for each in &update.updates {
+            values.push((each.key.clone(), each.value.resolve(&request.promotion.collection)?));
+        }
+        let message = commit::message(cx, request, update.message.as_deref());
+        // Writers of one process wait in turn rather than race each other to the server.
+        let turn = turn(self.remote.lock_key(), branch);
+        let _turn = turn.lock().await;
+        // A call that comes late may have been overtaken by another process that took the promotion over.
+        let late = cx.now().duration_since(request.started_at) > LATE;
+        let mut look = request.resumed || late;
+        // Tips under which there is no commit of this step.
+        let mut without = HashSet::new();
+        let (mut refusals, mut refused_at, mut lost) = (0, None, 0);
+        for attempt in 0..MAX_TRIES {
+            if attempt > 0 {
+                cx.sleep(pause(attempt)).await?;
+            }
+            let mut session = self.remote.session()?;
+            let tip = session.tip(branch).await?;
+            if refused_at != Some(tip) {
+                refusals = 0;
+            }
+            if look && !without.contains(&tip) {
+                let since = request.started_at.as_second();
+                if let Some(own) = commit::find_own(&mut session, tip, cx.key(), since, &without).await? {
+                    cx.progress(format!("found the commit {own} of an earlier try"));
+                    return Ok(written(own, true, branch));
+                }
+            }
+            without.insert(tip);
+            let Some((tree, mut objects)) = edited(&mut session, tip, branch, &update.path, &values).await? else {
+                return Ok(written(tip, false, branch));
+            };
+            let new = commit::commit(&self.identity, request, &message, tree, tip, &mut objects)?;
+            let update = RefUpdate { name: format!("refs/heads/{branch}"), old: tip, new };
+            match session.push(&update, &objects).await? {
+                PushOutcome::Updated => return Ok(written(new, true, branch)),
+                PushOutcome::Conflict { tip } => {
+                    // What moved it may have been another process at work on the same step.
+                    look = true;
+                    let now = tip.map_or("gone".to_owned(), |tip| format!("at {tip}"));
+                    cx.progress(format!("{branch} has moved and is {now}; trying again on top of it"));
+                }
+                PushOutcome::Rejected { reason, text } => {
+                    refused_at = Some(tip);
+                    refusals += 1;
+                    if refusals >= REFUSALS {
+                        return Err(refused(self.remote.url(), branch, &reason, &text));
+                    }
+                }
+                PushOutcome::Unknown { error } => {
+                    look = true;
+                    lost += 1;
+                    if lost >= LOST {
+                        return Err(error.with("branch", branch));
+                    }
+                    cx.progress(format!("the answer to the push was lost ({error}); looking what became of it"));
+                }
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("{branch} of {} moved {MAX_TRIES} times while it was written to.", self.remote.url()),
+        ))
+    }
+}
+
+#[async_trait]
+impl Writer for GitWriter {
+    fn validate(&self, config: &Value) -> Result<()> {
+        let update = YamlUpdate::from_config(config)?;
+        self.branch_of(&update).map(drop)
+    }
+
+    async fn write(&self, cx: &Context, request: &WriteRequest<'_>) -> Result<Written> {
+        let update = YamlUpdate::from_config(request.config)?;
+        cx.guard("write to a branch", self.write_to(cx, request, &update)).await
+    }
+}
+
+/// The tree with the values set, or `None` when they were.
+async fn edited(
+    session: &mut Session,
+    tip: ObjectId,
+    branch: &str,
+    path: &str,
+    values: &[(String, String)],
+) -> Result<Option<(ObjectId, crate::remote::NewObjects)>> {
+    let mut tree = TreeEdit::on(session, tip).await?;
+    let Some(bytes) = tree.read(session, path).await? else {
+        let hint = tree.near(session, path).await?.map(|near| format!("; did you mean {near}?"));
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "The branch {branch} of {} has no file {path}{}",
+                session.shown(),
+                hint.as_deref().unwrap_or("; add it first.")
+            ),
+        ));
+    };
+    let about = |error: Error| error.with("file", path).with("branch", branch).with("repository", session.shown());
+    let text = String::from_utf8(bytes).map_err(|_| {
+        about(Error::new(ErrorKind::InvalidInput, format!("The file {path} is not UTF-8 text, so it is no YAML.")))
+    })?;
+    let after = edit::yaml::update(&text, values).map_err(about)?;
+    if after != text {
+        tree.write(session, path, after.into_bytes()).await?;
+    }
+    tree.finish()
+}
+
+fn written(commit: ObjectId, changed: bool, branch: &str) -> Written {
+    let id = commit.to_string();
+    Written::new(id.as_str(), changed).output("commit", id).output("branch", branch)
+}
+
+fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
+    let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
+    Error::new(
+        ErrorKind::PermissionDenied,
+        format!("{url} refused the push to {branch}: {reason}{said}; is the branch protected, or a hook against it?"),
+    )
+}
+
+/// Full jitter: anything up to a bound that doubles to 5 seconds.
+fn pause(attempt: u32) -> Duration {
+    let bound = Duration::from_millis(50).saturating_mul(1 << attempt.min(7)).min(Duration::from_secs(5));
+    // The seed of a hash is as random as a pause needs.
+    let random = RandomState::new().hash_one(attempt);
+    bound.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
+}
+
+type Turns = HashMap<(String, String), Weak<tokio::sync::Mutex<()>>>;
+
+/// The lock for writers of this process to one branch.
+fn turn(repository: &str, branch: &str) -> Arc<tokio::sync::Mutex<()>> {
+    static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| turn.strong_count() > 0);
+    let key = (repository.to_owned(), branch.to_owned());
+    if let Some(turn) = turns.get(&key).and_then(Weak::upgrade) {
+        return turn;
+    }
+    let turn = Arc::default();
+    turns.insert(key, Arc::downgrade(&turn));
+    turn
+}

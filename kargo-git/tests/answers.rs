@@ -1,0 +1,166 @@
+//! Answers of HTTP servers that are no answers, and what is made of them.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Retry};
+use kargo_git::{Credentials, Limits, Remote, Timeouts};
+
+/// A server that answers each request with what `answer` makes of its head.
+struct Fake {
+    url: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fake {
+    fn new(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/acme/config.git", listener.local_addr().unwrap());
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = heads.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let answer = answer(&head);
+                seen.lock().unwrap().push(head);
+                let _ = stream.write_all(&answer);
+            }
+        });
+        Self { url, heads }
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len())
+        .into_bytes()
+}
+
+const ADVERTISEMENT: &str = "Content-Type: application/x-git-upload-pack-advertisement\r\n";
+
+async fn fails(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Error {
+    let fake = Fake::new(answer);
+    let remote = Remote::builder(&fake.url).credentials(Credentials::basic("kargo", "s3cret-pw")).build().unwrap();
+    let error = remote.tip(&Context::system("test"), "main").await.unwrap_err();
+    let report = format!("{} {error:?}", error.report());
+    assert!(!report.contains("s3cret-pw") && !report.contains("czNjcmV0"), "a secret is shown: {report}");
+    error
+}
+
+#[tokio::test]
+async fn a_page_for_people_with_status_200_is_no_answer() {
+    let error = fails(|_| answer("200 OK", "Content-Type: text/html; charset=utf-8\r\n", "<html>Sign in</html>")).await;
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Never));
+    assert!(error.message().contains("text/html") && error.message().contains("sign-in"), "{error}");
+    let error = fails(|_| answer("200 OK", ADVERTISEMENT, "<html>Sign in</html>")).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_off_is_an_error() {
+    let error = fails(|_| {
+        let line = format!("{} refs/heads/main\0side-band-64k\n", "1".repeat(40));
+        answer("200 OK", ADVERTISEMENT, &format!("{:04x}{line}", line.len() + 4))
+    })
+    .await;
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Backoff));
+    let error = fails(|_| {
+        let mut bytes = answer("200 OK", ADVERTISEMENT, &"x".repeat(100));
+        bytes.truncate(bytes.len() - 50);
+        bytes
+    })
+    .await;
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Backoff));
+}
+
+#[tokio::test]
+async fn a_status_says_what_is_wrong_and_whether_to_try_again() {
+    for (status, headers, kind, retry) in [
+        ("401 Unauthorized", "", ErrorKind::Unauthenticated, Retry::Never),
+        ("403 Forbidden", "", ErrorKind::PermissionDenied, Retry::Never),
+        ("404 Not Found", "", ErrorKind::NotFound, Retry::Never),
+        ("429 Too Many Requests", "Retry-After: 7\r\n", ErrorKind::RateLimited, Retry::After(Duration::from_secs(7))),
+        ("503 Service Unavailable", "", ErrorKind::Unavailable, Retry::Backoff),
+        ("503 Unavailable", "Retry-After: 9\r\n", ErrorKind::Unavailable, Retry::After(Duration::from_secs(9))),
+        ("418 I'm a teapot", "", ErrorKind::InvalidResponse, Retry::Never),
+    ] {
+        let (status, headers) = (status.to_owned(), headers.to_owned());
+        let shown = status.clone();
+        let error = fails(move |_| answer(&status, &headers, "")).await;
+        assert_eq!((error.kind(), error.retry()), (kind, retry), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_or_says_nothing_is_not_waited_for_without_end() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let remote = Remote::new(format!("http://{closed}/x.git")).unwrap();
+    let error = remote.tip(&Context::system("test"), "main").await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Backoff));
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x.git", silent.local_addr().unwrap());
+    let timeouts = Timeouts { read: Duration::from_millis(200), ..Timeouts::default() };
+    let remote = Remote::builder(&url).timeouts(timeouts).build().unwrap();
+    let error = remote.tip(&Context::system("test"), "main").await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Backoff));
+}
+
+#[tokio::test]
+async fn the_deadline_of_the_call_ends_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let remote = Remote::new(format!("http://{}/x.git", silent.local_addr().unwrap())).unwrap();
+    let cx = Context::system("test");
+    let soon = cx.now() + jiff::SignedDuration::from_millis(200);
+    let error = remote.tip(&cx.with_deadline(soon), "main").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn an_endless_answer_ends_at_the_limit() {
+    let fake = Fake::new(|_| answer("200 OK", ADVERTISEMENT, &"0".repeat(1 << 20)));
+    let limits = Limits { bytes: 1000, ..Limits::default() };
+    let remote = Remote::builder(&fake.url).limits(limits).build().unwrap();
+    let error = remote.tip(&Context::system("test"), "main").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("1000 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_but_credentials_do_not_go_to_another_server() {
+    let elsewhere = Fake::new(|_| answer("404 Not Found", "", ""));
+    let target = elsewhere.url.clone();
+    let first = Fake::new(move |_| {
+        answer("301 Moved", &format!("Location: {target}/info/refs?service=git-upload-pack\r\n"), "")
+    });
+    let remote = Remote::builder(&first.url).credentials(Credentials::basic("kargo", "s3cret-pw")).build().unwrap();
+    let error = remote.tip(&Context::system("test"), "main").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let sent = |fake: &Fake| fake.heads().iter().any(|head| head.to_lowercase().contains("authorization"));
+    assert!(sent(&first) && !elsewhere.heads().is_empty() && !sent(&elsewhere));
+}
+
+#[tokio::test]
+async fn redirects_in_a_circle_and_to_no_repository_are_refused() {
+    let error =
+        fails(|_| answer("302 Found", "Location: /acme/config.git/info/refs?service=git-upload-pack\r\n", "")).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    let error = fails(|_| answer("302 Found", "Location: /sign-in?to=acme\r\n", "")).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    assert!(error.message().contains("/sign-in"), "{error}");
+    let error = fails(|_| answer("302 Found", "Location: file:///etc/passwd\r\n", "")).await;
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+}
