@@ -19,7 +19,7 @@ impl Challenge {
                     parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
                 };
                 if scheme.eq_ignore_ascii_case("bearer")
-                    && let Some(realm) = get("realm")
+                    && let Some(realm) = get("realm").filter(|realm| !realm.is_empty())
                 {
                     return Some(Self::Bearer { realm, service: get("service"), scope: get("scope") });
                 }

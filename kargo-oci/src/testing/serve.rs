@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use futures::stream;
 use serde_json::json;
@@ -295,7 +295,6 @@ impl Incoming<'_> {
         } else {
             let mut response = empty(StatusCode::OK);
             set(&mut response, CONTENT_TYPE, &media_type);
-            set(&mut response, CONTENT_LENGTH, &bytes.len().to_string());
             *response.body_mut() = bytes;
             response
         };
