@@ -102,8 +102,8 @@ pub(crate) fn is_loopback_host(host: &str) -> bool {
 }
 
 fn is_host(host: &str) -> bool {
-    if host.starts_with('[') {
-        let Some((address, port)) = host[1..].split_once(']') else { return false };
+    if let Some(rest) = host.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else { return false };
         return address.parse::<std::net::Ipv6Addr>().is_ok()
             && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }

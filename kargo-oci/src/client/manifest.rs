@@ -94,10 +94,8 @@ impl Platform {
         let is_word =
             |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
         match parts.as_slice() {
-            [os, architecture] if parts.iter().all(|part| is_word(&part)) => Ok(Self::new(os, architecture, "")),
-            [os, architecture, variant] if parts.iter().all(|part| is_word(&part)) => {
-                Ok(Self::new(os, architecture, variant))
-            }
+            [os, architecture] if parts.iter().all(is_word) => Ok(Self::new(os, architecture, "")),
+            [os, architecture, variant] if parts.iter().all(is_word) => Ok(Self::new(os, architecture, variant)),
             _ => Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!("{text:?} is not a platform; write the system and the architecture, such as linux/amd64."),
