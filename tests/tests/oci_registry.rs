@@ -6,6 +6,7 @@ use std::path::Path;
 
 use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
 use kargo_core::{Artifact, ErrorKind, Subscription};
+use kargo_oci::testing::Registry;
 use kargo_oci::{
     Client, Credentials, ImageSource, ImageSpec, ImageSubscription, ManifestContent, Repository, StaticCredentials,
 };
@@ -33,6 +34,9 @@ fn server(variable: &str) -> Option<String> {
     eprintln!("not run: {variable} is not set; start tests/run.sh");
     None
 }
+
+/// Without this skopeo may compress layers on the way, which makes another image of it.
+const KEEP: &str = "--preserve-digests";
 
 fn cx() -> Context {
     Context::system("test")
@@ -109,7 +113,7 @@ async fn what_skopeo_copies_our_client_sees_with_the_same_digest() {
     let specs = [ImageSpec::new("linux", "amd64"), ImageSpec::new("linux", "arm64").label("board", "pi")];
     let index = client.push_index(&cx(), &from, "1.0.0", &specs, &BTreeMap::new()).await.unwrap();
     let (source, target) = (format!("docker://{from}:1.0.0"), format!("docker://{to}:1.0.0"));
-    skopeo(&["copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target]).await;
+    skopeo(&["copy", "--all", KEEP, "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target]).await;
 
     let copied = client.manifest(&cx(), &to, "1.0.0").await.unwrap();
     assert_eq!(copied.digest, index);
@@ -131,10 +135,8 @@ async fn an_image_goes_through_a_layout_on_disk_and_comes_back_the_same() {
     let digest = client.push_image(&cx(), &from, "3.1.4", &dated(4)).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let layout = format!("oci:{}:3.1.4", Path::new(directory.path()).join("layout").display());
-    // Without this skopeo would compress the layer on the way, which makes another image of it.
-    let keep = "--preserve-digests";
-    skopeo(&["copy", keep, "--src-tls-verify=false", &format!("docker://{from}:3.1.4"), &layout]).await;
-    skopeo(&["copy", keep, "--dest-tls-verify=false", &layout, &format!("docker://{to}:3.1.4")]).await;
+    skopeo(&["copy", KEEP, "--src-tls-verify=false", &format!("docker://{from}:3.1.4"), &layout]).await;
+    skopeo(&["copy", KEEP, "--dest-tls-verify=false", &layout, &format!("docker://{to}:3.1.4")]).await;
     assert_eq!(client.manifest(&cx(), &to, "3.1.4").await.unwrap().digest, digest);
     assert_eq!(client.head_manifest(&cx(), &to, "3.1.4").await.unwrap().digest, Some(digest));
 }
@@ -162,6 +164,23 @@ async fn what_does_not_exist_is_not_found() {
 }
 
 #[tokio::test]
+async fn the_registry_for_tests_serves_skopeo_as_well() {
+    server_or_return!("KARGO_TEST_REGISTRY");
+    let registry = Registry::builder().page_size(1).start().await;
+    let specs = [ImageSpec::new("linux", "amd64"), ImageSpec::new("linux", "arm64")];
+    let index = registry.put_index("from", "1.0.0", &specs, &BTreeMap::new());
+    registry.put_image("from", "1.1.0", &dated(1));
+    let (from, to) = (format!("docker://{}/from", registry.host()), format!("docker://{}/a/b/to", registry.host()));
+    let listed = skopeo_json(&["list-tags", "--tls-verify=false", &from]).await;
+    assert_eq!(listed["Tags"], serde_json::json!(["1.0.0", "1.1.0"]));
+    let (source, target) = (format!("{from}:1.0.0"), format!("{to}:2.0.0"));
+    skopeo(&["copy", "--all", KEEP, "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target]).await;
+    assert_eq!(registry.digest("a/b/to", "2.0.0"), Some(index));
+    let seen = skopeo_json(&["inspect", "--tls-verify=false", &format!("{from}:1.1.0")]).await;
+    assert_eq!(Some(seen["Digest"].as_str().unwrap().to_owned()), registry.digest("from", "1.1.0"));
+}
+
+#[tokio::test]
 async fn a_registry_with_passwords_lets_in_the_right_one_alone() {
     let host = server_or_return!("KARGO_TEST_REGISTRY_AUTH");
     let user = server_or_return!("KARGO_TEST_REGISTRY_USER");
@@ -179,6 +198,7 @@ async fn a_registry_with_passwords_lets_in_the_right_one_alone() {
     let again = format!("docker://{app}:1.1.0");
     skopeo(&[
         "copy",
+        KEEP,
         "--src-tls-verify=false",
         "--dest-tls-verify=false",
         "--src-creds",

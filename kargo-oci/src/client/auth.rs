@@ -1,6 +1,7 @@
 //! Answers registries' challenges, and remembers tokens for exactly what they were given for.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(30);
 const TOKEN_BODY: usize = 64 * 1024;
 
 /// An `Authorization` header, and which credentials it came from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Proof {
     pub(super) header: HeaderValue,
     credentials: Fingerprint,
@@ -48,20 +49,20 @@ pub(super) struct Proof {
 /// A hash of credentials: enough to see whether they are the same.
 type Fingerprint = String;
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Known {
     credentials: Credentials,
     fingerprint: Fingerprint,
     until: Timestamp,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Token {
     header: HeaderValue,
     until: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct TokenKey {
     realm: String,
     service: Option<String>,
@@ -72,13 +73,22 @@ struct TokenKey {
 /// A slot that one task fills while the others wait for it.
 type Slots<K, V> = Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>;
 
-#[derive(Debug)]
 pub(super) struct Auth {
     source: Arc<dyn CredentialSource>,
     trusted_realms: Vec<String>,
     challenges: Mutex<HashMap<(Repository, Purpose), Challenge>>,
     credentials: Slots<Repository, Known>,
     tokens: Slots<TokenKey, Token>,
+}
+
+// Tokens and hashes of passwords are nobody's business, so only what was configured is shown.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("source", &self.source)
+            .field("trusted_realms", &self.trusted_realms)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Auth {
@@ -281,8 +291,9 @@ async fn fetch(
         ));
     };
     header.set_sensitive(true);
-    // A tenth is kept back, for the time that a request is under way. Longer than a day is not believed.
-    let lifetime = answer.expires_in.unwrap_or(TOKEN_LIFETIME).min(86_400);
+    // A tenth is kept back, for the time that a request is under way. Longer than a day is not believed, and 0 is taken for
+    // nothing said.
+    let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(TOKEN_LIFETIME).min(86_400);
     let until = asked_at.checked_add(Duration::from_millis(lifetime * 900)).unwrap_or(Timestamp::MAX);
     Ok(Token { header, until })
 }

@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Endless,
     /// The body with one byte more.
     Altered,
+    /// No answer, ever.
+    Stalled,
     /// The right answer, with other headers.
     Headers,
 }
@@ -51,6 +53,11 @@ impl Fault {
     /// Sends a body that never ends.
     pub fn endless() -> Self {
         Self::new(Kind::Endless)
+    }
+
+    /// Takes the request and never answers.
+    pub fn stalled() -> Self {
+        Self::new(Kind::Stalled)
     }
 
     /// Sends other bytes than were stored.

@@ -47,6 +47,7 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: axum::ext
             fault_status(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), "INJECTED")
         }
         Some(Kind::Html) => answer(StatusCode::OK, "text/html", b"<!DOCTYPE html><title>Log in</title>".to_vec()),
+        Some(Kind::Stalled) => std::future::pending().await,
         _ => incoming.answer(),
     };
     shared.state().log.push(Request {

@@ -109,6 +109,16 @@ async fn cancelling_ends_a_call_that_waits() {
 }
 
 #[tokio::test]
+async fn a_registry_that_never_answers_is_waited_for_until_the_deadline_alone() {
+    let registry = with_one_tag().await;
+    registry.inject(Fault::stalled());
+    let (error, took) =
+        on_fast_clock(async |cx| client().list_tags(&cx, &repository(&registry, "app")).await.unwrap_err()).await;
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(took >= Context::DEFAULT_DEADLINE, "{took:?}");
+}
+
+#[tokio::test]
 async fn a_registry_that_cannot_be_reached_is_named() {
     let registry = with_one_tag().await;
     let host = registry.host().to_owned();
