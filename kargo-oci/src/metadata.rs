@@ -7,7 +7,7 @@ use futures::stream;
 use jiff::Timestamp;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
-use oci_spec::image::{ANNOTATION_CREATED, Digest};
+use oci_spec::image::ANNOTATION_CREATED;
 use serde::Deserialize;
 
 use crate::client::{Client, Manifest, ManifestContent, ManifestEntry, Platform};
@@ -100,7 +100,7 @@ async fn newest(
             if let Some(created) = announced(&entry.annotations) {
                 return Ok(Some(created));
             }
-            let child = client.manifest(cx, repository, entry.digest.as_ref()).await?;
+            let child = client.manifest(cx, repository, &entry.digest).await?;
             if let Some(created) = announced(&child.annotations) {
                 return Ok(Some(created));
             }
@@ -118,12 +118,7 @@ async fn newest(
     times.into_iter().try_fold(None, |newest, created| Ok(newest.max(created?)))
 }
 
-async fn configuration(
-    cx: &Context,
-    client: &Client,
-    repository: &Repository,
-    digest: &Digest,
-) -> Result<Configuration> {
+async fn configuration(cx: &Context, client: &Client, repository: &Repository, digest: &str) -> Result<Configuration> {
     let bytes = client.blob(cx, repository, digest).await?;
     // Charts and other artifacts may have anything here, or nothing. Only JSON that claims to be a configuration and
     // has wrong types in it is a fault.

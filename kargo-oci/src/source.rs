@@ -152,7 +152,13 @@ impl Source for ImageSource {
             for result in found {
                 let (tag, found) = result?;
                 digests.insert(tag.clone(), found.as_ref().map(|(digest, _)| digest.clone()));
-                let Some((digest, facts)) = found.filter(|(_, facts)| facts.fits_platform) else { continue };
+                let Some((digest, facts)) = found.filter(|(_, facts)| facts.fits_platform) else {
+                    cx.progress(format_args!(
+                        "The tag {tag} of {} is passed over: it has vanished, or lacks the platform.",
+                        selection.repository
+                    ));
+                    continue;
+                };
                 candidates.push(Artifact::Image(Image {
                     repo_url: selection.repo_url.clone(),
                     tag,

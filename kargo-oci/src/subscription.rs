@@ -219,7 +219,7 @@ impl ImageSubscription {
             strict: self.strict_semvers,
             limit: self.discovery_limit,
             immutable_tags: self.immutable_tags,
-            repo_url: self.repo_url,
+            repo_url: self.repo_url.strip_prefix("oci://").unwrap_or(&self.repo_url).to_owned(),
             repository,
         })
     }

@@ -120,7 +120,7 @@ async fn what_skopeo_copies_our_client_sees_with_the_same_digest() {
     let ManifestContent::Index { entries } = copied.content else { panic!("an index was copied") };
     assert_eq!(entries.len(), 2);
     for entry in entries {
-        client.manifest(&cx(), &to, entry.digest.as_ref()).await.unwrap();
+        client.manifest(&cx(), &to, &entry.digest).await.unwrap();
     }
     let arm = ImageSubscription::new(to.to_string()).platform("linux/arm64");
     assert_eq!(look(&client, arm).await, [("1.0.0".to_owned(), index)]);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use kargo_core::{Error, ErrorKind, Result};
-use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::repository::checked_digest;
@@ -43,7 +42,7 @@ pub enum ManifestContent {
     /// One image, or another artifact.
     Image {
         /// The digest of the configuration.
-        config: Digest,
+        config: String,
     },
     /// Several, mostly one per platform.
     Index {
@@ -57,7 +56,7 @@ pub enum ManifestContent {
 #[non_exhaustive]
 pub struct ManifestEntry {
     /// The digest of the manifest.
-    pub digest: Digest,
+    pub digest: String,
     /// The platform, when it names a real one: attestations and other attachments name none, or `unknown`.
     pub platform: Option<Platform>,
     /// The annotations of the entry.
@@ -196,6 +195,7 @@ impl Manifest {
         let too_large = || invalid(format!("has more than {ANNOTATIONS} bytes of annotations"));
         let digest_of = |entry: &BodyEntry| {
             checked_digest(&entry.digest)
+                .map(|digest| digest.to_string())
                 .map_err(|_| invalid(format!("refers to {:?}, which is not a digest", entry.digest)))
         };
         let (content, kind) = match (body.config, body.manifests) {

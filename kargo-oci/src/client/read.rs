@@ -132,13 +132,13 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::InvalidResponse`] when it is larger or does not have this digest.
-    pub async fn blob(&self, cx: &Context, repository: &Repository, digest: &Digest) -> Result<Vec<u8>> {
-        checked_digest(digest.as_ref())?;
+    pub async fn blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<Vec<u8>> {
+        let expected = checked_digest(digest)?;
         let request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, CONFIG_BYTES);
         let call = Call { repository, purpose: Purpose::Read, doing: "fetch a blob of", request };
         let response = found(self.call(cx, &call).await?, &call, cx)?;
-        expect_ok(&response, repository, digest.as_ref())?;
-        if !is_digest_of(digest, &response.body) {
+        expect_ok(&response, repository, digest)?;
+        if !is_digest_of(&expected, &response.body) {
             return Err(Error::new(
                 ErrorKind::InvalidResponse,
                 format!(

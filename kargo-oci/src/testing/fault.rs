@@ -16,8 +16,8 @@ pub struct Fault {
 pub(super) enum Kind {
     /// The request is answered with this status alone.
     Status(u16),
-    /// An HTML page with status 200.
-    Html,
+    /// This content type and body, with status 200.
+    Body(String, Vec<u8>),
     /// Half the body, and then the connection breaks.
     Truncated,
     /// A body without an end.
@@ -42,7 +42,12 @@ impl Fault {
 
     /// Answers with an HTML page and status 200, as a proxy's log-in page does.
     pub fn html() -> Self {
-        Self::new(Kind::Html)
+        Self::body("text/html", "<!DOCTYPE html><title>Log in</title>")
+    }
+
+    /// Answers with this content and status 200.
+    pub fn body(content_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        Self::new(Kind::Body(content_type.into(), body.into()))
     }
 
     /// Breaks the connection in the middle of the body.

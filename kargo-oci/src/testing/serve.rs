@@ -46,7 +46,12 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: axum::ext
         Some(Kind::Status(status)) => {
             fault_status(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), "INJECTED")
         }
-        Some(Kind::Html) => answer(StatusCode::OK, "text/html", b"<!DOCTYPE html><title>Log in</title>".to_vec()),
+        Some(Kind::Body(content_type, body)) => {
+            let mut response = empty(StatusCode::OK);
+            set(&mut response, CONTENT_TYPE, content_type);
+            *response.body_mut() = body.clone();
+            response
+        }
         Some(Kind::Stalled) => std::future::pending().await,
         _ => incoming.answer(),
     };

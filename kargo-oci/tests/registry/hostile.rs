@@ -29,12 +29,19 @@ async fn html_with_status_200_is_called_by_its_name() {
 #[tokio::test]
 async fn a_listing_of_another_shape_is_not_an_empty_one() {
     let (registry, _) = with_one_tag().await;
-    // A manifest is JSON too, but has no list of tags.
-    registry.inject(Fault::header("location", "/v2/app/manifests/1.0.0").on("nothing"));
     let app = repository(&registry, "app");
-    registry.put_manifest("other", "1.0.0", "application/json", r#"{"errors":[{"code":"DENIED"}]}"#);
-    let error = client().manifest(&cx(), &repository(&registry, "other"), "1.0.0").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    for body in
+        [r#"{"errors":[{"code":"DENIED"}]}"#, r#"{"name":"app"}"#, r#"{"tags":["1.0.0""#, r#"{"tags":[1]}"#, "[]", ""]
+    {
+        registry.clear_faults();
+        registry.inject(Fault::body("application/json", body));
+        let error = client().list_tags(&cx(), &app).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{body:?}");
+    }
+    registry.clear_faults();
+    registry.inject(Fault::body("text/plain", r#"{"name":"app","tags":null}"#).times(1));
+    registry.inject(Fault::body("text/plain", r#"{"name":"app","tags":["1.0.0","../x","a\nb","1.0.0"]}"#));
+    assert!(client().list_tags(&cx(), &app).await.unwrap().is_empty());
     assert_eq!(client().list_tags(&cx(), &app).await.unwrap(), ["1.0.0"]);
 }
 
