@@ -107,6 +107,11 @@ impl Auth {
         self.challenges.lock().await.get(&(repository.clone(), purpose)).cloned()
     }
 
+    /// Forgets what the registry asked for.
+    pub(super) async fn forget(&self, repository: &Repository, purpose: Purpose) {
+        self.challenges.lock().await.remove(&(repository.clone(), purpose));
+    }
+
     /// Answers `challenge`. `rejected` is what the registry did not accept just now: nothing equal to it is returned.
     pub(super) async fn answer(
         &self,

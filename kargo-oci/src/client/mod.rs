@@ -10,7 +10,7 @@ mod realm;
 mod tags;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -66,6 +66,8 @@ struct Inner {
     tries: u32,
     /// Hosts that do not accept the page size that is asked for first.
     refuses_page_size: Mutex<HashSet<String>>,
+    /// Until when hosts have asked to be left alone.
+    paused: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl fmt::Debug for Client {
@@ -146,6 +148,7 @@ impl ClientBuilder {
             insecure: self.insecure,
             tries: self.tries,
             refuses_page_size: Mutex::default(),
+            paused: Mutex::default(),
         })))
     }
 }
@@ -194,6 +197,7 @@ impl Client {
     async fn call(&self, cx: &Context, call: &Call<'_>) -> Result<Response> {
         let mut tried = 0;
         loop {
+            self.wait_for_host(cx, call).await?;
             let result = cx.guard("talk to the registry", self.authorised(cx, call)).await;
             tried += 1;
             let error = match result {
@@ -202,7 +206,12 @@ impl Client {
             };
             let pause = match error.retry() {
                 Retry::Never => return Err(error),
-                Retry::After(pause) => pause + jitter(Duration::from_millis(100)),
+                Retry::After(pause) => {
+                    if let Ok(until) = cx.now().checked_add(pause) {
+                        self.0.paused.lock().await.insert(call.repository.host().to_owned(), until);
+                    }
+                    pause + jitter(Duration::from_millis(100))
+                }
                 Retry::Backoff => jitter(Duration::from_millis(200 * (1 << tried.min(5)))),
             };
             // A server that asks for a long pause is left alone until the caller's next round.
@@ -212,6 +221,21 @@ impl Client {
             cx.progress(format_args!("{} (trying again in {pause:?})", error.message()));
             cx.sleep(pause).await?;
         }
+    }
+
+    /// Keeps the pause that a host has asked for, whichever call it was that it told so.
+    async fn wait_for_host(&self, cx: &Context, call: &Call<'_>) -> Result<()> {
+        let host = call.repository.host();
+        let until = self.0.paused.lock().await.get(host).copied();
+        let pause = until.and_then(|until| Duration::try_from(until.duration_since(cx.now())).ok());
+        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else { return Ok(()) };
+        if pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
+            let message =
+                format!("The registry {host} has asked for a pause, of which {} s are left.", pause.as_secs());
+            let error = Error::new(ErrorKind::RateLimited, message).retry_as(Retry::After(pause));
+            return Err(error.operation(call.doing).with("repository", call.repository));
+        }
+        cx.sleep(pause + jitter(Duration::from_millis(100))).await
     }
 
     /// The longest pause between two tries.
@@ -224,13 +248,22 @@ impl Client {
         let mut challenge = inner.auth.remembered(call.repository, call.purpose).await;
         let mut proof: Option<Proof> = None;
         if let Some(challenge) = &challenge {
-            proof = Some(inner.auth.answer(cx, &inner.http, &target, challenge, None).await?);
+            match inner.auth.answer(cx, &inner.http, &target, challenge, None).await {
+                Ok(answer) => proof = Some(answer),
+                Err(error) => {
+                    // Perhaps the registry has another token server now: the next try asks it again.
+                    inner.auth.forget(call.repository, call.purpose).await;
+                    return Err(error);
+                }
+            }
         }
         let mut response = exchange(&inner.http, &call.request, proof.as_ref().map(|proof| &proof.header)).await?;
         // Some registries say 403 of a token whose time is over.
         let is_stale = response.status == StatusCode::FORBIDDEN && proof.is_some();
         if response.status == StatusCode::UNAUTHORIZED || is_stale {
-            if let Some(new) = Challenge::from_headers(&response.headers) {
+            // What a redirect led to has no say in how the registry is asked.
+            let is_own = response.url.origin() == call.request.url.origin();
+            if let Some(new) = Challenge::from_headers(&response.headers).filter(|_| is_own) {
                 challenge = Some(new);
             }
             if let Some(challenge) = &challenge {

@@ -75,6 +75,18 @@ async fn a_pause_that_is_longer_than_there_is_time_is_left_to_the_caller() {
 }
 
 #[tokio::test]
+async fn a_pause_holds_for_every_call_to_the_host() {
+    let registry = with_one_tag().await;
+    registry.inject(Fault::status(429).with_header("retry-after", "90").times(1));
+    let (client, app) = (client(), repository(&registry, "app"));
+    client.list_tags(&cx(), &app).await.unwrap_err();
+    let error = client.manifest(&cx(), &app, "1.0.0").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    assert!(matches!(error.retry(), Retry::After(pause) if pause > Duration::from_secs(80)), "{error:?}");
+    assert_eq!(registry.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn one_registry_that_asks_for_a_pause_does_not_hold_up_another() {
     let (slow, quick) = (with_one_tag().await, with_one_tag().await);
     slow.inject(Fault::status(429).with_header("retry-after", "50"));
