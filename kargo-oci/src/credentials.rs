@@ -31,9 +31,9 @@ impl Credentials {
 
 /// Knows the credentials of repositories.
 ///
-/// The client asks once per repository and remembers the answer for a few minutes; it asks again when the registry rejects it, so
-/// that credentials that expire, as those of cloud registries do, are renewed without a restart. Concurrent requests share
-/// one question. An error is not remembered.
+/// The client asks once per repository and remembers the answer for a few minutes; it asks again when the registry
+/// rejects it, so that credentials that expire, as those of cloud registries do, are renewed without a restart.
+/// Concurrent requests share one question. An error is not remembered.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -78,8 +78,8 @@ impl StaticCredentials {
         Self::default()
     }
 
-    /// Adds credentials for a host (`ghcr.io`), or for all repositories under a path on it (`ghcr.io/acme`). The longest
-    /// one that fits is used. A path ends at a slash: `ghcr.io/acme` is not for `ghcr.io/acme-labs/app`.
+    /// Adds credentials for a host (`ghcr.io`), or for all repositories under a path on it (`ghcr.io/acme`). The
+    /// longest one that fits is used. A path ends at a slash: `ghcr.io/acme` is not for `ghcr.io/acme-labs/app`.
     #[must_use]
     pub fn with(mut self, prefix: impl Into<String>, credentials: Credentials) -> Self {
         let prefix = prefix.into();

@@ -1,9 +1,10 @@
-//! OCI registries for `kargo-core`: a client that trusts nothing, and a [`Source`](kargo_core::plugin::Source) for images.
+//! OCI registries for `kargo-core`: a client that trusts nothing, and a [`Source`](kargo_core::plugin::Source) for
+//! images.
 //!
-//! * [`Client`] lists tags, fetches manifests and blobs, and pushes. It answers registries' challenges, follows pages to their
-//!   end, tries again when that can help, and checks every digest.
-//! * [`ImageSource`] finds images by the versions of their tags, with few requests; [`ImageSubscription`] says which, in Kargo's
-//!   words.
+//! * [`Client`] lists tags, fetches manifests and blobs, and pushes. It answers registries' challenges, follows pages
+//!   to their end, tries again when that can help, and checks every digest.
+//! * [`ImageSource`] finds images by the versions of their tags, with few requests; [`ImageSubscription`] says which,
+//!   in Kargo's words.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
 //! ```

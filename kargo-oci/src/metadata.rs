@@ -27,7 +27,8 @@ pub(crate) struct ImageMetadata {
     pub(crate) fits_platform: bool,
 }
 
-/// The part of an image's configuration that matters here. Everything is optional: other artifacts have other things there.
+/// The part of an image's configuration that matters here. Everything is optional: other artifacts have other things
+/// there.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Configuration {

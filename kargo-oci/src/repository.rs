@@ -121,7 +121,8 @@ fn is_port(port: &str) -> bool {
     port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// Letters and digits with single separators between them; two underscores and any run of hyphens count as one separator.
+/// Letters and digits with single separators between them; two underscores and any run of hyphens count as one
+/// separator.
 fn is_name_part(part: &str) -> bool {
     let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = part.as_bytes();

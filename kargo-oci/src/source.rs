@@ -24,10 +24,10 @@ const REMEMBERED: usize = 10_000;
 
 /// Finds images by the semantic versions of their tags. Register it as [`ImageSubscription::SOURCE`].
 ///
-/// A look lists all tags, chooses by name alone, and asks only for the first `discoveryLimit` that are left. The next look
-/// lists again and asks for each of these whether its tag still has the same digest, one conditional request per tag, or
-/// nothing at all with `immutableTags`. A tag that vanishes in between is passed over; any other failure fails the look, so an
-/// incomplete list never counts as a whole one.
+/// A look lists all tags, chooses by name alone, and asks only for the first `discoveryLimit` that are left. The next
+/// look lists again and asks for each of these whether its tag still has the same digest, one conditional request per
+/// tag, or nothing at all with `immutableTags`. A tag that vanishes in between is passed over; any other failure fails
+/// the look, so an incomplete list never counts as a whole one.
 ///
 /// One source stands for one set of credentials: what it remembers is shared between all subscriptions that use it.
 ///
@@ -112,7 +112,8 @@ impl Source for ImageSource {
 
         let mut answers = HashMap::new();
         if let Some(seen) = seen.as_ref().filter(|seen| seen.tags == tags_hash) {
-            if selection.immutable_tags {
+            // A tag that was listed but had no manifest may have been on its way, and is asked for again.
+            if selection.immutable_tags && seen.digests.values().all(Option::is_some) {
                 return Ok(Discovery::Unchanged);
             }
             answers = self.look_again(cx, &selection, &seen.digests).await?;

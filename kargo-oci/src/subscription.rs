@@ -143,7 +143,8 @@ impl ImageSubscription {
         self
     }
 
-    /// Says that tags of this repository never move (Kargo: `cacheByTag`). Then a poll that sees the same tags asks nothing more.
+    /// Says that tags of this repository never move (Kargo: `cacheByTag`). Then a poll that sees the same tags asks
+    /// nothing more.
     #[must_use]
     pub fn immutable_tags(mut self, immutable: bool) -> Self {
         self.immutable_tags = immutable;
@@ -263,7 +264,8 @@ impl Selection {
     }
 }
 
-/// Whether a tag is where signatures and attestations of another image are kept: `sha256-<hash>`, with or without ending.
+/// Whether a tag is where signatures and attestations of another image are kept: `sha256-<hash>`, with or without
+/// ending.
 fn is_attachment(tag: &str) -> bool {
     ["sha256-", "sha512-"].iter().any(|algorithm| {
         tag.strip_prefix(algorithm).is_some_and(|rest| {

@@ -39,13 +39,6 @@ const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(30);
 /// The most that the answer of a token server may have, in bytes.
 const TOKEN_BODY: usize = 64 * 1024;
 
-/// An `Authorization` header, and which credentials it came from.
-#[derive(Clone)]
-pub(super) struct Proof {
-    pub(super) header: HeaderValue,
-    credentials: Fingerprint,
-}
-
 /// A hash of credentials: enough to see whether they are the same.
 type Fingerprint = String;
 
@@ -119,19 +112,22 @@ impl Auth {
         http: &reqwest::Client,
         target: &Target<'_>,
         challenge: &Challenge,
-        rejected: Option<&Proof>,
-    ) -> Result<Proof> {
+        rejected: Option<&HeaderValue>,
+    ) -> Result<HeaderValue> {
         let Target { repository, purpose, .. } = *target;
         self.challenges.lock().await.insert((repository.clone(), purpose), challenge.clone());
         match challenge {
             Challenge::Basic => {
-                let known = self.known(cx, repository, rejected.map(|proof| &proof.credentials)).await?;
-                if rejected.is_some_and(|proof| proof.credentials == known.fingerprint) {
-                    return Err(rejected_credentials(repository, &known.credentials));
+                let mut known = self.known(cx, repository, None).await?;
+                let mut header = basic(&known.credentials).transpose()?;
+                if header.is_some() && header.as_ref() == rejected {
+                    // Perhaps the password has been changed since it was read.
+                    let before = known.fingerprint.clone();
+                    known = self.known(cx, repository, Some(&before)).await?;
+                    header = basic(&known.credentials).transpose()?;
                 }
-                let header =
-                    basic(&known.credentials).ok_or_else(|| rejected_credentials(repository, &known.credentials))?;
-                Ok(Proof { header: header?, credentials: known.fingerprint })
+                let header = header.filter(|header| Some(header) != rejected);
+                header.ok_or_else(|| rejected_credentials(repository, &known.credentials))
             }
             Challenge::Bearer { realm, service, scope } => {
                 let realm = realm::check(target.url, realm, &self.trusted_realms)?;
@@ -142,20 +138,18 @@ impl Auth {
                     _ => format!("repository:{}:{actions}", repository.name()),
                 };
                 let ask = TokenRequest { realm: &realm, service: service.as_deref(), scope: &scope, repository };
-                let first = self.token(cx, http, &ask, &known, rejected).await;
-                let header = match first {
-                    // Perhaps the password has been changed since it was read.
+                match self.token(cx, http, &ask, &known, rejected).await {
+                    // The token server says that the password is wrong; perhaps it has been changed since it was read.
                     Err(error) if error.kind() == ErrorKind::Unauthenticated => {
                         let before = known.fingerprint.clone();
                         known = self.known(cx, repository, Some(&before)).await?;
                         if known.fingerprint == before {
                             return Err(error);
                         }
-                        self.token(cx, http, &ask, &known, rejected).await?
+                        self.token(cx, http, &ask, &known, rejected).await
                     }
-                    other => other?,
-                };
-                Ok(Proof { header, credentials: known.fingerprint })
+                    other => other,
+                }
             }
         }
     }
@@ -191,7 +185,7 @@ impl Auth {
         http: &reqwest::Client,
         ask: &TokenRequest<'_>,
         known: &Known,
-        rejected: Option<&Proof>,
+        rejected: Option<&HeaderValue>,
     ) -> Result<HeaderValue> {
         let key = TokenKey {
             realm: ask.realm.to_string(),
@@ -208,7 +202,7 @@ impl Auth {
             Arc::clone(tokens.entry(key).or_default())
         };
         let mut slot = slot.lock().await;
-        let is_rejected = |token: &Token| rejected.is_some_and(|proof| proof.header == token.header);
+        let is_rejected = |token: &Token| rejected == Some(&token.header);
         if let Some(token) = slot.as_ref().filter(|token| cx.now() < token.until && !is_rejected(token)) {
             return Ok(token.header.clone());
         }
@@ -296,8 +290,8 @@ async fn fetch(
         ));
     };
     header.set_sensitive(true);
-    // A tenth is kept back, for the time that a request is under way. Longer than a day is not believed, and 0 is taken for
-    // nothing said.
+    // A tenth is kept back, for the time that a request is under way. Longer than a day is not believed, and 0 is taken
+    // for nothing said.
     let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(TOKEN_LIFETIME).min(86_400);
     let until = asked_at.checked_add(Duration::from_millis(lifetime * 900)).unwrap_or(Timestamp::MAX);
     Ok(Token { header, until })

@@ -1,4 +1,5 @@
-//! Manifests and indexes, as far as discovery reads them. Unknown fields are allowed: what is pushed on is always the bytes.
+//! Manifests and indexes, as far as discovery reads them. Unknown fields are allowed: what is pushed on is always the
+//! bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;

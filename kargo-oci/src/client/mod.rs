@@ -19,11 +19,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Retry};
+use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use self::auth::{Auth, Proof, Purpose, Target};
+use self::auth::{Auth, Purpose, Target};
 use self::challenge::Challenge;
 use self::exchange::{Request, Response, excerpt, exchange};
 use crate::credentials::{CredentialSource, StaticCredentials};
@@ -38,9 +39,9 @@ pub use self::read::ManifestHead;
 /// registry or a token server that belongs to it, pages of a listing must come from the same host.
 ///
 /// Every call takes a [`Context`]: it ends with the context's deadline or cancellation, and waits between tries on its
-/// clock. Calls that fail for a passing reason (no connection, status 408, 429 or 5xx, an answer that breaks off) are made again, a few
-/// times, with growing random pauses; a pause that the server names is kept. Dropping a call's future is safe: reads
-/// have no effect, and writes are content-addressed or of one request.
+/// clock. Calls that fail for a passing reason (no connection, status 408, 429 or 5xx, an answer that breaks off) are
+/// made again, a few times, with growing random pauses; a pause that the server names is kept. Dropping a call's future
+/// is safe: reads have no effect, and writes are content-addressed or of one request.
 ///
 /// Hosts of this machine (`localhost`, `127.0.0.0/8`, `::1`) are spoken to by http, all others by https.
 ///
@@ -106,8 +107,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Starts from `http`, in which a host sets its own certificates, proxy and user agent. The client still sets time limits,
-    /// takes redirects into its own hands and switches decompression off, because its safety rests on them.
+    /// Starts from `http`, in which a host sets its own certificates, proxy and user agent. The client still sets time
+    /// limits, takes redirects into its own hands and switches decompression off, because its safety rests on them.
     pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
         self.http = http;
         self
@@ -246,7 +247,7 @@ impl Client {
         let inner = &*self.0;
         let target = Target { repository: call.repository, url: &call.request.url, purpose: call.purpose };
         let mut challenge = inner.auth.remembered(call.repository, call.purpose).await;
-        let mut proof: Option<Proof> = None;
+        let mut proof: Option<HeaderValue> = None;
         if let Some(challenge) = &challenge {
             match inner.auth.answer(cx, &inner.http, &target, challenge, None).await {
                 Ok(answer) => proof = Some(answer),
@@ -257,7 +258,7 @@ impl Client {
                 }
             }
         }
-        let mut response = exchange(&inner.http, &call.request, proof.as_ref().map(|proof| &proof.header)).await?;
+        let mut response = exchange(&inner.http, &call.request, proof.as_ref()).await?;
         // Some registries say 403 of a token whose time is over.
         let is_stale = response.status == StatusCode::FORBIDDEN && proof.is_some();
         if response.status == StatusCode::UNAUTHORIZED || is_stale {
@@ -268,7 +269,7 @@ impl Client {
             }
             if let Some(challenge) = &challenge {
                 match inner.auth.answer(cx, &inner.http, &target, challenge, proof.as_ref()).await {
-                    Ok(proof) => response = exchange(&inner.http, &call.request, Some(&proof.header)).await?,
+                    Ok(proof) => response = exchange(&inner.http, &call.request, Some(&proof)).await?,
                     // Nothing new to show: the 403 stands.
                     Err(error) if is_stale && error.kind() == ErrorKind::Unauthenticated => {}
                     Err(error) => return Err(error),

@@ -31,8 +31,8 @@ impl Client {
     /// The manifest or index that `reference`, a tag or a digest, names.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::InvalidResponse`] when it is not one, when it is larger than 4 MiB, or
-    /// when its bytes do not have the digest that was asked for.
+    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::InvalidResponse`] when it is not one, when it is larger
+    /// than 4 MiB, or when its bytes do not have the digest that was asked for.
     pub async fn manifest(&self, cx: &Context, repository: &Repository, reference: &str) -> Result<Manifest> {
         match self.fetch_manifest(cx, repository, reference, None).await? {
             Some(manifest) => Ok(manifest),
@@ -131,7 +131,8 @@ impl Client {
     /// A small blob, such as an image's configuration, of at most 8 MiB.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::InvalidResponse`] when it is larger or does not have this digest.
+    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::InvalidResponse`] when it is larger or does not have
+    /// this digest.
     pub async fn blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<Vec<u8>> {
         let expected = checked_digest(digest)?;
         let request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, CONFIG_BYTES);

@@ -1,8 +1,8 @@
 //! Which token servers may be shown a password.
 //!
 //! A registry names its token server in a challenge, and whoever can answer in the registry's place could name their
-//! own. So a password goes only to where it belongs: the registry itself, a host of the same domain, a pair that is known, or a
-//! host that the operator trusts.
+//! own. So a password goes only to where it belongs: the registry itself, a host of the same domain, a pair that is
+//! known, or a host that the operator trusts.
 
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::Url;
@@ -67,8 +67,8 @@ pub(super) fn check(registry: &Url, realm: &str, trusted: &[String]) -> Result<U
     Ok(url)
 }
 
-/// Whether two hosts belong to one registrable domain, as far as that can be told without the list of all public suffixes:
-/// when in doubt, they do not.
+/// Whether two hosts belong to one registrable domain, as far as that can be told without the list of all public
+/// suffixes: when in doubt, they do not.
 fn is_same_domain(a: &str, b: &str) -> bool {
     match (registrable(a), registrable(b)) {
         (Some(a), Some(b)) => a == b,

@@ -33,8 +33,8 @@ impl Client {
     /// Names that are not tags by the specification are left out: nothing could be fetched by them.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such repository; [`ErrorKind::InvalidResponse`] when the listing is not JSON,
-    /// runs in circles, leaves the registry or is too large. A listing that fails on any page fails as a whole.
+    /// [`ErrorKind::NotFound`] when there is no such repository; [`ErrorKind::InvalidResponse`] when the listing is not
+    /// JSON, runs in circles, leaves the registry or is too large. A listing that fails on any page fails as a whole.
     pub async fn list_tags(&self, cx: &Context, repository: &Repository) -> Result<Vec<String>> {
         let plain = self.url(repository, "tags/list")?;
         let mut url = plain.clone();

@@ -49,8 +49,9 @@ impl Client {
     /// Pushes a manifest's bytes, as they are, under a tag or their own digest, and returns the digest.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when `reference` is neither or the registry does not accept the manifest, such as when a blob of it is
-    /// missing; [`ErrorKind::InvalidResponse`] when the registry says that it stored something else.
+    /// [`ErrorKind::InvalidInput`] when `reference` is neither or the registry does not accept the manifest, such as
+    /// when a blob of it is missing; [`ErrorKind::InvalidResponse`] when the registry says that it stored something
+    /// else.
     pub async fn push_manifest(
         &self,
         cx: &Context,

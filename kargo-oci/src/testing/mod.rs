@@ -1,7 +1,7 @@
 //! A registry in the test's own process, with faults on demand.
 //!
-//! It speaks the distribution API over HTTP on a loopback port, keeps everything in memory, writes down every request, and
-//! stops when it is dropped.
+//! It speaks the distribution API over HTTP on a loopback port, keeps everything in memory, writes down every request,
+//! and stops when it is dropped.
 //!
 //! ```
 //! use kargo_core::plugin::Context;

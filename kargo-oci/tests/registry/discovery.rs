@@ -257,12 +257,15 @@ async fn a_tag_that_vanishes_between_the_listing_and_the_fetch_is_passed_over() 
     registry.put_image("app", "1.0.0", &dated(1));
     let gone = registry.put_image("app", "1.1.0", &dated(2));
     registry.remove_manifest("app", &gone);
-    let (source, subscription) = (source(), subscription(&registry));
-    let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
-    assert_eq!(tags(&images), ["1.0.0"]);
-    assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
-    registry.put_image("app", "1.1.0", &dated(3));
-    assert_eq!(tags(&found(look(&source, &subscription, Some(&cursor)).await.unwrap()).0), ["1.1.0", "1.0.0"]);
+    for immutable in [false, true] {
+        let (source, subscription) = (source(), subscription(&registry).immutable_tags(immutable));
+        let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
+        assert_eq!(tags(&images), ["1.0.0"]);
+        assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+        let back = registry.put_image("app", "1.1.0", &dated(2));
+        assert_eq!(tags(&found(look(&source, &subscription, Some(&cursor)).await.unwrap()).0), ["1.1.0", "1.0.0"]);
+        registry.remove_manifest("app", &back);
+    }
 }
 
 #[tokio::test]
