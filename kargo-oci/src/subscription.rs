@@ -203,7 +203,7 @@ impl ImageSubscription {
         }
         let regexes = |field: &str, texts: &[String]| {
             let compile = |text: &String| {
-                Regex::new(text).map_err(|error| {
+                Regex::new(&without_quoting(text)).map_err(|error| {
                     invalid(format!("has {text:?} in {field}, which is not a regular expression")).because(error)
                 })
             };
@@ -262,6 +262,26 @@ impl Selection {
         versions.sort_by(|a, b| b.cmp(a));
         versions.into_iter().map(|version| version.as_str().to_owned()).collect()
     }
+}
+
+/// Replaces `\Q...\E`, by which Go's regular expressions take text literally, with what means the same here.
+fn without_quoting(regex: &str) -> String {
+    let mut plain = String::with_capacity(regex.len());
+    let mut rest = regex;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        plain.push_str(before);
+        if let Some(quoted) = escape.strip_prefix("\\Q") {
+            let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
+            plain.push_str(&regex::escape(literal));
+            rest = after;
+        } else {
+            let end = escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end);
+            plain.push_str(&escape[..end]);
+            rest = &escape[end..];
+        }
+    }
+    plain + rest
 }
 
 /// Whether a tag is where signatures and attestations of another image are kept: `sha256-<hash>`, with or without
@@ -330,6 +350,13 @@ mod tests {
         let subscription =
             ImageSubscription::new("a").allow_tags_regex("^v1").allow_tags_regex("2").ignore_tags_regex("rc");
         assert_eq!(choose(subscription, &["v1.0.0", "1.0.0", "v1.2.0-rc1", "2.0.0"]), ["2.0.0", "v1.0.0"]);
+    }
+
+    #[test]
+    fn text_that_go_takes_literally_is_taken_literally() {
+        let subscription = ImageSubscription::new("a").allow_tags_regex(r"^\Q1.0\E\.\d+$").ignore_tags_regex(r"\Q.5");
+        assert_eq!(choose(subscription, &["1.0.7", "1.0.5", "1.010.7", "2.0.0"]), ["1.0.7"]);
+        assert_eq!(without_quoting(r"a\\Qb\"), r"a\\Qb\");
     }
 
     #[test]

@@ -18,13 +18,26 @@ pub(super) fn next_page(url: &Url, headers: &HeaderMap) -> Result<Option<Url>> {
                 format!("The registry {} names a next page {why}; the listing is not complete.", url.authority()),
             )
         };
-        let next = url.join(target).map_err(|_| invalid("that is not a URL"))?;
-        if next.origin() != url.origin() || !next.username().is_empty() || next.password().is_some() {
-            return Err(invalid("on another host"));
-        }
-        return Ok(Some(next));
+        return match within_origin(url, target) {
+            Some(next) => Ok(Some(next)),
+            None => Err(invalid("on another host")),
+        };
     }
     Ok(None)
+}
+
+/// Where `target`, absolute or relative, leads from `url`, when that is the same origin.
+///
+/// A registry behind a proxy that ends TLS often does not know that it is reached by https, and names itself by http. It is
+/// still only asked by https.
+pub(super) fn within_origin(url: &Url, target: &str) -> Option<Url> {
+    let mut next = url.join(target).ok()?;
+    let is_downgrade = next.scheme() == "http" && url.scheme() == "https";
+    if is_downgrade && next.host_str() == url.host_str() && next.port().is_none() {
+        next.set_scheme("https").ok()?;
+    }
+    let is_same = next.origin() == url.origin() && next.username().is_empty() && next.password().is_none();
+    is_same.then_some(next)
 }
 
 /// The target of the first link whose relation is `next`.
@@ -69,6 +82,7 @@ mod tests {
         for value in [
             r#"</v2/o/r/tags/list?last=b&n=100>; rel="next""#,
             r#"<https://r.example/v2/o/r/tags/list?last=b&n=100>; rel=next"#,
+            r#"<http://r.example/v2/o/r/tags/list?last=b&n=100>; rel="next""#,
             r#"<https://r.example:443/v2/o/r/tags/list?last=b&n=100>;REL="Next""#,
             r#"<list?last=b&n=100>;title="x,y"; rel="first next""#,
             r#"</first>; rel="prev", </v2/o/r/tags/list?last=b&n=100>; rel="next""#,
@@ -84,7 +98,7 @@ mod tests {
         for value in [
             r#"<https://evil.example/v2/o/r/tags/list>; rel="next""#,
             r#"<//evil.example/v2>; rel="next""#,
-            r#"<http://r.example/v2/o/r/tags/list>; rel="next""#,
+            r#"<http://r.example:8080/v2/o/r/tags/list>; rel="next""#,
             r#"<https://r.example:8443/v2/o/r/tags/list>; rel="next""#,
             r#"<https://me:pw@r.example/v2/o/r/tags/list>; rel="next""#,
         ] {

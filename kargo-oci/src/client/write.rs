@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode};
 
 use super::auth::Purpose;
 use super::exchange::{Request, Response};
+use super::link::within_origin;
 use super::{Call, Client, found};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of};
 use crate::spec::{Built, ImageSpec};
@@ -32,9 +33,9 @@ impl Client {
         let start = Request::new(Method::POST, self.url(repository, "blobs/uploads/")?, ANSWER);
         let call = Call { repository, purpose: Purpose::Write, doing, request: start };
         let started = found(self.call(cx, &call).await?, &call, cx)?;
-        let location = started.header(LOCATION).and_then(|location| started.url.join(location).ok());
         // An upload to another host would take the credentials there.
-        let Some(mut upload) = location.filter(|location| location.origin() == started.url.origin()) else {
+        let location = started.header(LOCATION).and_then(|location| within_origin(&started.url, location));
+        let Some(mut upload) = location else {
             return Err(unexpected(&started, doing, repository));
         };
         upload.query_pairs_mut().append_pair("digest", &digest);
