@@ -43,7 +43,8 @@ pub use self::read::ManifestHead;
 /// made again, a few times, with growing random pauses; a pause that the server names is kept. Dropping a call's future
 /// is safe: reads have no effect, and writes are content-addressed or of one request.
 ///
-/// Hosts of this machine (`localhost`, `127.0.0.0/8`, `::1`) are spoken to by http, all others by https.
+/// Hosts of this machine (`localhost`, `127.0.0.0/8`, `::1`) are spoken to by http and without a proxy, all others by
+/// https.
 ///
 /// ```no_run
 /// use kargo_core::plugin::Context;
@@ -62,6 +63,8 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     http: reqwest::Client,
+    /// For this machine, which no proxy has to be asked for.
+    loopback: reqwest::Client,
     auth: Auth,
     insecure: HashSet<String>,
     tries: u32,
@@ -125,26 +128,11 @@ impl ClientBuilder {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when TLS cannot be set up.
     pub fn build(self) -> Result<Client> {
-        let http = self
-            .http
-            .redirect(reqwest::redirect::Policy::none())
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(30))
-            .timeout(Duration::from_secs(120))
-            .build()
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::InvalidInput,
-                    "The HTTP client cannot be set up; check its certificates and proxy.",
-                )
-                .because(error)
-            })?;
+        let http = limited(self.http)?;
+        let loopback = limited(agent().no_proxy())?;
         Ok(Client(Arc::new(Inner {
             http,
+            loopback,
             auth: Auth::new(self.credentials, self.trusted_realms),
             insecure: self.insecure,
             tries: self.tries,
@@ -152,6 +140,27 @@ impl ClientBuilder {
             paused: Mutex::default(),
         })))
     }
+}
+
+fn agent() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().user_agent(concat!("kargo-oci/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Sets what this client's safety rests on, whatever was set before.
+fn limited(http: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    http.redirect(reqwest::redirect::Policy::none())
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(30))
+        .timeout(Duration::from_secs(120))
+        .build()
+        .map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, "The HTTP client cannot be set up; check its certificates and proxy.")
+                .because(error)
+        })
 }
 
 /// One call: a request, and what must be known to authorise it and to speak about it.
@@ -167,7 +176,7 @@ impl Client {
     /// Begins a client.
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
-            http: reqwest::Client::builder().user_agent(concat!("kargo-oci/", env!("CARGO_PKG_VERSION"))),
+            http: agent(),
             credentials: Arc::new(StaticCredentials::new()),
             insecure: HashSet::new(),
             trusted_realms: Vec::new(),
@@ -245,11 +254,12 @@ impl Client {
     /// One try: sends what the registry wanted last time, and answers one challenge.
     async fn authorised(&self, cx: &Context, call: &Call<'_>) -> Result<Response> {
         let inner = &*self.0;
+        let http = if call.repository.is_loopback() { &inner.loopback } else { &inner.http };
         let target = Target { repository: call.repository, url: &call.request.url, purpose: call.purpose };
         let mut challenge = inner.auth.remembered(call.repository, call.purpose).await;
         let mut proof: Option<HeaderValue> = None;
         if let Some(challenge) = &challenge {
-            match inner.auth.answer(cx, &inner.http, &target, challenge, None).await {
+            match inner.auth.answer(cx, http, &target, challenge, None).await {
                 Ok(answer) => proof = Some(answer),
                 Err(error) => {
                     // Perhaps the registry has another token server now: the next try asks it again.
@@ -258,7 +268,7 @@ impl Client {
                 }
             }
         }
-        let mut response = exchange(&inner.http, &call.request, proof.as_ref()).await?;
+        let mut response = exchange(http, &call.request, proof.as_ref()).await?;
         // Some registries say 403 of a token whose time is over.
         let is_stale = response.status == StatusCode::FORBIDDEN && proof.is_some();
         if response.status == StatusCode::UNAUTHORIZED || is_stale {
@@ -268,8 +278,8 @@ impl Client {
                 challenge = Some(new);
             }
             if let Some(challenge) = &challenge {
-                match inner.auth.answer(cx, &inner.http, &target, challenge, proof.as_ref()).await {
-                    Ok(proof) => response = exchange(&inner.http, &call.request, Some(&proof)).await?,
+                match inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await {
+                    Ok(proof) => response = exchange(http, &call.request, Some(&proof)).await?,
                     // Nothing new to show: the 403 stands.
                     Err(error) if is_stale && error.kind() == ErrorKind::Unauthenticated => {}
                     Err(error) => return Err(error),
