@@ -1,1 +1,39 @@
-//! x
+//! OCI registries for `kargo-core`: a client that trusts nothing, and a [`Source`](kargo_core::plugin::Source) for
+//! images.
+//!
+//! * [`Client`] lists tags, fetches manifests and blobs, and pushes. It answers registries' challenges, follows pages
+//!   to their end, tries again when that can help, and checks every digest.
+//! * [`ImageSource`] finds images by the versions of their tags, with few requests; [`ImageSubscription`] says which,
+//!   in Kargo's words.
+//! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
+//!
+//! ```
+//! use kargo_core::{Plugins, Warehouse};
+//! use kargo_oci::{Client, Credentials, ImageSource, ImageSubscription, StaticCredentials};
+//!
+//! let credentials = StaticCredentials::new().with("ghcr.io/acme", Credentials::basic("robot", "a token"));
+//! let client = Client::builder().credentials(credentials).build()?;
+//! let plugins = Plugins::builder().source(ImageSubscription::SOURCE, ImageSource::new(client)).build();
+//! let warehouse = Warehouse::new("main").subscribe(ImageSubscription::new("ghcr.io/acme/app").constraint("^1.2"));
+//! # let _ = (plugins, warehouse);
+//! # Ok::<(), kargo_core::Error>(())
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+mod client;
+mod credentials;
+mod metadata;
+mod repository;
+mod source;
+mod spec;
+mod subscription;
+
+pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
+pub use credentials::{CredentialSource, Credentials, StaticCredentials};
+pub use repository::Repository;
+pub use source::ImageSource;
+pub use spec::ImageSpec;
+pub use subscription::ImageSubscription;

@@ -18,8 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// | `1.2 - 1.4` | `>=1.2, <=1.4`; blanks around the hyphen are needed |
 /// | `*`, `x` | every release |
 ///
-/// Terms with a blank or a comma between them must all hold; `||` separates groups of which one must. Pre-releases are admitted
-/// only in a group that names one: `>=1.2.0-0` admits 1.3.0-rc.1, `>=1.2.0` does not. Build metadata is ignored.
+/// Terms with a blank or a comma between them must all hold; `||` separates groups of which one must. Pre-releases are
+/// admitted only in a group that names one: `>=1.2.0-0` admits 1.3.0-rc.1, `>=1.2.0` does not. Build metadata is
+/// ignored.
 #[derive(Debug, Clone)]
 pub struct Constraint {
     groups: Vec<Group>,

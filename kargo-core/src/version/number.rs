@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A semantic version, read leniently, that remembers how it was written.
 ///
-/// The order is total: by precedence, which ignores build metadata, and then by the text, so that of two tags with the same
-/// version the choice is the same in every run. Sorted downwards, `1.0.0` comes before `1.0`.
+/// The order is total: by precedence, which ignores build metadata, and then by the text, so that of two tags with the
+/// same version the choice is the same in every run. Sorted downwards, `1.0.0` comes before `1.0`.
 ///
 /// ```
 /// use kargo_core::version::Version;

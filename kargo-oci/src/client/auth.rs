@@ -1,0 +1,324 @@
+//! Answers registries' challenges, and remembers tokens for exactly what they were given for.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Result};
+use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode, Url};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::challenge::Challenge;
+use super::exchange::{Request, excerpt, exchange};
+use super::realm;
+use crate::credentials::{CredentialSource, Credentials};
+use crate::repository::{Repository, sha256_hex};
+
+/// What a request does. Registries may ask for different scopes, so what they asked is remembered by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    List,
+    Read,
+    Write,
+}
+
+/// How long a token is good for when the registry does not say: 60 seconds, as the token specification has it.
+const TOKEN_LIFETIME: u64 = 60;
+/// How long credentials are used before their source is asked again.
+const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(300);
+/// How long a credential source may take.
+const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(30);
+/// The most that the answer of a token server may have, in bytes.
+const TOKEN_BODY: usize = 64 * 1024;
+
+/// A hash of credentials: enough to see whether they are the same.
+type Fingerprint = String;
+
+#[derive(Clone)]
+struct Known {
+    credentials: Credentials,
+    fingerprint: Fingerprint,
+    until: Timestamp,
+}
+
+#[derive(Clone)]
+struct Token {
+    header: HeaderValue,
+    until: Timestamp,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct TokenKey {
+    realm: String,
+    service: Option<String>,
+    scope: String,
+    credentials: Fingerprint,
+}
+
+/// A slot that one task fills while the others wait for it.
+type Slots<K, V> = Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>;
+
+pub(super) struct Auth {
+    source: Arc<dyn CredentialSource>,
+    trusted_realms: Vec<String>,
+    challenges: Mutex<HashMap<(Repository, Purpose), Challenge>>,
+    credentials: Slots<Repository, Known>,
+    tokens: Slots<TokenKey, Token>,
+}
+
+// Tokens and hashes of passwords are nobody's business, so only what was configured is shown.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("source", &self.source)
+            .field("trusted_realms", &self.trusted_realms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Auth {
+    pub(super) fn new(source: Arc<dyn CredentialSource>, trusted_realms: Vec<String>) -> Self {
+        Self {
+            source,
+            trusted_realms,
+            challenges: Mutex::default(),
+            credentials: Mutex::default(),
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// What the registry asked for the last time.
+    pub(super) async fn remembered(&self, repository: &Repository, purpose: Purpose) -> Option<Challenge> {
+        self.challenges.lock().await.get(&(repository.clone(), purpose)).cloned()
+    }
+
+    /// Forgets what the registry asked for.
+    pub(super) async fn forget(&self, repository: &Repository, purpose: Purpose) {
+        self.challenges.lock().await.remove(&(repository.clone(), purpose));
+    }
+
+    /// Answers `challenge`. `rejected` is what the registry did not accept just now: nothing equal to it is returned.
+    pub(super) async fn answer(
+        &self,
+        cx: &Context,
+        http: &reqwest::Client,
+        target: &Target<'_>,
+        challenge: &Challenge,
+        rejected: Option<&HeaderValue>,
+    ) -> Result<HeaderValue> {
+        let Target { repository, purpose, .. } = *target;
+        self.challenges.lock().await.insert((repository.clone(), purpose), challenge.clone());
+        match challenge {
+            Challenge::Basic => {
+                let mut known = self.known(cx, repository, None).await?;
+                let mut header = basic(&known.credentials).transpose()?;
+                if header.is_some() && header.as_ref() == rejected {
+                    // Perhaps the password has been changed since it was read.
+                    let before = known.fingerprint.clone();
+                    known = self.known(cx, repository, Some(&before)).await?;
+                    header = basic(&known.credentials).transpose()?;
+                }
+                let header = header.filter(|header| Some(header) != rejected);
+                header.ok_or_else(|| rejected_credentials(repository, &known.credentials))
+            }
+            Challenge::Bearer { realm, service, scope } => {
+                let realm = realm::check(target.url, realm, &self.trusted_realms)?;
+                let mut known = self.known(cx, repository, None).await?;
+                let actions = if purpose == Purpose::Write { "pull,push" } else { "pull" };
+                let scope = match scope {
+                    Some(scope) if !scope.is_empty() => scope.clone(),
+                    _ => format!("repository:{}:{actions}", repository.name()),
+                };
+                let ask = TokenRequest { realm: &realm, service: service.as_deref(), scope: &scope, repository };
+                match self.token(cx, http, &ask, &known, rejected).await {
+                    // The token server says that the password is wrong; perhaps it has been changed since it was read.
+                    Err(error) if error.kind() == ErrorKind::Unauthenticated => {
+                        let before = known.fingerprint.clone();
+                        known = self.known(cx, repository, Some(&before)).await?;
+                        if known.fingerprint == before {
+                            return Err(error);
+                        }
+                        self.token(cx, http, &ask, &known, rejected).await
+                    }
+                    other => other,
+                }
+            }
+        }
+    }
+
+    async fn known(&self, cx: &Context, repository: &Repository, rejected: Option<&Fingerprint>) -> Result<Known> {
+        let slot = Arc::clone(self.credentials.lock().await.entry(repository.clone()).or_default());
+        let mut slot = slot.lock().await;
+        if let Some(known) =
+            slot.as_ref().filter(|known| cx.now() < known.until && Some(&known.fingerprint) != rejected)
+        {
+            return Ok(known.clone());
+        }
+        let asked = tokio::time::timeout(CREDENTIALS_DEADLINE, self.source.get(repository.host(), repository.name()));
+        let credentials = asked.await.map_err(|_| {
+            Error::new(
+                ErrorKind::Timeout,
+                format!("The credentials for {repository} were not provided within {CREDENTIALS_DEADLINE:?}."),
+            )
+        })??;
+        let fingerprint = match &credentials {
+            Credentials::Anonymous => String::new(),
+            Credentials::Basic { user, password } => {
+                sha256_hex(format!("{user}\0{}", password.expose_secret()).as_bytes())
+            }
+        };
+        let until = cx.now().checked_add(CREDENTIALS_LIFETIME).unwrap_or(Timestamp::MAX);
+        Ok(slot.insert(Known { credentials, fingerprint, until }).clone())
+    }
+
+    async fn token(
+        &self,
+        cx: &Context,
+        http: &reqwest::Client,
+        ask: &TokenRequest<'_>,
+        known: &Known,
+        rejected: Option<&HeaderValue>,
+    ) -> Result<HeaderValue> {
+        let key = TokenKey {
+            realm: ask.realm.to_string(),
+            service: ask.service.map(str::to_owned),
+            scope: ask.scope.to_owned(),
+            credentials: known.fingerprint.clone(),
+        };
+        let slot = {
+            let mut tokens = self.tokens.lock().await;
+            // Tokens that are past their time would otherwise pile up in a process that runs for months.
+            if tokens.len() > 10_000 {
+                tokens.clear();
+            }
+            Arc::clone(tokens.entry(key).or_default())
+        };
+        let mut slot = slot.lock().await;
+        let is_rejected = |token: &Token| rejected == Some(&token.header);
+        if let Some(token) = slot.as_ref().filter(|token| cx.now() < token.until && !is_rejected(token)) {
+            return Ok(token.header.clone());
+        }
+        *slot = None;
+        let token = fetch(cx, http, ask, &known.credentials).await?;
+        Ok(slot.insert(token).header.clone())
+    }
+}
+
+/// The request that is to be authorised.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) url: &'a Url,
+    pub(super) purpose: Purpose,
+}
+
+struct TokenRequest<'a> {
+    realm: &'a Url,
+    service: Option<&'a str>,
+    scope: &'a str,
+    repository: &'a Repository,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+async fn fetch(
+    cx: &Context,
+    http: &reqwest::Client,
+    ask: &TokenRequest<'_>,
+    credentials: &Credentials,
+) -> Result<Token> {
+    let mut url = ask.realm.clone();
+    {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = ask.service {
+            query.append_pair("service", service);
+        }
+        for scope in ask.scope.split_ascii_whitespace() {
+            query.append_pair("scope", scope);
+        }
+    }
+    let header = basic(credentials).transpose()?;
+    let asked_at = cx.now();
+    let response = exchange(http, &Request::new(Method::GET, url, TOKEN_BODY), header.as_ref()).await?;
+    let host = ask.realm.authority();
+    match response.status {
+        status if status.is_success() => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            return Err(rejected_credentials(ask.repository, credentials));
+        }
+        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            return Err(super::status_error(&response, &format!("ask {host} for a token"), cx.now()));
+        }
+        status => {
+            let text = format!(
+                "The token server {host} answered with status {status} for {}; it says {}.",
+                ask.repository,
+                excerpt(&response.body)
+            );
+            return Err(Error::new(ErrorKind::Unauthenticated, text));
+        }
+    }
+    let answer: TokenAnswer = match serde_json::from_slice(&response.body) {
+        Ok(answer) => answer,
+        // The error's text could show a part of a token.
+        Err(_) => {
+            return Err(Error::new(
+                ErrorKind::InvalidResponse,
+                format!("The token server {host} did not answer with JSON."),
+            ));
+        }
+    };
+    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
+    let header = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+    let Some(mut header) = header else {
+        return Err(Error::new(
+            ErrorKind::InvalidResponse,
+            format!("The answer of the token server {host} has no token."),
+        ));
+    };
+    header.set_sensitive(true);
+    // A tenth is kept back, for the time that a request is under way. Longer than a day is not believed, and 0 is taken
+    // for nothing said.
+    let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(TOKEN_LIFETIME).min(86_400);
+    let until = asked_at.checked_add(Duration::from_millis(lifetime * 900)).unwrap_or(Timestamp::MAX);
+    Ok(Token { header, until })
+}
+
+fn basic(credentials: &Credentials) -> Option<Result<HeaderValue>> {
+    let Credentials::Basic { user, password } = credentials else { return None };
+    let text = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+    Some(match HeaderValue::try_from(format!("Basic {text}")) {
+        Ok(mut header) => {
+            header.set_sensitive(true);
+            Ok(header)
+        }
+        Err(_) => Err(Error::new(ErrorKind::InvalidInput, format!("The credentials of user {user:?} cannot be sent."))),
+    })
+}
+
+fn rejected_credentials(repository: &Repository, credentials: &Credentials) -> Error {
+    let text = match credentials {
+        Credentials::Anonymous => format!(
+            "The registry {} wants credentials for {repository}, and none are configured for this host or repository.",
+            repository.host()
+        ),
+        Credentials::Basic { user, .. } => format!(
+            "The registry {} rejected user {user:?} for {repository}; is the password right and still valid?",
+            repository.host()
+        ),
+    };
+    Error::new(ErrorKind::Unauthenticated, text)
+}

@@ -1,0 +1,273 @@
+//! One HTTP exchange: redirects by our own rules, a body that cannot grow past its limit, errors as sentences.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kargo_core::{Error, ErrorKind, Result, Retry};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
+};
+use reqwest::{Method, StatusCode, Url};
+
+use crate::repository::is_loopback_host;
+
+/// How often a redirect is followed.
+const REDIRECTS: usize = 4;
+/// How much of the body of a failure is read, in bytes.
+const FAILURE_BODY: usize = 64 * 1024;
+
+/// What is sent. The body is at hand, so that it can be sent again.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) accept: Option<HeaderValue>,
+    pub(super) if_none_match: Option<HeaderValue>,
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) body: Option<Vec<u8>>,
+    /// The most that a body of success may have, in bytes.
+    pub(super) limit: usize,
+}
+
+impl Request {
+    pub(super) fn new(method: Method, url: Url, limit: usize) -> Self {
+        Self { method, url, accept: None, if_none_match: None, content_type: None, body: None, limit }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) url: Url,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Response {
+    pub(super) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The pause that the server asks for, as seconds or as a date.
+    pub(super) fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        let text = self.header(RETRY_AFTER)?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    }
+
+    /// The body as JSON, whatever the content type says: registries are not careful with it.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidResponse,
+                format!(
+                    "{} answered with status {} and content type {:?} where {what} was expected; the body begins with {}. \
+                     Is this the address of a registry?",
+                    self.url.authority(),
+                    self.status.as_u16(),
+                    self.header(CONTENT_TYPE).unwrap_or(""),
+                    excerpt(&self.body),
+                ),
+            )
+            .because(error)
+        })
+    }
+}
+
+/// The beginning of a body, safe to show.
+pub(super) fn excerpt(body: &[u8]) -> String {
+    let end = body.len().min(200);
+    format!("{:?}", String::from_utf8_lossy(&body[..end]))
+}
+
+/// Sends `request` and reads the answer. `authorization` goes to the first host only.
+pub(super) async fn exchange(
+    http: &reqwest::Client,
+    request: &Request,
+    authorization: Option<&HeaderValue>,
+) -> Result<Response> {
+    let mut url = request.url.clone();
+    for _ in 0..=REDIRECTS {
+        let mut sending = http.request(request.method.clone(), url.clone());
+        let headers =
+            [(ACCEPT, &request.accept), (IF_NONE_MATCH, &request.if_none_match), (CONTENT_TYPE, &request.content_type)];
+        for (name, value) in headers {
+            if let Some(value) = value {
+                sending = sending.header(name, value);
+            }
+        }
+        if let Some(authorization) = authorization.filter(|_| url.origin() == request.url.origin()) {
+            sending = sending.header(AUTHORIZATION, authorization);
+        }
+        if let Some(body) = &request.body {
+            sending = sending.body(body.clone());
+        }
+        let response = sending.send().await.map_err(|error| transport(error, &url))?;
+        let follows = matches!(request.method, Method::GET | Method::HEAD) && is_redirect(response.status());
+        match response.headers().get(LOCATION).filter(|_| follows) {
+            Some(location) => url = redirect(&url, location)?,
+            None => return read(response, request.limit).await,
+        }
+    }
+    Err(refused_redirect(&request.url, "redirects without an end"))
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
+    let to = location.to_str().ok().and_then(|location| from.join(location).ok());
+    let Some(to) = to else { return Err(refused_redirect(from, "redirects to something that is not a URL")) };
+    if to.scheme() != "https" && !(to.scheme() == "http" && from.scheme() == "http") {
+        return Err(refused_redirect(from, "redirects away from https"));
+    }
+    if !to.username().is_empty() || to.password().is_some() {
+        return Err(refused_redirect(from, "redirects to a URL with a user in it"));
+    }
+    if is_internal(&to) && !is_internal(from) {
+        return Err(refused_redirect(from, "redirects to an internal address"));
+    }
+    Ok(to)
+}
+
+fn refused_redirect(from: &Url, why: &str) -> Error {
+    Error::new(ErrorKind::InvalidResponse, format!("{} {why}; this is not followed.", from.authority()))
+}
+
+/// Whether a URL names this machine, a private network or the place where clouds keep their machines' credentials.
+pub(super) fn is_internal(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return true };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if is_loopback_host(host) || host.ends_with(".localhost") {
+        return true;
+    }
+    let is_internal_v4 = |address: std::net::Ipv4Addr| {
+        address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified()
+    };
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => is_internal_v4(address),
+        Ok(IpAddr::V6(address)) => {
+            address.is_unique_local()
+                || address.is_unicast_link_local()
+                || address.is_unspecified()
+                || address.to_ipv4_mapped().is_some_and(is_internal_v4)
+        }
+        Err(_) => false,
+    }
+}
+
+async fn read(mut response: reqwest::Response, limit: usize) -> Result<Response> {
+    let (url, status, headers) = (response.url().clone(), response.status(), response.headers().clone());
+    let too_large = || {
+        Error::new(
+            ErrorKind::InvalidResponse,
+            format!(
+                "{} sends more than the {limit} bytes that this answer may have; the rest was not read.",
+                url.authority()
+            ),
+        )
+    };
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Error::new(
+            ErrorKind::InvalidResponse,
+            format!("{} sends a compressed answer although none was asked for.", url.authority()),
+        ));
+    }
+    let success = status.is_success();
+    if success && response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if success && body.len() + chunk.len() > limit => return Err(too_large()),
+            Ok(Some(chunk)) => {
+                body.extend_from_slice(&chunk);
+                if !success && body.len() > FAILURE_BODY {
+                    body.truncate(FAILURE_BODY);
+                    break;
+                }
+            }
+            Ok(None) => break,
+            // Of a failure the status is enough.
+            Err(_) if !success => break,
+            Err(error) => return Err(transport(error, &url)),
+        }
+    }
+    Ok(Response { url, status, headers, body })
+}
+
+fn transport(error: reqwest::Error, url: &Url) -> Error {
+    let host = url.authority();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    // The URL may hold what must not be shown.
+    let error = error.without_url();
+    let (kind, message) = if error.is_timeout() {
+        (ErrorKind::Timeout, format!("{host} did not answer in time."))
+    } else if error.is_connect() {
+        (ErrorKind::Unavailable, format!("{host} cannot be reached. Is the address right, and is the server up?"))
+    } else if error.is_body() || error.is_decode() {
+        (ErrorKind::InvalidResponse, format!("The answer of {host} broke off before its end."))
+    } else if error.is_builder() {
+        return Error::new(ErrorKind::InvalidInput, format!("No request can be made to {host}.")).because(error);
+    } else {
+        (ErrorKind::Unavailable, format!("The connection to {host} failed."))
+    };
+    Error::new(kind, message).retry_as(Retry::Backoff).because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn internal_addresses_are_recognised() {
+        for (url, internal) in [
+            ("http://127.0.0.1:1/", true),
+            ("http://169.254.169.254/latest", true),
+            ("http://10.1.2.3/", true),
+            ("http://[::1]/", true),
+            ("http://[fd00::1]/", true),
+            ("http://[::ffff:10.0.0.1]/", true),
+            ("http://localhost/", true),
+            ("https://registry.example/", false),
+            ("https://8.8.8.8/", false),
+        ] {
+            assert_eq!(is_internal(&Url::parse(url).unwrap()), internal, "{url}");
+        }
+    }
+
+    #[test]
+    fn redirects_that_weaken_are_refused() {
+        let from = Url::parse("https://registry.example/v2/").unwrap();
+        for to in ["http://registry.example/x", "https://10.0.0.1/", "https://me:pw@cdn.example/", "ftp://cdn.example/"]
+        {
+            assert!(redirect(&from, &HeaderValue::from_static(to)).is_err(), "{to}");
+        }
+        assert_eq!(
+            redirect(&from, &HeaderValue::from_static("https://cdn.example/b")).unwrap().as_str(),
+            "https://cdn.example/b"
+        );
+    }
+
+    #[test]
+    fn the_wanted_pause_is_read_as_seconds_and_as_a_date() {
+        let response = |text: &'static str| Response {
+            url: Url::parse("https://r/").unwrap(),
+            status: StatusCode::TOO_MANY_REQUESTS,
+            headers: HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]),
+            body: Vec::new(),
+        };
+        let now = "2015-10-21T07:27:30Z".parse().unwrap();
+        assert_eq!(response("7").retry_after(now), Some(Duration::from_secs(7)));
+        assert_eq!(response("Wed, 21 Oct 2015 07:28:00 GMT").retry_after(now), Some(Duration::from_secs(30)));
+        assert_eq!(response("Wed, 21 Oct 2015 07:20:00 GMT").retry_after(now), Some(Duration::ZERO));
+        assert_eq!(response("soon").retry_after(now), None);
+    }
+}

@@ -1,0 +1,360 @@
+//! The client: the distribution API over HTTP.
+
+mod auth;
+mod challenge;
+mod exchange;
+mod link;
+mod manifest;
+mod read;
+mod realm;
+mod tags;
+mod write;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Result, Retry};
+use reqwest::header::HeaderValue;
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use self::auth::{Auth, Purpose, Target};
+use self::challenge::Challenge;
+use self::exchange::{Request, Response, excerpt, exchange};
+use crate::credentials::{CredentialSource, StaticCredentials};
+use crate::repository::Repository;
+
+pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
+pub use self::read::ManifestHead;
+
+/// A client for OCI registries, for any number of hosts. Cheap to clone; clones share connections and tokens.
+///
+/// It trusts nothing that it is told: bodies have limits, what is fetched by digest is hashed, passwords go only to the
+/// registry or a token server that belongs to it, pages of a listing must come from the same host.
+///
+/// Every call takes a [`Context`]: it ends with the context's deadline or cancellation, and waits between tries on its
+/// clock. Calls that fail for a passing reason (no connection, status 408, 429 or 5xx, an answer that breaks off) are
+/// made again, a few times, with growing random pauses; a pause that the server names is kept. Dropping a call's future
+/// is safe: reads have no effect, and writes are content-addressed or of one request.
+///
+/// Hosts of this machine (`localhost`, `127.0.0.0/8`, `::1`) are spoken to by http and without a proxy, all others by
+/// https.
+///
+/// ```no_run
+/// use kargo_core::plugin::Context;
+/// use kargo_oci::{Client, Credentials, Repository, StaticCredentials};
+///
+/// # async fn example() -> kargo_core::Result<()> {
+/// let client = Client::builder()
+///     .credentials(StaticCredentials::new().with("ghcr.io", Credentials::basic("robot", "a token")))
+///     .build()?;
+/// let tags = client.list_tags(&Context::system("look"), &Repository::parse("ghcr.io/acme/app")?).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    /// For this machine, which no proxy has to be asked for.
+    loopback: reqwest::Client,
+    auth: Auth,
+    insecure: HashSet<String>,
+    tries: u32,
+    /// Hosts that do not accept the page size that is asked for first.
+    refuses_page_size: Mutex<HashSet<String>>,
+    /// Until when hosts have asked to be left alone.
+    paused: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("auth", &self.0.auth).field("tries", &self.0.tries).finish_non_exhaustive()
+    }
+}
+
+/// Puts a [`Client`] together.
+#[derive(Debug)]
+#[must_use]
+pub struct ClientBuilder {
+    http: reqwest::ClientBuilder,
+    credentials: Arc<dyn CredentialSource>,
+    insecure: HashSet<String>,
+    trusted_realms: Vec<String>,
+    tries: u32,
+}
+
+impl ClientBuilder {
+    /// Sets where credentials come from. Without, every call is anonymous.
+    pub fn credentials(mut self, source: impl CredentialSource) -> Self {
+        self.credentials = Arc::new(source);
+        self
+    }
+
+    /// Speaks http, not https, to `host` (with its port, when the repositories' URLs have one).
+    pub fn insecure_http(mut self, host: impl Into<String>) -> Self {
+        self.insecure.insert(host.into().to_ascii_lowercase());
+        self
+    }
+
+    /// Lets registries name `host` as their token server, and so be sent passwords, although it is of another domain.
+    pub fn trust_realm(mut self, host: impl Into<String>) -> Self {
+        self.trusted_realms.push(host.into());
+        self
+    }
+
+    /// Starts from `http`, in which a host sets its own certificates, proxy and user agent. The client still sets time
+    /// limits, takes redirects into its own hands and switches decompression off, because its safety rests on them.
+    pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
+        self.http = http;
+        self
+    }
+
+    /// How often a request is made before its failure is returned: 4 by default, at least 1.
+    pub fn tries(mut self, tries: u32) -> Self {
+        self.tries = tries.max(1);
+        self
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when TLS cannot be set up.
+    pub fn build(self) -> Result<Client> {
+        let http = limited(self.http)?;
+        let loopback = limited(agent().no_proxy())?;
+        Ok(Client(Arc::new(Inner {
+            http,
+            loopback,
+            auth: Auth::new(self.credentials, self.trusted_realms),
+            insecure: self.insecure,
+            tries: self.tries,
+            refuses_page_size: Mutex::default(),
+            paused: Mutex::default(),
+        })))
+    }
+}
+
+fn agent() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().user_agent(concat!("kargo-oci/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Sets what this client's safety rests on, whatever was set before.
+fn limited(http: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    http.redirect(reqwest::redirect::Policy::none())
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(30))
+        .timeout(Duration::from_secs(120))
+        .build()
+        .map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, "The HTTP client cannot be set up; check its certificates and proxy.")
+                .because(error)
+        })
+}
+
+/// One call: a request, and what must be known to authorise it and to speak about it.
+struct Call<'a> {
+    repository: &'a Repository,
+    purpose: Purpose,
+    /// A verb phrase for errors: "list the tags of".
+    doing: &'static str,
+    request: Request,
+}
+
+impl Client {
+    /// Begins a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            http: agent(),
+            credentials: Arc::new(StaticCredentials::new()),
+            insecure: HashSet::new(),
+            trusted_realms: Vec::new(),
+            tries: 4,
+        }
+    }
+
+    /// A client without credentials.
+    ///
+    /// # Errors
+    /// As for [`ClientBuilder::build`].
+    pub fn anonymous() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// The URL of `path` below a repository.
+    fn url(&self, repository: &Repository, path: &str) -> Result<Url> {
+        let is_http = repository.is_loopback() || self.0.insecure.contains(repository.host());
+        let scheme = if is_http { "http" } else { "https" };
+        let host = if repository.host() == "docker.io" { "registry-1.docker.io" } else { repository.host() };
+        Url::parse(&format!("{scheme}://{host}/v2/{}/{path}", repository.name())).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, format!("The repository {repository} has no valid URL.")).because(error)
+        })
+    }
+
+    /// Makes a call, again while that can help. Statuses below 400 are returned; all others are errors, but 404 only
+    /// becomes one in [`found`], since it is an answer to some calls.
+    async fn call(&self, cx: &Context, call: &Call<'_>) -> Result<Response> {
+        let mut tried = 0;
+        loop {
+            self.wait_for_host(cx, call).await?;
+            let result = cx.guard("talk to the registry", self.authorised(cx, call)).await;
+            tried += 1;
+            let error = match result {
+                Ok(response) => return Ok(response),
+                Err(error) => error.operation(call.doing).with("repository", call.repository),
+            };
+            let pause = match error.retry() {
+                Retry::Never => return Err(error),
+                Retry::After(pause) => {
+                    if let Ok(until) = cx.now().checked_add(pause) {
+                        self.0.paused.lock().await.insert(call.repository.host().to_owned(), until);
+                    }
+                    pause + jitter(Duration::from_millis(100))
+                }
+                Retry::Backoff => jitter(Duration::from_millis(200 * (1 << tried.min(5)))),
+            };
+            // A server that asks for a long pause is left alone until the caller's next round.
+            if tried >= self.0.tries || pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
+                return Err(error);
+            }
+            cx.progress(format_args!("{} (trying again in {pause:?})", error.message()));
+            cx.sleep(pause).await?;
+        }
+    }
+
+    /// Keeps the pause that a host has asked for, whichever call it was that it told so.
+    async fn wait_for_host(&self, cx: &Context, call: &Call<'_>) -> Result<()> {
+        let host = call.repository.host();
+        let until = self.0.paused.lock().await.get(host).copied();
+        let pause = until.and_then(|until| Duration::try_from(until.duration_since(cx.now())).ok());
+        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else { return Ok(()) };
+        if pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
+            let message =
+                format!("The registry {host} has asked for a pause, of which {} s are left.", pause.as_secs());
+            let error = Error::new(ErrorKind::RateLimited, message).retry_as(Retry::After(pause));
+            return Err(error.operation(call.doing).with("repository", call.repository));
+        }
+        cx.sleep(pause + jitter(Duration::from_millis(100))).await
+    }
+
+    /// The longest pause between two tries.
+    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+    /// One try: sends what the registry wanted last time, and answers one challenge.
+    async fn authorised(&self, cx: &Context, call: &Call<'_>) -> Result<Response> {
+        let inner = &*self.0;
+        let http = if call.repository.is_loopback() { &inner.loopback } else { &inner.http };
+        let target = Target { repository: call.repository, url: &call.request.url, purpose: call.purpose };
+        let mut challenge = inner.auth.remembered(call.repository, call.purpose).await;
+        let mut proof: Option<HeaderValue> = None;
+        if let Some(challenge) = &challenge {
+            match inner.auth.answer(cx, http, &target, challenge, None).await {
+                Ok(answer) => proof = Some(answer),
+                Err(error) => {
+                    // Perhaps the registry has another token server now: the next try asks it again.
+                    inner.auth.forget(call.repository, call.purpose).await;
+                    return Err(error);
+                }
+            }
+        }
+        let mut response = exchange(http, &call.request, proof.as_ref()).await?;
+        // Some registries say 403 of a token whose time is over.
+        let is_stale = response.status == StatusCode::FORBIDDEN && proof.is_some();
+        if response.status == StatusCode::UNAUTHORIZED || is_stale {
+            // What a redirect led to has no say in how the registry is asked.
+            let is_own = response.url.origin() == call.request.url.origin();
+            if let Some(new) = Challenge::from_headers(&response.headers).filter(|_| is_own) {
+                challenge = Some(new);
+            }
+            if let Some(challenge) = &challenge {
+                match inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await {
+                    Ok(proof) => response = exchange(http, &call.request, Some(&proof)).await?,
+                    // Nothing new to show: the 403 stands.
+                    Err(error) if is_stale && error.kind() == ErrorKind::Unauthenticated => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let status = response.status;
+        if status.as_u16() < 400 || status == StatusCode::NOT_FOUND {
+            return Ok(response);
+        }
+        Err(status_error(&response, &format!("{} {}", call.doing, call.repository), cx.now()))
+    }
+}
+
+/// A random part of `most`, so that many clients do not come back at the same moment.
+fn jitter(most: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8);
+    let span = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(random % span)
+}
+
+/// Turns 404 into an error.
+fn found(response: Response, call: &Call<'_>, cx: &Context) -> Result<Response> {
+    if response.status != StatusCode::NOT_FOUND {
+        return Ok(response);
+    }
+    let error = status_error(&response, &format!("{} {}", call.doing, call.repository), cx.now());
+    Err(error.operation(call.doing).with("repository", call.repository))
+}
+
+/// The error that a status stands for. `doing` completes "could not".
+fn status_error(response: &Response, doing: &str, now: Timestamp) -> Error {
+    let status = response.status;
+    let host = response.url.authority();
+    let (kind, hint) = match status.as_u16() {
+        401 => (ErrorKind::Unauthenticated, " Are the credentials right?"),
+        403 => (ErrorKind::PermissionDenied, " The credentials do not allow this."),
+        404 => (ErrorKind::NotFound, " It does not exist, or these credentials may not see it."),
+        405 | 501 => (ErrorKind::Unsupported, ""),
+        408 | 500..=599 => (ErrorKind::Unavailable, ""),
+        429 => (ErrorKind::RateLimited, " The registry asks to slow down."),
+        400..=499 => (ErrorKind::InvalidInput, " The request was not accepted as it is."),
+        _ => (ErrorKind::InvalidResponse, ""),
+    };
+    let said = reason(&response.body).map(|reason| format!(", saying {reason}")).unwrap_or_default();
+    let error =
+        Error::new(kind, format!("Could not {doing}: {host} answered with status {}{said}.{hint}", status.as_u16()));
+    match response.retry_after(now) {
+        Some(pause) if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) => {
+            error.retry_as(Retry::After(pause))
+        }
+        _ => error,
+    }
+}
+
+/// What a registry's error body says, escaped and shortened.
+fn reason(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        errors: Vec<Fault>,
+    }
+    #[derive(Deserialize)]
+    struct Fault {
+        code: Option<String>,
+        message: Option<String>,
+    }
+    if body.is_empty() {
+        return None;
+    }
+    let fault = serde_json::from_slice::<Body>(body).ok().and_then(|body| body.errors.into_iter().next());
+    Some(match fault {
+        Some(fault) => {
+            let text = [fault.code, fault.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            excerpt(text.as_bytes())
+        }
+        None => excerpt(body),
+    })
+}

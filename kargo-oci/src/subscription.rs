@@ -1,0 +1,395 @@
+//! The configuration of an image subscription, in Kargo's words.
+
+use kargo_core::version::{Constraint, Version};
+use kargo_core::{Error, ErrorKind, Result, Subscription};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::client::Platform;
+use crate::repository::Repository;
+
+/// Watches the tags of one image repository. Field names and defaults are those of Kargo's `image` subscription.
+///
+/// ```
+/// use kargo_core::Warehouse;
+/// use kargo_oci::ImageSubscription;
+///
+/// let warehouse = Warehouse::new("main").subscribe(ImageSubscription::new("localhost:5000/app").constraint("^1"));
+/// assert_eq!(warehouse.subscriptions()[0].source, "image");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageSubscription {
+    #[serde(rename = "repoURL")]
+    repo_url: String,
+    #[serde(default = "semver", skip_serializing_if = "is_semver")]
+    image_selection_strategy: String,
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "semverConstraint")]
+    constraint: Option<String>,
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    strict_semvers: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    allow_tags_regexes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ignore_tags_regexes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platform: Option<String>,
+    #[serde(default = "twenty", skip_serializing_if = "is_twenty")]
+    discovery_limit: usize,
+    #[serde(default, skip_serializing_if = "is_false", alias = "cacheByTag")]
+    immutable_tags: bool,
+    // Kargo's fields that are refused by name, with what to write instead.
+    #[serde(default, skip_serializing)]
+    allow_tags: Value,
+    #[serde(default, skip_serializing)]
+    ignore_tags: Value,
+    #[serde(default, skip_serializing, rename = "insecureSkipTLSVerify")]
+    insecure_skip_tls_verify: bool,
+}
+
+const SEMVER: &str = "SemVer";
+const DISCOVERY_LIMIT: usize = 20;
+
+fn semver() -> String {
+    SEMVER.to_owned()
+}
+
+fn is_semver(strategy: &String) -> bool {
+    strategy == SEMVER
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn twenty() -> usize {
+    DISCOVERY_LIMIT
+}
+
+fn is_twenty(limit: &usize) -> bool {
+    *limit == DISCOVERY_LIMIT
+}
+
+impl ImageSubscription {
+    /// The name under which [`crate::ImageSource`] is registered for these subscriptions.
+    pub const SOURCE: &'static str = "image";
+
+    /// Watches `repo_url`, such as `ghcr.io/acme/app`, for semantic versions: the newest release that there is.
+    pub fn new(repo_url: impl Into<String>) -> Self {
+        Self {
+            repo_url: repo_url.into(),
+            image_selection_strategy: semver(),
+            constraint: None,
+            strict_semvers: true,
+            allow_tags_regexes: Vec::new(),
+            ignore_tags_regexes: Vec::new(),
+            platform: None,
+            discovery_limit: DISCOVERY_LIMIT,
+            immutable_tags: false,
+            allow_tags: Value::Null,
+            ignore_tags: Value::Null,
+            insecure_skip_tls_verify: false,
+        }
+    }
+
+    /// Takes only versions that fit; see [`Constraint`] for what can be written.
+    #[must_use]
+    pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
+        self.constraint = Some(constraint.into());
+        self
+    }
+
+    /// Whether tags must have all three numbers. On by default; off, `1.24` and `v1` are versions too.
+    #[must_use]
+    pub fn strict_semvers(mut self, strict: bool) -> Self {
+        self.strict_semvers = strict;
+        self
+    }
+
+    /// Takes only tags in which this regular expression, or another one added so, is found anywhere.
+    #[must_use]
+    pub fn allow_tags_regex(mut self, regex: impl Into<String>) -> Self {
+        self.allow_tags_regexes.push(regex.into());
+        self
+    }
+
+    /// Leaves out tags in which this regular expression is found anywhere, whatever else allows them.
+    #[must_use]
+    pub fn ignore_tags_regex(mut self, regex: impl Into<String>) -> Self {
+        self.ignore_tags_regexes.push(regex.into());
+        self
+    }
+
+    /// Takes only images that run on this platform, such as `linux/arm64`.
+    #[must_use]
+    pub fn platform(mut self, platform: impl Into<String>) -> Self {
+        self.platform = Some(platform.into());
+        self
+    }
+
+    /// How many images are offered at most: 1 to 100, 20 by default.
+    #[must_use]
+    pub fn discovery_limit(mut self, limit: usize) -> Self {
+        self.discovery_limit = limit;
+        self
+    }
+
+    /// Says that tags of this repository never move (Kargo: `cacheByTag`). Then a poll that sees the same tags asks
+    /// nothing more.
+    #[must_use]
+    pub fn immutable_tags(mut self, immutable: bool) -> Self {
+        self.immutable_tags = immutable;
+        self
+    }
+
+    /// The subscription under a name, which becomes a part of the freight's identity.
+    pub fn named(self, name: impl Into<String>) -> Subscription {
+        Subscription::from(self).named(name)
+    }
+
+    /// Reads and checks a subscription's configuration.
+    pub(crate) fn read(config: &Value) -> Result<Selection> {
+        let fields: Self = serde_json::from_value(config.clone()).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, format!("The image subscription cannot be read: {error}."))
+        })?;
+        fields.check()
+    }
+
+    fn check(self) -> Result<Selection> {
+        let repository = Repository::parse(&self.repo_url)?;
+        let invalid = |why: String| {
+            Error::new(ErrorKind::InvalidInput, format!("The subscription to the image {repository} {why}."))
+        };
+        if self.image_selection_strategy != SEMVER {
+            let strategy = &self.image_selection_strategy;
+            return Err(invalid(format!(
+                "has imageSelectionStrategy {strategy:?}; supported is \"SemVer\", which is also the default"
+            )));
+        }
+        for (field, value, instead) in [
+            ("allowTags", &self.allow_tags, "allowTagsRegexes"),
+            ("ignoreTags", &self.ignore_tags, "ignoreTagsRegexes"),
+        ] {
+            let is_empty = match value {
+                Value::Null => true,
+                Value::String(text) => text.is_empty(),
+                Value::Array(list) => list.is_empty(),
+                _ => false,
+            };
+            if !is_empty {
+                return Err(invalid(format!(
+                    "has {field}, which Kargo no longer has; write {instead}, a list, instead"
+                )));
+            }
+        }
+        if self.insecure_skip_tls_verify {
+            return Err(invalid(
+                "has insecureSkipTLSVerify; instead, add the registry's certificate to the HTTP client, or name the host as \
+                 insecure when the client is built"
+                    .into(),
+            ));
+        }
+        if !(1..=100).contains(&self.discovery_limit) {
+            return Err(invalid(format!("has discoveryLimit {}; it is 1 to 100", self.discovery_limit)));
+        }
+        let regexes = |field: &str, texts: &[String]| {
+            let compile = |text: &String| {
+                Regex::new(&without_quoting(text)).map_err(|error| {
+                    invalid(format!("has {text:?} in {field}, which is not a regular expression")).because(error)
+                })
+            };
+            texts.iter().map(compile).collect::<Result<Vec<_>>>()
+        };
+        let within = |error: Error| invalid(format!("has a wrong field. {}", error.message().trim_end_matches('.')));
+        let constraint = self.constraint.as_deref().filter(|text| !text.is_empty());
+        let platform = self.platform.as_deref().filter(|text| !text.is_empty());
+        Ok(Selection {
+            constraint: constraint.map(Constraint::parse).transpose().map_err(within)?,
+            platform: platform.map(Platform::parse).transpose().map_err(within)?,
+            allow: regexes("allowTagsRegexes", &self.allow_tags_regexes)?,
+            ignore: regexes("ignoreTagsRegexes", &self.ignore_tags_regexes)?,
+            strict: self.strict_semvers,
+            limit: self.discovery_limit,
+            immutable_tags: self.immutable_tags,
+            repo_url: self.repo_url.strip_prefix("oci://").unwrap_or(&self.repo_url).to_owned(),
+            repository,
+        })
+    }
+}
+
+impl From<ImageSubscription> for Subscription {
+    fn from(subscription: ImageSubscription) -> Self {
+        let config =
+            serde_json::to_value(&subscription).expect("a struct of strings, numbers and lists always becomes JSON");
+        Self::new(ImageSubscription::SOURCE, config)
+    }
+}
+
+/// A subscription that has been checked.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) repo_url: String,
+    pub(crate) repository: Repository,
+    pub(crate) platform: Option<Platform>,
+    pub(crate) limit: usize,
+    pub(crate) immutable_tags: bool,
+    constraint: Option<Constraint>,
+    strict: bool,
+    allow: Vec<Regex>,
+    ignore: Vec<Regex>,
+}
+
+impl Selection {
+    /// The tags that fit by name, the preferred one first. The order of `tags` does not matter.
+    pub(crate) fn choose(&self, tags: &[String]) -> Vec<String> {
+        let mut versions: Vec<Version> = tags
+            .iter()
+            .filter(|tag| !is_attachment(tag))
+            .filter(|tag| !self.ignore.iter().any(|regex| regex.is_match(tag)))
+            .filter(|tag| self.allow.is_empty() || self.allow.iter().any(|regex| regex.is_match(tag)))
+            .filter_map(|tag| if self.strict { Version::parse_strict(tag) } else { Version::parse(tag) }.ok())
+            .filter(|version| self.constraint.as_ref().is_none_or(|constraint| constraint.matches(version)))
+            .collect();
+        versions.sort_by(|a, b| b.cmp(a));
+        versions.into_iter().map(|version| version.as_str().to_owned()).collect()
+    }
+}
+
+/// Replaces `\Q...\E`, by which Go's regular expressions take text literally, with what means the same here.
+fn without_quoting(regex: &str) -> String {
+    let mut plain = String::with_capacity(regex.len());
+    let mut rest = regex;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        plain.push_str(before);
+        if let Some(quoted) = escape.strip_prefix("\\Q") {
+            let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
+            plain.push_str(&regex::escape(literal));
+            rest = after;
+        } else {
+            let end = escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end);
+            plain.push_str(&escape[..end]);
+            rest = &escape[end..];
+        }
+    }
+    plain + rest
+}
+
+/// Whether a tag is where signatures and attestations of another image are kept: `sha256-<hash>`, with or without
+/// ending.
+fn is_attachment(tag: &str) -> bool {
+    ["sha256-", "sha512-"].iter().any(|algorithm| {
+        tag.strip_prefix(algorithm).is_some_and(|rest| {
+            let hash = rest.split('.').next().unwrap_or(rest);
+            hash.len() >= 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn choose(subscription: ImageSubscription, tags: &[&str]) -> Vec<String> {
+        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        subscription.check().unwrap().choose(&tags)
+    }
+
+    #[test]
+    fn kargo_fields_and_defaults_are_read() {
+        let config = json!({
+            "repoURL": "ghcr.io/acme/app", "imageSelectionStrategy": "SemVer", "constraint": "^1", "strictSemvers": false,
+            "allowTagsRegexes": ["^v"], "ignoreTagsRegexes": ["x$"], "platform": "linux/arm64", "discoveryLimit": 5,
+            "cacheByTag": true, "insecureSkipTLSVerify": false, "allowTags": "", "ignoreTags": [],
+        });
+        let selection = ImageSubscription::read(&config).unwrap();
+        assert!(selection.immutable_tags && !selection.strict && selection.limit == 5);
+        let plain = ImageSubscription::read(&json!({"repoURL": "app"})).unwrap();
+        assert!(!plain.immutable_tags && plain.strict && plain.limit == 20 && plain.platform.is_none());
+        let subscription: Subscription = ImageSubscription::new("app").into();
+        assert_eq!(subscription.config, json!({"repoURL": "app"}));
+    }
+
+    #[test]
+    fn oci_10_what_is_not_supported_is_refused_by_name_with_the_way_out() {
+        for (config, needles) in [
+            (json!({"repoURL": "a", "imageSelectionStrategy": "Digest"}), ["Digest", "SemVer"]),
+            (json!({"repoURL": "a", "ignoreTags": ["^v.*-[0-9a-z]{7}$"]}), ["ignoreTags", "ignoreTagsRegexes"]),
+            (json!({"repoURL": "a", "allowTags": "x"}), ["allowTags", "allowTagsRegexes"]),
+            (json!({"repoURL": "a", "allowTagsRegexes": ["("]}), ["allowTagsRegexes", "regular expression"]),
+            (json!({"repoURL": "a", "constraint": "latest"}), ["latest", "constraint"]),
+            (json!({"repoURL": "a", "platform": "linux"}), ["linux", "linux/amd64"]),
+            (json!({"repoURL": "a", "discoveryLimit": 0}), ["discoveryLimit", "1 to 100"]),
+            (json!({"repoURL": "a", "discoveryLimit": 101}), ["discoveryLimit", "1 to 100"]),
+            (json!({"repoURL": "a:1.0"}), ["a:1.0", "tag"]),
+            (json!({"repoURL": "a", "insecureSkipTLSVerify": true}), ["insecureSkipTLSVerify", "certificate"]),
+            (json!({"repoURL": "a", "constrain": "^1"}), ["constrain", "constraint"]),
+            (json!({}), ["repoURL", "missing"]),
+        ] {
+            let error = ImageSubscription::read(&config).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            for needle in needles {
+                assert!(error.report().contains(needle), "{config}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn ignoring_comes_before_allowing_and_regexes_are_not_anchored() {
+        let subscription =
+            ImageSubscription::new("a").allow_tags_regex("^v1").allow_tags_regex("2").ignore_tags_regex("rc");
+        assert_eq!(choose(subscription, &["v1.0.0", "1.0.0", "v1.2.0-rc1", "2.0.0"]), ["2.0.0", "v1.0.0"]);
+    }
+
+    #[test]
+    fn text_that_go_takes_literally_is_taken_literally() {
+        let subscription = ImageSubscription::new("a").allow_tags_regex(r"^\Q1.0\E\.\d+$").ignore_tags_regex(r"\Q.5");
+        assert_eq!(choose(subscription, &["1.0.7", "1.0.5", "1.010.7", "2.0.0"]), ["1.0.7"]);
+        assert_eq!(without_quoting(r"a\\Qb\"), r"a\\Qb\");
+    }
+
+    #[test]
+    fn oci_11_two_spellings_of_a_version_keep_their_order() {
+        let loose = ImageSubscription::new("a").constraint("^1").strict_semvers(false);
+        assert_eq!(choose(loose.clone(), &["1.24", "1.24.0"]), ["1.24.0", "1.24"]);
+        assert_eq!(choose(loose, &["1.24.0", "1.24"]), ["1.24.0", "1.24"]);
+        assert_eq!(choose(ImageSubscription::new("a").constraint("^1"), &["1.24", "1.24.0"]), ["1.24.0"]);
+    }
+
+    #[test]
+    fn oci_26_27_28_constraints_and_order_are_those_of_kargo() {
+        let choose_by =
+            |constraint: &str, tags: &[&str]| choose(ImageSubscription::new("a").constraint(constraint), tags);
+        assert_eq!(choose_by(">=2.0.300-0", &["2.0.330-63-gc1cfb6864", "latest"]), ["2.0.330-63-gc1cfb6864"]);
+        assert_eq!(choose_by("1.2.3", &["1.9.0", "1.2.3"]), ["1.2.3"]);
+        assert_eq!(choose_by("^1 || ^2", &["v1.2.3", "2.0.0", "3.0.0"]), ["2.0.0", "v1.2.3"]);
+        assert_eq!(
+            choose_by("1.0.1-0", &["1.0.1-rc9"]),
+            Vec::<String>::new(),
+            "a bare pre-release means exactly that version"
+        );
+        assert_eq!(
+            choose_by(">=1.0.1-0", &["1.0.1-rc9", "1.0.1-rc10", "1.0.1-rc.9", "1.0.1-rc.10"]),
+            ["1.0.1-rc9", "1.0.1-rc10", "1.0.1-rc.10", "1.0.1-rc.9"]
+        );
+    }
+
+    #[test]
+    fn oci_02_attachments_are_never_chosen() {
+        let hash = "9".repeat(64);
+        let tags = [format!("sha256-{hash}.sig"), format!("sha256-{hash}"), "1.0.0".to_owned()];
+        assert_eq!(ImageSubscription::new("a").strict_semvers(false).check().unwrap().choose(&tags), ["1.0.0"]);
+        assert!(is_attachment(&tags[0]) && is_attachment(&tags[1]) && !is_attachment("sha256-notes"));
+    }
+}

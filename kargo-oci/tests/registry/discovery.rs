@@ -1,0 +1,301 @@
+use std::collections::BTreeMap;
+
+use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source};
+use kargo_core::{Artifact, ErrorKind, Image, Result, Subscription};
+use kargo_oci::testing::{Fault, Registry};
+use kargo_oci::{ImageSource, ImageSpec, ImageSubscription};
+
+use crate::{client, cx};
+
+fn subscription(registry: &Registry) -> ImageSubscription {
+    ImageSubscription::new(format!("{}/app", registry.host()))
+}
+
+fn source() -> ImageSource {
+    ImageSource::new(client())
+}
+
+async fn look(source: &ImageSource, subscription: &ImageSubscription, cursor: Option<&Cursor>) -> Result<Discovery> {
+    let subscription = Subscription::from(subscription.clone());
+    source.validate(&subscription.config)?;
+    source.discover(&cx(), &DiscoverRequest::new(&subscription.config).with_cursor(cursor)).await
+}
+
+fn found(discovery: Discovery) -> (Vec<Image>, Cursor) {
+    let Discovery::Found { candidates, cursor } = discovery else { panic!("{discovery:?}") };
+    let images = candidates.into_iter().map(|artifact| match artifact {
+        Artifact::Image(image) => image,
+        other => panic!("{other:?}"),
+    });
+    (images.collect(), cursor.unwrap())
+}
+
+fn tags(images: &[Image]) -> Vec<&str> {
+    images.iter().map(|image| image.tag.as_str()).collect()
+}
+
+fn dated(day: u8) -> ImageSpec {
+    ImageSpec::default().created_annotation(format!("2026-01-{day:02}T00:00:00Z").parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_newest_version_comes_first_with_its_digest_annotations_and_time() {
+    let registry = Registry::start().await;
+    for (tag, day) in [("1.9.0", 1), ("1.10.0", 2), ("v1.2.0", 3), ("2.0.0", 4), ("1.11.0-rc.1", 5), ("latest", 6)] {
+        registry.put_image("app", tag, &dated(day));
+    }
+    let (images, _) = found(look(&source(), &subscription(&registry).constraint("^1"), None).await.unwrap());
+    assert_eq!(tags(&images), ["1.10.0", "1.9.0", "v1.2.0"]);
+    assert_eq!(images[0].repo_url, format!("{}/app", registry.host()));
+    assert_eq!(Some(&images[0].digest), registry.digest("app", "1.10.0").as_ref());
+    assert_eq!(images[0].created_at, Some("2026-01-02T00:00:00Z".parse().unwrap()));
+    assert_eq!(images[0].annotations["org.opencontainers.image.created"], "2026-01-02T00:00:00Z");
+}
+
+#[tokio::test]
+async fn a_look_costs_the_pages_and_one_request_per_offered_image() {
+    let registry = Registry::builder().page_size(20).start().await;
+    for index in 0..50 {
+        registry.put_image("app", &format!("1.0.{index}"), &dated(1 + index % 28));
+    }
+    let (source, subscription) = (source(), subscription(&registry).discovery_limit(10));
+    let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
+    assert_eq!(images.len(), 10);
+    assert_eq!((registry.count("", "tags/list"), registry.requests().len()), (3, 3 + 10));
+
+    // The same again: the pages, and one conditional request per image.
+    for source in [&source, &self::source()] {
+        registry.clear_requests();
+        assert_eq!(look(source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+        assert_eq!(registry.requests().len(), 3 + 10);
+        assert_eq!(registry.requests().iter().filter(|request| request.status == 304).count(), 10);
+    }
+}
+
+#[tokio::test]
+async fn tags_that_never_move_cost_the_pages_alone() {
+    let registry = Registry::start().await;
+    for index in 0..30 {
+        registry.put_image("app", &format!("1.0.{index}"), &dated(1));
+    }
+    let (source, subscription) = (source(), subscription(&registry).immutable_tags(true));
+    let (_, cursor) = found(look(&source, &subscription, None).await.unwrap());
+    registry.clear_requests();
+    assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+    assert_eq!(registry.requests().len(), 1);
+
+    registry.put_image("app", "1.1.0", &dated(2));
+    registry.clear_requests();
+    let (images, _) = found(look(&source, &subscription, Some(&cursor)).await.unwrap());
+    assert_eq!((images.len(), images[0].tag.as_str()), (20, "1.1.0"));
+    assert_eq!(registry.requests().len(), 1 + 1, "only the new tag is asked for");
+}
+
+#[tokio::test]
+async fn without_an_annotation_the_time_comes_from_the_configuration_once() {
+    let registry = Registry::start().await;
+    let created = "2026-02-03T04:05:06Z".parse().unwrap();
+    let later = "2026-02-04T00:00:00Z";
+    registry.put_image("app", "1.0.0", &ImageSpec::default().created(created));
+    registry.put_image(
+        "app",
+        "1.1.0",
+        &ImageSpec::default().created(created).label("org.label-schema.build-date", later),
+    );
+    let (source, subscription) = (source(), subscription(&registry));
+    let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
+    assert_eq!(images[1].created_at, Some(created));
+    assert_eq!(images[0].created_at, Some(later.parse().unwrap()));
+    assert_eq!(registry.requests().len(), 1 + 2 + 2);
+    // One tag moves: only what is new about it is asked for.
+    registry.put_image("app", "1.1.0", &ImageSpec::default().created(created));
+    registry.clear_requests();
+    let (images, _) = found(look(&source, &subscription, Some(&cursor)).await.unwrap());
+    assert_eq!(images[0].created_at, Some(created));
+    assert_eq!(registry.requests().len(), 1 + 2, "the digest it has now was known from the other tag");
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_is_found_with_its_new_digest() {
+    let registry = Registry::start().await;
+    let before = registry.put_image("app", "1.0.0", &dated(1));
+    let (source, subscription) = (source(), subscription(&registry));
+    let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
+    assert_eq!(images[0].digest, before);
+    let after = registry.put_image("app", "1.0.0", &dated(2));
+    let (images, cursor) = found(look(&source, &subscription, Some(&cursor)).await.unwrap());
+    assert_eq!(images[0].digest, after);
+    assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+}
+
+#[tokio::test]
+async fn a_cursor_gives_the_same_result_as_none() {
+    let registry = Registry::start().await;
+    registry.put_image("app", "1.0.0", &dated(1));
+    let (with, without, subscription) = (source(), source(), subscription(&registry).discovery_limit(2));
+    let (_, cursor) = found(look(&with, &subscription, None).await.unwrap());
+    registry.put_image("app", "1.1.0", &dated(2));
+    registry.put_image("app", "1.2.0", &dated(3));
+    let (a, _) = found(look(&with, &subscription, Some(&cursor)).await.unwrap());
+    let (b, _) = found(look(&without, &subscription, None).await.unwrap());
+    assert_eq!(a, b);
+    // A cursor of another configuration does not apply, and nonsense is no cursor.
+    let (narrow, _) = found(look(&with, &subscription.clone().constraint("1.0.0"), Some(&cursor)).await.unwrap());
+    assert_eq!(tags(&narrow), ["1.0.0"]);
+    let nonsense = Cursor(serde_json::json!({"digests": 7}));
+    assert_eq!(found(look(&with, &subscription, Some(&nonsense)).await.unwrap()).0, a);
+}
+
+#[tokio::test]
+async fn oci_02_signatures_are_never_offered_and_do_not_hide_versions() {
+    let registry = Registry::builder().page_size(100).start().await;
+    for index in 0..60 {
+        let digest = registry.put_image("app", &format!("1.0.{index}"), &dated(1));
+        registry.put_image("app", &format!("{}.sig", digest.replace(':', "-")), &ImageSpec::default());
+        registry.put_image("app", &format!("sha256-{index:064}.att"), &ImageSpec::default());
+    }
+    let subscription = subscription(&registry).strict_semvers(false).discovery_limit(100);
+    let (images, _) = found(look(&source(), &subscription, None).await.unwrap());
+    assert_eq!(images.len(), 60);
+    assert!(images.iter().all(|image| !image.tag.contains("sha256")));
+}
+
+#[tokio::test]
+async fn oci_06_half_a_listing_is_an_error_and_not_an_older_version() {
+    let registry = Registry::builder().page_size(2).start().await;
+    for tag in ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "9.0.0"] {
+        registry.put_image("app", tag, &dated(1));
+    }
+    registry.inject(Fault::status(500).on("last=1.1.0"));
+    let client = kargo_oci::Client::builder().tries(2).build().unwrap();
+    let source = ImageSource::new(client);
+    let error = look(&source, &subscription(&registry), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    registry.clear_faults();
+    assert_eq!(found(look(&source, &subscription(&registry), None).await.unwrap()).0[0].tag, "9.0.0");
+}
+
+#[tokio::test]
+async fn oci_11_the_choice_between_two_spellings_is_the_same_in_every_look() {
+    let registry = Registry::start().await;
+    for tag in ["1.24", "1.24.0"] {
+        registry.put_image("app", tag, &dated(1));
+    }
+    let loose = subscription(&registry).constraint("^1").strict_semvers(false);
+    for _ in 0..3 {
+        let (images, _) = found(look(&source(), &loose, None).await.unwrap());
+        assert_eq!(tags(&images), ["1.24.0", "1.24"]);
+    }
+    let (images, _) = found(look(&source(), &subscription(&registry).constraint("^1"), None).await.unwrap());
+    assert_eq!(tags(&images), ["1.24.0"]);
+}
+
+/// An index as builders write it, with attachments among its platforms.
+fn put_messy_index(registry: &Registry, tag: &str, architectures: &[&str]) -> String {
+    let mut entries = Vec::new();
+    for architecture in architectures {
+        let digest = registry.put_image("app", "parts", &ImageSpec::new("linux", architecture));
+        entries.push(serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
+            "platform": {"os": "linux", "architecture": architecture},
+            "annotations": {"org.example.architecture": architecture},
+        }));
+    }
+    let attachment = registry.put_image("app", "parts", &ImageSpec::default().label("kind", "sbom"));
+    for platform in [
+        serde_json::json!({"os": "linux", "architecture": ""}),
+        serde_json::json!({"os": "unknown", "architecture": "unknown"}),
+    ] {
+        entries.push(serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": attachment, "size": 1, "platform": platform,
+        }));
+    }
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
+    registry.put_manifest("app", tag, media_type, index.to_string())
+}
+
+#[tokio::test]
+async fn oci_23_a_platform_is_found_among_attachments_and_its_absence_passes_a_tag_over() {
+    let registry = Registry::start().await;
+    let both = put_messy_index(&registry, "1.0.0", &["amd64", "arm64"]);
+    put_messy_index(&registry, "1.1.0", &["amd64"]);
+    registry.put_image("app", "1.2.0", &ImageSpec::new("linux", "amd64"));
+    registry.put_image("app", "0.9.0", &ImageSpec::new("linux", "arm64"));
+    registry.remove_tag("app", "parts");
+    let (source, subscription) = (source(), subscription(&registry).platform("linux/arm64").discovery_limit(2));
+    let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
+    assert_eq!(tags(&images), ["1.0.0", "0.9.0"]);
+    assert_eq!(images[0].digest, both, "the digest is the index's, whatever platform was asked for");
+    assert_eq!(images[0].annotations["org.example.architecture"], "arm64");
+    assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+
+    let (images, _) =
+        found(look(&source, &subscription.platform("linux/amd64").discovery_limit(9), None).await.unwrap());
+    assert_eq!(tags(&images), ["1.2.0", "1.1.0", "1.0.0"]);
+}
+
+#[tokio::test]
+async fn the_time_of_an_index_is_that_of_its_newest_image() {
+    let registry = Registry::start().await;
+    let at = |text: &str| text.parse().unwrap();
+    let specs = [
+        ImageSpec::new("linux", "amd64").created(at("2026-01-05T00:00:00Z")),
+        ImageSpec::new("linux", "arm64").created(at("2026-01-06T00:00:00Z")),
+    ];
+    registry.put_index("app", "1.0.0", &specs, &BTreeMap::new());
+    let own = BTreeMap::from([("org.opencontainers.image.created".to_owned(), "2026-01-01T00:00:00Z".to_owned())]);
+    registry.put_index("app", "1.1.0", &specs, &own);
+    let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
+    assert_eq!(images[0].created_at, Some(at("2026-01-01T00:00:00Z")));
+    assert_eq!(images[1].created_at, Some(at("2026-01-06T00:00:00Z")));
+}
+
+#[tokio::test]
+async fn a_tag_that_vanishes_between_the_listing_and_the_fetch_is_passed_over() {
+    let registry = Registry::start().await;
+    registry.put_image("app", "1.0.0", &dated(1));
+    let gone = registry.put_image("app", "1.1.0", &dated(2));
+    registry.remove_manifest("app", &gone);
+    for immutable in [false, true] {
+        let (source, subscription) = (source(), subscription(&registry).immutable_tags(immutable));
+        let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
+        assert_eq!(tags(&images), ["1.0.0"]);
+        assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+        let back = registry.put_image("app", "1.1.0", &dated(2));
+        assert_eq!(tags(&found(look(&source, &subscription, Some(&cursor)).await.unwrap()).0), ["1.1.0", "1.0.0"]);
+        registry.remove_manifest("app", &back);
+    }
+}
+
+#[tokio::test]
+async fn any_other_failure_of_one_image_fails_the_look() {
+    let registry = Registry::start().await;
+    registry.put_image("app", "1.0.0", &dated(1));
+    registry.put_image("app", "1.1.0", &dated(2));
+    registry.inject(Fault::html().on("manifests/1.1.0"));
+    let error = look(&source(), &subscription(&registry), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    assert!(error.to_string().contains("1.1.0"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_that_fits_is_no_error_and_a_missing_repository_is_one() {
+    let registry = Registry::start().await;
+    registry.put_image("app", "1.0.0", &dated(1));
+    let (images, _) = found(look(&source(), &subscription(&registry).constraint("^7"), None).await.unwrap());
+    assert!(images.is_empty());
+    let missing = ImageSubscription::new(format!("{}/missing", registry.host()));
+    assert_eq!(look(&source(), &missing, None).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn an_artifact_whose_configuration_is_not_an_images_is_still_found() {
+    let registry = Registry::start().await;
+    let config = registry.put_blob("app", "{}");
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let body = serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "config": {"digest": config}});
+    registry.put_manifest("app", "1.0.0", media_type, body.to_string());
+    let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
+    assert_eq!((tags(&images), images[0].created_at), (vec!["1.0.0"], None));
+}

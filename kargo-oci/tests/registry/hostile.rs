@@ -1,0 +1,122 @@
+use kargo_core::ErrorKind;
+use kargo_oci::testing::{Fault, Registry};
+use kargo_oci::{ImageSpec, ManifestContent};
+
+use crate::{client, cx, repository};
+
+async fn with_one_tag() -> (Registry, String) {
+    let registry = Registry::start().await;
+    let digest = registry.put_image("app", "1.0.0", &ImageSpec::default());
+    (registry, digest)
+}
+
+#[tokio::test]
+async fn html_with_status_200_is_called_by_its_name() {
+    let (registry, digest) = with_one_tag().await;
+    registry.inject(Fault::html());
+    let app = repository(&registry, "app");
+    let listing = client().list_tags(&cx(), &app).await.unwrap_err();
+    let manifest = client().manifest(&cx(), &app, "1.0.0").await.unwrap_err();
+    let by_digest = client().manifest(&cx(), &app, &digest).await.unwrap_err();
+    for error in [&listing, &manifest, &by_digest] {
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{error}");
+    }
+    for error in [listing, manifest] {
+        assert!(error.message().contains("text/html") && error.message().contains("DOCTYPE"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_of_another_shape_is_not_an_empty_one() {
+    let (registry, _) = with_one_tag().await;
+    let app = repository(&registry, "app");
+    for body in
+        [r#"{"errors":[{"code":"DENIED"}]}"#, r#"{"name":"app"}"#, r#"{"tags":["1.0.0""#, r#"{"tags":[1]}"#, "[]", ""]
+    {
+        registry.clear_faults();
+        registry.inject(Fault::body("application/json", body));
+        let error = client().list_tags(&cx(), &app).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{body:?}");
+    }
+    registry.clear_faults();
+    registry.inject(Fault::body("text/plain", r#"{"name":"app","tags":null}"#).times(1));
+    registry.inject(Fault::body("text/plain", r#"{"name":"app","tags":["1.0.0","../x","a\nb","1.0.0"]}"#));
+    assert!(client().list_tags(&cx(), &app).await.unwrap().is_empty());
+    assert_eq!(client().list_tags(&cx(), &app).await.unwrap(), ["1.0.0"]);
+}
+
+#[tokio::test]
+async fn a_body_without_an_end_is_cut_off() {
+    let (registry, _) = with_one_tag().await;
+    registry.inject(Fault::endless());
+    let app = repository(&registry, "app");
+    for error in
+        [client().manifest(&cx(), &app, "1.0.0").await.unwrap_err(), client().list_tags(&cx(), &app).await.unwrap_err()]
+    {
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+        assert!(error.message().contains("bytes that this answer may have"), "{error}");
+    }
+    assert_eq!(registry.requests().len(), 2, "asking again would not help");
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_have_their_digest_are_refused() {
+    let (registry, digest) = with_one_tag().await;
+    let app = repository(&registry, "app");
+    let manifest = client().manifest(&cx(), &app, &digest).await.unwrap();
+    let ManifestContent::Image { config } = manifest.content else { panic!("an image was pushed") };
+    registry.inject(Fault::altered());
+    let error = client().manifest(&cx(), &app, &digest).await.unwrap_err();
+    assert!(error.message().contains("other bytes") && error.kind() == ErrorKind::InvalidResponse, "{error}");
+    let error = client().blob(&cx(), &app, &config).await.unwrap_err();
+    assert!(error.message().contains("other bytes") && error.kind() == ErrorKind::InvalidResponse, "{error}");
+}
+
+#[tokio::test]
+async fn the_digest_of_a_tag_is_that_of_the_bytes_whatever_the_registry_says() {
+    let (registry, digest) = with_one_tag().await;
+    let lie = format!("sha256:{}", "0".repeat(64));
+    registry.inject(Fault::header("docker-content-digest", lie));
+    let app = repository(&registry, "app");
+    assert_eq!(client().manifest(&cx(), &app, "1.0.0").await.unwrap().digest, digest);
+    registry.clear_faults();
+    registry.inject(Fault::header("docker-content-digest", "../../etc/passwd"));
+    assert_eq!(client().head_manifest(&cx(), &app, "1.0.0").await.unwrap().digest, None);
+}
+
+#[tokio::test]
+async fn a_next_page_on_another_host_is_not_asked_for() {
+    let ((registry, _), (other, _)) = (with_one_tag().await, with_one_tag().await);
+    registry.inject(Fault::header("link", format!("<http://{}/v2/app/tags/list>; rel=next", other.host())));
+    let error = client().list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+    assert!(error.message().contains("another host"), "{error}");
+    assert!(other.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_refused() {
+    let (registry, _) = with_one_tag().await;
+    registry.inject(Fault::header("content-encoding", "gzip"));
+    let error = client().list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+    assert!(error.message().contains("compressed"), "{error}");
+}
+
+#[tokio::test]
+async fn redirects_without_an_end_are_given_up() {
+    let (registry, _) = with_one_tag().await;
+    registry.inject(Fault::status(307).with_header("location", "/v2/app/tags/list"));
+    let error = client().list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    assert!(registry.requests().len() < 10);
+}
+
+#[tokio::test]
+async fn what_is_no_tag_never_becomes_a_path() {
+    let (registry, _) = with_one_tag().await;
+    let app = repository(&registry, "app");
+    for reference in ["../../../token", "1.0.0?x=y", "", "sha256:../x", "md5:abcd", "-1"] {
+        let error = client().manifest(&cx(), &app, reference).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{reference:?}");
+    }
+    assert!(registry.requests().is_empty());
+}

@@ -1,0 +1,220 @@
+//! Our client and Kargo's usual tools against one and the same real registry.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
+use kargo_core::{Artifact, ErrorKind, Subscription};
+use kargo_oci::testing::Registry;
+use kargo_oci::{
+    Client, Credentials, ImageSource, ImageSpec, ImageSubscription, ManifestContent, Repository, StaticCredentials,
+};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Says on the test's output why it did nothing.
+macro_rules! server_or_return {
+    ($variable:expr) => {
+        match server($variable) {
+            Some(value) => value,
+            None => return,
+        }
+    };
+}
+
+/// The value of a variable that `tests/run.sh` sets.
+#[allow(clippy::print_stderr)]
+fn server(variable: &str) -> Option<String> {
+    if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
+        return Some(value);
+    }
+    let must_run = std::env::var("KARGO_TEST_SERVERS").is_ok_and(|value| value == "1");
+    assert!(!must_run, "KARGO_TEST_SERVERS=1 promises servers, but {variable} is not set");
+    eprintln!("not run: {variable} is not set; start tests/run.sh");
+    None
+}
+
+/// Without this skopeo may compress layers on the way, which makes another image of it.
+const KEEP: &str = "--preserve-digests";
+
+fn cx() -> Context {
+    Context::system("test")
+}
+
+/// A repository that no other test and no earlier run uses.
+fn fresh(host: &str, name: &str) -> Repository {
+    let stamp = jiff::Timestamp::now().as_nanosecond();
+    Repository::parse(&format!("{host}/kargo-tests/{name}-{stamp}")).unwrap()
+}
+
+async fn skopeo(arguments: &[&str]) -> String {
+    let output = Command::new("skopeo").args(arguments).kill_on_drop(true).output().await.expect("skopeo is installed");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "skopeo {arguments:?} failed: {out}{err}");
+    out.into_owned()
+}
+
+async fn skopeo_json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&skopeo(arguments).await).unwrap()
+}
+
+fn dated(day: u8) -> ImageSpec {
+    ImageSpec::default().created(format!("2026-01-{day:02}T00:00:00Z").parse().unwrap())
+}
+
+async fn look(client: &Client, subscription: ImageSubscription) -> Vec<(String, String)> {
+    let subscription = Subscription::from(subscription);
+    let source = ImageSource::new(client.clone());
+    let Discovery::Found { candidates, cursor } =
+        source.discover(&cx(), &DiscoverRequest::new(&subscription.config)).await.unwrap()
+    else {
+        panic!("a first look finds something or nothing, but not the same as before")
+    };
+    let again = DiscoverRequest::new(&subscription.config).with_cursor(cursor.as_ref());
+    assert_eq!(source.discover(&cx(), &again).await.unwrap(), Discovery::Unchanged);
+    let images = candidates.into_iter().map(|artifact| match artifact {
+        Artifact::Image(image) => (image.tag, image.digest),
+        other => panic!("{other}"),
+    });
+    images.collect()
+}
+
+#[tokio::test]
+async fn what_our_client_pushes_skopeo_sees_in_the_same_way() {
+    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "ours"));
+    let mut digests = BTreeMap::new();
+    for (tag, day) in [("1.0.0", 1), ("1.1.0", 2), ("2.0.0-rc.1", 3)] {
+        let spec = dated(day).label("team", "shop");
+        digests.insert(tag, client.push_image(&cx(), &app, tag, &spec).await.unwrap());
+    }
+    assert_eq!(client.list_tags(&cx(), &app).await.unwrap(), ["1.0.0", "1.1.0", "2.0.0-rc.1"]);
+
+    let listed = skopeo_json(&["list-tags", "--tls-verify=false", &format!("docker://{app}")]).await;
+    let mut tags: Vec<&str> = listed["Tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    tags.sort_unstable();
+    assert_eq!(tags, ["1.0.0", "1.1.0", "2.0.0-rc.1"]);
+    let seen = skopeo_json(&["inspect", "--tls-verify=false", &format!("docker://{app}:1.1.0")]).await;
+    assert_eq!(seen["Digest"], digests["1.1.0"].as_str());
+    assert_eq!(seen["Labels"]["team"], "shop");
+    assert_eq!(seen["Created"], "2026-01-02T00:00:00Z");
+
+    let subscription = ImageSubscription::new(app.to_string()).constraint("^1");
+    let expected = [("1.1.0", &digests["1.1.0"]), ("1.0.0", &digests["1.0.0"])];
+    assert_eq!(look(&client, subscription).await, expected.map(|(tag, digest)| (tag.to_owned(), digest.clone())));
+}
+
+#[tokio::test]
+async fn what_skopeo_copies_our_client_sees_with_the_same_digest() {
+    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let client = Client::anonymous().unwrap();
+    let (from, to) = (fresh(&host, "from"), fresh(&host, "to"));
+    let specs = [ImageSpec::new("linux", "amd64"), ImageSpec::new("linux", "arm64").label("board", "pi")];
+    let index = client.push_index(&cx(), &from, "1.0.0", &specs, &BTreeMap::new()).await.unwrap();
+    let (source, target) = (format!("docker://{from}:1.0.0"), format!("docker://{to}:1.0.0"));
+    skopeo(&["copy", "--all", KEEP, "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target]).await;
+
+    let copied = client.manifest(&cx(), &to, "1.0.0").await.unwrap();
+    assert_eq!(copied.digest, index);
+    let ManifestContent::Index { entries } = copied.content else { panic!("an index was copied") };
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        client.manifest(&cx(), &to, &entry.digest).await.unwrap();
+    }
+    let arm = ImageSubscription::new(to.to_string()).platform("linux/arm64");
+    assert_eq!(look(&client, arm).await, [("1.0.0".to_owned(), index)]);
+    assert!(look(&client, ImageSubscription::new(to.to_string()).platform("windows/amd64")).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_image_goes_through_a_layout_on_disk_and_comes_back_the_same() {
+    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let client = Client::anonymous().unwrap();
+    let (from, to) = (fresh(&host, "disk"), fresh(&host, "back"));
+    let digest = client.push_image(&cx(), &from, "3.1.4", &dated(4)).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let layout = format!("oci:{}:3.1.4", Path::new(directory.path()).join("layout").display());
+    skopeo(&["copy", KEEP, "--src-tls-verify=false", &format!("docker://{from}:3.1.4"), &layout]).await;
+    skopeo(&["copy", KEEP, "--dest-tls-verify=false", &layout, &format!("docker://{to}:3.1.4")]).await;
+    assert_eq!(client.manifest(&cx(), &to, "3.1.4").await.unwrap().digest, digest);
+    assert_eq!(client.head_manifest(&cx(), &to, "3.1.4").await.unwrap().digest, Some(digest));
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_is_told_from_one_that_stays() {
+    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "moving"));
+    let first = client.push_image(&cx(), &app, "1.0.0", &dated(1)).await.unwrap();
+    assert!(client.manifest_unless(&cx(), &app, "1.0.0", &first).await.unwrap().is_none());
+    let second = client.push_image(&cx(), &app, "1.0.0", &dated(2)).await.unwrap();
+    let moved = client.manifest_unless(&cx(), &app, "1.0.0", &first).await.unwrap().unwrap();
+    assert_eq!(moved.digest, second);
+    client.retag(&cx(), &app, &first, "rollback").await.unwrap();
+    let seen = skopeo_json(&["inspect", "--tls-verify=false", &format!("docker://{app}:rollback")]).await;
+    assert_eq!(seen["Digest"], first.as_str());
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_found() {
+    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "missing"));
+    assert_eq!(client.list_tags(&cx(), &app).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(client.manifest(&cx(), &app, "1.0.0").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn the_registry_for_tests_serves_skopeo_as_well() {
+    server_or_return!("KARGO_TEST_REGISTRY");
+    let registry = Registry::builder().page_size(1).start().await;
+    let specs = [ImageSpec::new("linux", "amd64"), ImageSpec::new("linux", "arm64")];
+    let index = registry.put_index("from", "1.0.0", &specs, &BTreeMap::new());
+    registry.put_image("from", "1.1.0", &dated(1));
+    let (from, to) = (format!("docker://{}/from", registry.host()), format!("docker://{}/a/b/to", registry.host()));
+    let listed = skopeo_json(&["list-tags", "--tls-verify=false", &from]).await;
+    assert_eq!(listed["Tags"], serde_json::json!(["1.0.0", "1.1.0"]));
+    let (source, target) = (format!("{from}:1.0.0"), format!("{to}:2.0.0"));
+    skopeo(&["copy", "--all", KEEP, "--src-tls-verify=false", "--dest-tls-verify=false", &source, &target]).await;
+    assert_eq!(registry.digest("a/b/to", "2.0.0"), Some(index));
+    let seen = skopeo_json(&["inspect", "--tls-verify=false", &format!("{from}:1.1.0")]).await;
+    assert_eq!(Some(seen["Digest"].as_str().unwrap().to_owned()), registry.digest("from", "1.1.0"));
+}
+
+#[tokio::test]
+async fn a_registry_with_passwords_lets_in_the_right_one_alone() {
+    let host = server_or_return!("KARGO_TEST_REGISTRY_AUTH");
+    let user = server_or_return!("KARGO_TEST_REGISTRY_USER");
+    let password = server_or_return!("KARGO_TEST_REGISTRY_PASSWORD");
+    let client_with = |password: &str| {
+        let credentials = StaticCredentials::new().with(host.as_str(), Credentials::basic(user.as_str(), password));
+        Client::builder().credentials(credentials).build().unwrap()
+    };
+    let app = fresh(&host, "private");
+    let digest = client_with(&password).push_image(&cx(), &app, "1.0.0", &dated(1)).await.unwrap();
+    let account = format!("{user}:{password}");
+    let target = format!("docker://{app}:1.0.0");
+    let seen = skopeo_json(&["inspect", "--tls-verify=false", "--creds", &account, &target]).await;
+    assert_eq!(seen["Digest"], digest.as_str());
+    let again = format!("docker://{app}:1.1.0");
+    skopeo(&[
+        "copy",
+        KEEP,
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        "--src-creds",
+        &account,
+        "--dest-creds",
+        &account,
+        &target,
+        &again,
+    ])
+    .await;
+    let images = look(&client_with(&password), ImageSubscription::new(app.to_string())).await;
+    assert_eq!(images, [("1.1.0".to_owned(), digest.clone()), ("1.0.0".to_owned(), digest)]);
+
+    for client in [client_with("not the password"), Client::anonymous().unwrap()] {
+        let error = client.list_tags(&cx(), &app).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(!format!("{} {error:?}", error.report()).contains("not the password"));
+    }
+}
