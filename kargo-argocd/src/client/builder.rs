@@ -92,7 +92,9 @@ impl ClientBuilder {
                 .because(error)
         })?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(fault("The URL of the Argo CD server must begin with https:// or http:// and name a host.".into()));
+            return Err(fault(
+                "The URL of the Argo CD server must begin with https:// or http:// and name a host.".into(),
+            ));
         }
         if !base.username().is_empty() || base.password().is_some() {
             return Err(fault("The URL of the Argo CD server must not hold a name or password; give a token.".into()));

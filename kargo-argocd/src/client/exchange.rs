@@ -180,7 +180,8 @@ impl Client {
         // The URL holds nothing secret, but the message names the host already.
         let error = error.without_url();
         if error.is_timeout() {
-            let text = format!("Argo CD at {host}, asked to {what}, did not answer in time; whether it did is not known.");
+            let text =
+                format!("Argo CD at {host}, asked to {what}, did not answer in time; whether it did is not known.");
             return Error::new(ErrorKind::Timeout, text).because(error);
         }
         let text = format!(

@@ -120,8 +120,12 @@ pub(super) fn explain(api: ApiError, headers: &HeaderMap, what: &str, host: &str
         (409, _) | (_, Some(6 | 10)) => (ErrorKind::Conflict, "Somebody changed it in between; another try can help."),
         (429, _) | (_, Some(8)) => (ErrorKind::RateLimited, "The server asks to slow down."),
         (408 | 504, _) | (_, Some(4)) => (ErrorKind::Timeout, "The server gave up waiting; another try can help."),
-        (502 | 503, _) | (_, Some(14)) => (ErrorKind::Unavailable, "The server cannot answer now; another try can help."),
-        (415, _) => (ErrorKind::InvalidResponse, "The server refuses the content type; is there a proxy that rewrites it?"),
+        (502 | 503, _) | (_, Some(14)) => {
+            (ErrorKind::Unavailable, "The server cannot answer now; another try can help.")
+        }
+        (415, _) => {
+            (ErrorKind::InvalidResponse, "The server refuses the content type; is there a proxy that rewrites it?")
+        }
         (501, _) | (_, Some(12)) => (ErrorKind::Unsupported, "This server is too old for it, or has it switched off."),
         (500.., _) => (ErrorKind::Unavailable, "The server failed; its log has more."),
         (400, _) | (_, Some(3 | 9)) => (ErrorKind::InvalidInput, "The server does not accept the request as it is."),
@@ -144,7 +148,14 @@ pub(super) fn explain(api: ApiError, headers: &HeaderMap, what: &str, host: &str
 }
 
 /// The error for an answer with a good status that is no answer.
-pub(super) fn not_json(status: u16, headers: &HeaderMap, body: &[u8], what: &str, host: &str, secrets: &[&str]) -> Error {
+pub(super) fn not_json(
+    status: u16,
+    headers: &HeaderMap,
+    body: &[u8],
+    what: &str,
+    host: &str,
+    secrets: &[&str],
+) -> Error {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
     Error::new(
         ErrorKind::InvalidResponse,

@@ -265,7 +265,10 @@ impl Client {
         match self.call(Method::DELETE, &path, &app.query(), None, &what, self.0.timeout).await {
             Ok(_) => Ok(true),
             Err(error) => match api_error(&error) {
-                Some(api) if api.status == 400 && api.message.to_ascii_lowercase().contains("no operation is in progress") => {
+                Some(api)
+                    if api.status == 400
+                        && api.message.to_ascii_lowercase().contains("no operation is in progress") =>
+                {
                     Ok(false)
                 }
                 _ => Err(error),
@@ -290,8 +293,7 @@ mod tests {
 
     #[test]
     fn a_multi_source_revision_is_sent_with_its_position_counted_from_one() {
-        let request =
-            SyncRequest { revisions: vec![(1, "abc".into())], multi_source: true, ..SyncRequest::default() };
+        let request = SyncRequest { revisions: vec![(1, "abc".into())], multi_source: true, ..SyncRequest::default() };
         let body = request.body(&AppRef::new("shop").project("web"));
         assert_eq!(body["sourcePositions"], json!([2]));
         assert_eq!(body["revisions"], json!(["abc"]));
