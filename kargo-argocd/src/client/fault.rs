@@ -70,18 +70,12 @@ impl Refusal {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Body {
     error: String,
     message: String,
     code: Option<i64>,
-}
-
-impl Default for Body {
-    fn default() -> Self {
-        Self { error: String::new(), message: String::new(), code: None }
-    }
 }
 
 /// Whether the answer says that it is JSON. A wrong base path, a single sign-on proxy and an ingress all like to answer with HTML
