@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::revision::Standing;
 use super::{Case, Latches, Next, SOON, Verdict, WINDOW, plus, words};
-use crate::client::{OperationPhase, OperationState};
+use crate::client::{OperationPhase, OperationState, SyncResult};
 
 /// How long an operation may look lost before it is called so.
 const LOST: Duration = Duration::from_secs(60);
@@ -175,24 +176,26 @@ pub(super) fn failed_at_wanted(case: &Case<'_>, state: &OperationState) -> bool 
     failed && !is_dry_run(state) && case.are_wanted(single, many)
 }
 
-/// Whether the last operation put exactly the wanted revision into the cluster, in full, and nothing has been deployed since.
-pub(super) fn applied_wanted(case: &Case<'_>) -> bool {
-    let Some(state) = case.state() else { return false };
-    let Some(result) = &state.sync_result else { return false };
+/// How what the last operation put into the cluster stands to the wanted revision, when it put it there in full and nothing has been
+/// deployed since.
+pub(super) fn applied(case: &Case<'_>) -> Option<Standing> {
+    let state = case.state()?;
+    let result = state.sync_result.as_ref()?;
     let complete = state.phase == Some(OperationPhase::Succeeded)
         && state.finished_at.is_some()
         && !is_dry_run(state)
         && !is_partial(state)
-        && result.resources.iter().all(|resource| resource.status.as_deref() != Some("SyncFailed"));
-    complete && case.are_wanted(result.revision.as_deref(), &result.revisions) && is_in_history(case, state)
+        && result.resources.iter().all(|resource| resource.status.as_deref() != Some("SyncFailed"))
+        && is_newest(case, state, result);
+    complete.then(|| case.standing(result.revision.as_deref(), &result.revisions))
 }
 
-fn is_in_history(case: &Case<'_>, state: &OperationState) -> bool {
-    let newest = case.app.status.history.iter().max_by_key(|entry| entry.id);
-    match newest {
+/// Whether the newest entry of the history is this operation's.
+fn is_newest(case: &Case<'_>, state: &OperationState, result: &SyncResult) -> bool {
+    match case.app.status.history.iter().max_by_key(|entry| entry.id) {
         Some(entry) => {
-            case.are_wanted(entry.revision.as_deref(), &entry.revisions)
-                && (entry.deploy_started_at.is_none() || entry.deploy_started_at == state.started_at)
+            let same = (&entry.revision, &entry.revisions) == (&result.revision, &result.revisions);
+            same && (entry.deploy_started_at.is_none() || entry.deploy_started_at == state.started_at)
         }
         // No history is kept at all.
         None => case.app.spec.revision_history_limit == Some(0),

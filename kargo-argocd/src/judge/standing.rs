@@ -30,8 +30,7 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
     }
     let head = case.standing(single, many);
     if let Standing::Ask(observed, wanted) = head {
-        let why = format!("the application follows {observed}, wanted is {wanted}");
-        return Verdict::Pending { why, next: Next::Relate { observed: observed.into(), wanted }, check_after: SOON };
+        return ask(observed, wanted);
     }
     if !matches!(head, Standing::Diverged(_) | Standing::Unknown(_)) {
         latches.astray_since = None;
@@ -44,10 +43,14 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
             _ => {}
         }
     }
-    if operation::applied_wanted(case)
-        && let Some(verdict) = applied(case, latches, &head)
-    {
-        return verdict;
+    match operation::applied(case) {
+        Some(Standing::Ask(observed, wanted)) => return ask(observed, wanted),
+        Some(applied) => {
+            if let Some(verdict) = confirmed(case, latches, &head, &applied) {
+                return verdict;
+            }
+        }
+        None => {}
     }
     match head {
         _ if case.policy.mode == Mode::Pinned => {
@@ -95,43 +98,61 @@ fn later(case: &Case<'_>, latches: &mut Latches, observed: &str) -> Verdict {
     })
 }
 
-/// The wanted revision was applied in full and the sync status does not confirm it: because what the application follows has moved on, or
-/// because it is never in sync.
-fn applied(case: &Case<'_>, latches: &mut Latches, head: &Standing) -> Option<Verdict> {
-    let note = match head {
-        _ if case.policy.mode == Mode::Pinned => String::new(),
-        Standing::Later(observed) => format!("; it follows {observed} by now, which is later"),
-        Standing::Same => {
-            let drift = words::out_of_sync(&case.app.status.resources);
-            if !case.policy.allow_drift {
-                let why = format!(
-                    "the wanted revision was synced, yet the application is OutOfSync{drift}. If that is how it always is, set allowDrift"
-                );
-                // Another's sync may have left something out that ours does not, such as pruning.
-                let retry = (latches.syncs == 0).then(|| operation::again(case, latches, &why)).flatten();
-                return Some(retry.unwrap_or_else(|| Verdict::refresh(why, LATER)));
-            }
-            format!("; it is OutOfSync all the same{drift}")
-        }
+fn ask(observed: String, wanted: Revision) -> Verdict {
+    let why = format!("the application is at {observed}, wanted is {wanted}");
+    Verdict::Pending { why, next: Next::Relate { observed: observed.into(), wanted }, check_after: SOON }
+}
+
+/// An operation applied the wanted revision, or one that holds it, in full, and the sync status does not confirm it: because what the
+/// application follows has moved on, or because it is never in sync.
+fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &Standing) -> Option<Verdict> {
+    let drifts = match (head, applied) {
+        (_, Standing::Same) if case.policy.mode == Mode::Pinned => false,
+        (Standing::Same, Standing::Same) => true,
+        (Standing::Later(_), Standing::Same) => false,
+        (Standing::Later(followed), Standing::Later(of)) if case.policy.mode != Mode::Pinned => followed == of,
         _ => return None,
     };
+    let differs = words::out_of_sync(&case.app.status.resources);
+    if drifts && !case.policy.allow_drift {
+        let why = format!(
+            "what the application follows was synced, yet it is OutOfSync{differs}. If that is how it always is, set allowDrift"
+        );
+        // Another's sync may have left something out that ours does not, such as pruning.
+        let retry = (latches.syncs == 0).then(|| operation::again(case, latches, &why)).flatten();
+        return Some(retry.unwrap_or_else(|| Verdict::refresh(why, LATER)));
+    }
     let ended = case.last_operation_end()?;
     let needed = plus(ended, case.policy.stable_for.max(UNPROVEN));
     let wait = compared_since(case, needed, || {
-        format!("the wanted revision was synced by an operation that ended at {ended}; one more comparison is needed")
+        format!("an operation that ended at {ended} synced what is wanted; one more comparison is needed")
     });
     if wait.is_some() {
         return wait;
     }
-    let revision = case.revision_for_report(None, &[]);
-    Some(health::gate(case, latches, revision.as_str()).unwrap_or_else(|| Verdict::Live {
-        evidence: format!(
-            "an operation synced {revision} in full and ended at {ended}, and the application is {}{}{note}",
-            case.health_text(),
-            case.compared_text()
-        ),
-        revision,
-    }))
+    let note = match head {
+        _ if drifts => format!("; it is OutOfSync all the same{differs}"),
+        Standing::Later(followed) => format!("; it follows {followed} by now, which is later"),
+        _ => String::new(),
+    };
+    let how = |what: &str| {
+        let (health, compared) = (case.health_text(), case.compared_text());
+        format!("an operation synced {what} in full, and the application is {health}{compared}{note}")
+    };
+    Some(match applied {
+        Standing::Later(observed) => {
+            let running = format!("{observed}, which is later than the wanted {} and holds it,", case.wanted_text());
+            health::gate(case, latches, &running)
+                .unwrap_or_else(|| Verdict::Later { observed: observed.as_str().into(), evidence: how(&running) })
+        }
+        _ => {
+            let state = case.state()?;
+            let (single, many) = operation::revisions(state);
+            let revision = case.revision_for_report(single, many);
+            health::gate(case, latches, revision.as_str())
+                .unwrap_or_else(|| Verdict::Live { evidence: how(revision.as_str()), revision })
+        }
+    })
 }
 
 fn trigger(case: &Case<'_>, latches: &mut Latches, why: &str) -> Verdict {

@@ -7,28 +7,29 @@ use crate::client::Info;
 
 /// What really runs.
 #[derive(Debug, Clone)]
-pub(super) struct Live {
-    pub(super) revision: String,
-    pub(super) manifests: Option<String>,
+pub(crate) struct Live {
+    pub(crate) revision: String,
+    pub(crate) manifests: Option<String>,
+    pub(crate) applied_at: Timestamp,
     /// When its workloads are as ready as they will get.
-    pub(super) settled_at: Timestamp,
-    pub(super) fate: Fate,
+    pub(crate) settled_at: Timestamp,
+    pub(crate) fate: Fate,
 }
 
 /// What becomes of workloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Ready,
     Broken,
     Stalled,
 }
 
 impl Live {
-    pub(super) fn is_ready(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
         self.fate == Fate::Ready && now >= self.settled_at
     }
 
-    pub(super) fn health(&self, now: Timestamp) -> &'static str {
+    pub(crate) fn health(&self, now: Timestamp) -> &'static str {
         match self.fate {
             Fate::Ready if now >= self.settled_at => "Healthy",
             Fate::Broken if now >= self.settled_at => "Degraded",
@@ -39,27 +40,27 @@ impl Live {
 
 /// An operation, as it was accepted.
 #[derive(Debug, Clone)]
-pub(super) struct Operation {
-    pub(super) revision: String,
-    pub(super) prune: bool,
-    pub(super) username: String,
-    pub(super) automated: bool,
-    pub(super) infos: Vec<Info>,
+pub(crate) struct Operation {
+    pub(crate) revision: String,
+    pub(crate) prune: bool,
+    pub(crate) username: String,
+    pub(crate) automated: bool,
+    pub(crate) infos: Vec<Info>,
 }
 
 /// What the operation worker wrote last.
 #[derive(Debug, Clone)]
-pub(super) struct OperationState {
-    pub(super) operation: Operation,
-    pub(super) phase: &'static str,
-    pub(super) message: String,
-    pub(super) started_at: Timestamp,
-    pub(super) finished_at: Option<Timestamp>,
+pub(crate) struct OperationState {
+    pub(crate) operation: Operation,
+    pub(crate) phase: &'static str,
+    pub(crate) message: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) finished_at: Option<Timestamp>,
 }
 
 /// What the operation worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Begin,
     Apply,
     End,
@@ -67,58 +68,60 @@ pub(super) enum Step {
 
 /// What the refresh worker wrote last.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shown {
-    pub(super) sync: &'static str,
-    pub(super) revision: String,
-    pub(super) target: String,
-    pub(super) health: &'static str,
-    pub(super) reconciled_at: Option<Timestamp>,
-    pub(super) error: Option<String>,
-    pub(super) resources: bool,
+pub(crate) struct Shown {
+    pub(crate) sync: &'static str,
+    pub(crate) revision: String,
+    pub(crate) target: String,
+    pub(crate) health: &'static str,
+    pub(crate) reconciled_at: Option<Timestamp>,
+    pub(crate) error: Option<String>,
+    pub(crate) resources: bool,
 }
 
 /// A comparison that has begun, and what it will write.
 #[derive(Debug, Clone)]
-pub(super) struct Comparison {
-    pub(super) began: Timestamp,
-    pub(super) due: Timestamp,
-    pub(super) result: Shown,
+pub(crate) struct Comparison {
+    pub(crate) began: Timestamp,
+    pub(crate) due: Timestamp,
+    pub(crate) result: Shown,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) id: u64,
-    pub(super) revision: String,
-    pub(super) started_at: Timestamp,
-    pub(super) deployed_at: Timestamp,
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) revision: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) deployed_at: Timestamp,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct App {
-    pub(super) spec: FakeApp,
-    pub(super) uid: String,
-    pub(super) version: u64,
-    pub(super) operation: Option<Operation>,
-    pub(super) state: Option<OperationState>,
-    pub(super) step: Option<(Timestamp, Step)>,
-    pub(super) live: Option<Live>,
-    pub(super) live_log: Vec<(Timestamp, String)>,
-    pub(super) shown: Shown,
-    pub(super) comparison: Option<Comparison>,
+pub(crate) struct App {
+    pub(crate) spec: FakeApp,
+    pub(crate) uid: String,
+    pub(crate) version: u64,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) state: Option<OperationState>,
+    pub(crate) step: Option<(Timestamp, Step)>,
+    pub(crate) live: Option<Live>,
+    /// What ran before that, which comparisons still see for a moment.
+    pub(crate) before: Option<Live>,
+    pub(crate) live_log: Vec<(Timestamp, String)>,
+    pub(crate) shown: Shown,
+    pub(crate) comparison: Option<Comparison>,
     /// When the next comparison begins.
-    pub(super) compare_at: Timestamp,
+    pub(crate) compare_at: Timestamp,
     /// When the last comparison that was written began, exactly.
-    pub(super) compared: Option<Timestamp>,
+    pub(crate) compared: Option<Timestamp>,
     /// When the workloads' health changes next.
-    pub(super) health_at: Option<Timestamp>,
-    pub(super) history: Vec<Entry>,
+    pub(crate) health_at: Option<Timestamp>,
+    pub(crate) history: Vec<Entry>,
     /// The revision that automatic sync has tried already.
-    pub(super) attempted: Option<String>,
+    pub(crate) attempted: Option<String>,
 }
 
 /// What can be due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Operation,
     Health,
     CompareEnd,
@@ -126,7 +129,7 @@ pub(super) enum Event {
 }
 
 impl App {
-    pub(super) fn new(spec: FakeApp, uid: String, now: Timestamp) -> Self {
+    pub(crate) fn new(spec: FakeApp, uid: String, now: Timestamp) -> Self {
         Self {
             spec,
             uid,
@@ -135,6 +138,7 @@ impl App {
             state: None,
             step: None,
             live: None,
+            before: None,
             live_log: Vec::new(),
             shown: Shown::default(),
             comparison: None,
@@ -147,7 +151,7 @@ impl App {
     }
 
     /// What is due next, and when.
-    pub(super) fn next(&self) -> (Timestamp, Event) {
+    pub(crate) fn next(&self) -> (Timestamp, Event) {
         let compare = match &self.comparison {
             Some(comparison) => (comparison.due, Event::CompareEnd),
             None => (self.compare_at, Event::CompareBegin),

@@ -47,6 +47,13 @@ pub use settings::{FakeApp, FakeArgoCdBuilder, Fault, Timings};
 
 use world::{Request, World};
 
+/// The model without the server, for tests of the judgement on many schedules.
+#[cfg(test)]
+pub(crate) mod model {
+    pub(crate) use super::render::application;
+    pub(crate) use super::world::{Request, World};
+}
+
 /// A stateful Argo CD on a free port of this machine. It ends when it is dropped.
 #[derive(Debug)]
 pub struct FakeArgoCd {

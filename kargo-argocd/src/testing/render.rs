@@ -33,7 +33,7 @@ fn state(state: &OperationState) -> Value {
     shown
 }
 
-pub(super) fn application(app: &App) -> Value {
+pub(crate) fn application(app: &App) -> Value {
     let spec = &app.spec;
     let source = |target: &str| json!({"repoURL": spec.repo_url, "targetRevision": target, "path": spec.path});
     let destination = json!({"server": "https://kubernetes.default.svc", "namespace": spec.name});

@@ -28,6 +28,8 @@ pub struct Timings {
     pub comparison: Duration,
     /// From the end of an operation to the comparison that Argo CD makes by itself. Default: 500 milliseconds.
     pub notice: Duration,
+    /// For how long after a change of the cluster a comparison still sees it as it was. Default: none.
+    pub lag: Duration,
     /// Between two comparisons that nothing causes. Default: 3 minutes.
     pub resync: Duration,
 }
@@ -40,6 +42,7 @@ impl Default for Timings {
             ready: Duration::from_secs(2),
             comparison: Duration::ZERO,
             notice: Duration::from_millis(500),
+            lag: Duration::ZERO,
             resync: Duration::from_secs(180),
         }
     }

@@ -14,41 +14,41 @@ use super::app::{App, Comparison, Entry, Event, Fate, Live, Operation, Operation
 use super::settings::{FakeApp, Fault, Timings};
 use crate::client::Info;
 
-pub(super) type Resolve = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
-pub(super) type Manifests = Arc<dyn Fn(&str, &str, &str) -> Option<String> + Send + Sync>;
+pub(crate) type Resolve = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
+pub(crate) type Manifests = Arc<dyn Fn(&str, &str, &str) -> Option<String> + Send + Sync>;
 
 /// All the applications, and how things go with them.
-pub(super) struct World {
-    pub(super) timings: Timings,
+pub(crate) struct World {
+    pub(crate) timings: Timings,
     resolve: Resolve,
     manifests: Manifests,
-    pub(super) apps: BTreeMap<String, App>,
-    pub(super) syncs: Vec<SyncRecord>,
-    pub(super) broken: BTreeSet<String>,
-    pub(super) stalled: BTreeSet<String>,
-    pub(super) failing: BTreeMap<String, String>,
-    pub(super) fault: Option<Fault>,
-    pub(super) session: Option<String>,
-    pub(super) logins: u32,
-    pub(super) conflicts: u32,
+    pub(crate) apps: BTreeMap<String, App>,
+    pub(crate) syncs: Vec<SyncRecord>,
+    pub(crate) broken: BTreeSet<String>,
+    pub(crate) stalled: BTreeSet<String>,
+    pub(crate) failing: BTreeMap<String, String>,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) session: Option<String>,
+    pub(crate) logins: u32,
+    pub(crate) conflicts: u32,
     created: u64,
 }
 
 /// An operation that somebody asks for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Request {
-    pub(super) revision: Option<String>,
-    pub(super) prune: bool,
-    pub(super) infos: Vec<Info>,
-    pub(super) username: String,
-    pub(super) automated: bool,
+pub(crate) struct Request {
+    pub(crate) revision: Option<String>,
+    pub(crate) prune: bool,
+    pub(crate) infos: Vec<Info>,
+    pub(crate) username: String,
+    pub(crate) automated: bool,
 }
 
 /// Why an operation was not accepted: HTTP status, gRPC code, text.
-pub(super) type Refused = (u16, i64, String);
+pub(crate) type Refused = (u16, i64, String);
 
 impl World {
-    pub(super) fn new(timings: Timings, resolve: Resolve, manifests: Manifests) -> Self {
+    pub(crate) fn new(timings: Timings, resolve: Resolve, manifests: Manifests) -> Self {
         Self {
             timings,
             resolve,
@@ -66,19 +66,19 @@ impl World {
         }
     }
 
-    pub(super) fn create(&mut self, spec: FakeApp, now: Timestamp) {
+    pub(crate) fn create(&mut self, spec: FakeApp, now: Timestamp) {
         self.created += 1;
         let uid = format!("00000000-0000-4000-8000-{:012}", self.created);
         self.apps.insert(spec.name.clone(), App::new(spec, uid, now));
         self.advance(now);
     }
 
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.apps.values().map(|app| app.next().0).min()
     }
 
     /// Lets everything happen that is due at `now`.
-    pub(super) fn advance(&mut self, now: Timestamp) {
+    pub(crate) fn advance(&mut self, now: Timestamp) {
         loop {
             let next = self.apps.iter().map(|(name, app)| (app.next(), name)).min();
             let Some(((at, event), name)) = next.filter(|((at, _), _)| *at <= now) else { return };
@@ -151,6 +151,7 @@ impl World {
     fn apply(&self, app: &mut App, revision: &str, at: Timestamp) {
         let manifests = (self.manifests)(&app.spec.repo_url, revision, &app.spec.path);
         let unchanged = app.live.as_ref().is_some_and(|live| live.manifests == manifests);
+        app.before = app.live.clone();
         match &mut app.live {
             // The same manifests again: nothing rolls out, and what was not ready does not become so.
             Some(live) if unchanged => live.revision = revision.to_owned(),
@@ -163,7 +164,7 @@ impl World {
                     Fate::Ready
                 };
                 let settled_at = later(at, self.timings.ready);
-                *live = Some(Live { revision: revision.to_owned(), manifests, settled_at, fate });
+                *live = Some(Live { revision: revision.to_owned(), manifests, applied_at: at, settled_at, fate });
                 app.health_at = Some(settled_at);
             }
         }
@@ -178,7 +179,9 @@ impl World {
     /// What a comparison that begins now will write: all of it from the same look at the cluster.
     fn compare(&self, app: &App, at: Timestamp) -> Shown {
         let mut shown = Shown { target: app.spec.target_revision.clone(), reconciled_at: Some(at), ..Shown::default() };
-        shown.health = app.live.as_ref().map_or("Missing", |live| live.health(at));
+        let fresh = app.live.as_ref().filter(|live| at >= later(live.applied_at, self.timings.lag));
+        let seen = fresh.or(app.before.as_ref());
+        shown.health = seen.map_or("Missing", |live| live.health(at));
         let head = self.resolve(&app.spec.repo_url, &app.spec.target_revision);
         let manifests = head
             .as_ref()
@@ -194,7 +197,7 @@ impl World {
         };
         shown.revision.clone_from(head);
         shown.resources = true;
-        let same = app.live.as_ref().is_some_and(|live| live.manifests.as_ref() == Some(&manifests));
+        let same = seen.is_some_and(|live| live.manifests.as_ref() == Some(&manifests));
         shown.sync = if same && !app.spec.drifts { "Synced" } else { "OutOfSync" };
         shown
     }
@@ -217,7 +220,7 @@ impl World {
     }
 
     /// Accepts or refuses an operation, as the API server does.
-    pub(super) fn request(&mut self, name: &str, request: Request, now: Timestamp) -> Result<(), Refused> {
+    pub(crate) fn request(&mut self, name: &str, request: Request, now: Timestamp) -> Result<(), Refused> {
         if self.conflicts > 0 {
             self.conflicts -= 1;
             let text = "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version";
@@ -271,7 +274,7 @@ impl World {
     }
 
     /// Asks for the end of the operation; `false` when none has begun.
-    pub(super) fn terminate(&mut self, name: &str, now: Timestamp) -> bool {
+    pub(crate) fn terminate(&mut self, name: &str, now: Timestamp) -> bool {
         let Some(app) = self.apps.get_mut(name) else { return false };
         let Some(state) = app.state.as_mut().filter(|state| state.phase == "Running") else { return false };
         state.phase = "Terminating";
