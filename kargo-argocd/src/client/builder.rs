@@ -134,3 +134,35 @@ impl ClientBuilder {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(url: &str) -> String {
+        Client::builder(url).build().unwrap_err().report()
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_meant_is_refused_without_showing_what_is_secret() {
+        assert!(fault("argocd.example").contains("https://"));
+        assert!(fault("ftp://argocd.example").contains("https://"));
+        let text = fault("https://kargo:hunter2@argocd.example");
+        assert!(text.contains("give a token") && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_certificate_authority_must_be_one() {
+        for pem in ["", "not a certificate"] {
+            let error = Client::builder("https://argocd.example").root_certificates_pem(pem).build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn neither_a_builder_nor_a_client_shows_its_credentials() {
+        let builder = Client::builder("https://argocd.example").login("kargo", "hunter2");
+        assert!(!format!("{builder:?}").contains("hunter2"));
+        assert!(!format!("{:?}", builder.token("tok.en.1").build().unwrap()).contains("tok.en"));
+    }
+}

@@ -22,6 +22,8 @@ use crate::judge::{Case, Latches, Next, Relations, Verdict, Wanted, judge, obser
 
 /// How many questions one call may ask before it lets the engine look again: a read, a refresh, a few relations.
 const ROUNDS: usize = 8;
+/// After how many seconds Argo CD is asked to compare again when the last comparison told nothing.
+const STALE: i64 = 30;
 /// How often, a second apart, an abort asks for the end of an operation that Argo CD has not yet begun.
 const ABORT_TRIES: u32 = 10;
 
@@ -173,6 +175,14 @@ struct Job<'a> {
     now: Timestamp,
 }
 
+impl Job<'_> {
+    /// Whether the last comparison is so old that another may know more.
+    fn is_stale(&self) -> bool {
+        let compared = self.snapshot.app.status.reconciled_at;
+        compared.is_none_or(|at| self.now.duration_since(at).as_secs() >= STALE)
+    }
+}
+
 fn failed(app: &AppRef, why: &str) -> Deployment {
     Deployment::Failed { reason: format!("Application {app}: {why}.") }
 }
@@ -221,6 +231,7 @@ impl Deployer for ArgoCd {
             memory.latches = judgement.latches;
             tracing::debug!(app = %job.app, verdict = ?judgement.verdict, "judged");
             let app = &job.app;
+            let needs_refresh = matches!(judgement.verdict, Verdict::Pending { next: Next::Refresh, .. });
             let (why, check_after) = match judgement.verdict {
                 Verdict::Live { revision, evidence } => return Ok(Deployment::Live { revision, evidence }),
                 Verdict::Later { observed, evidence } => return Ok(Deployment::Live { revision: observed, evidence }),
@@ -228,13 +239,15 @@ impl Deployer for ArgoCd {
                     return Ok(failed(app, &why));
                 }
                 Verdict::Blocked { why, check_after } => (format!("blocked: application {app}: {why}"), check_after),
-                Verdict::Indeterminate { why, check_after } => (format!("application {app}: {why}"), check_after),
                 Verdict::Pending { next: Next::Relate { observed, wanted }, .. } => {
                     let relation = self.relate(cx, &observed, &wanted).await?;
                     relations.learn(observed.as_str(), &wanted, relation);
                     continue;
                 }
-                Verdict::Pending { next: Next::Refresh, why, check_after } if !refreshed => {
+                Verdict::Pending { next: Next::Refresh, why, check_after }
+                | Verdict::Indeterminate { why, check_after }
+                    if !refreshed && (needs_refresh || job.is_stale()) =>
+                {
                     refreshed = true;
                     // The client's own deadline means "not refreshed", which is no failure; the call's deadline is.
                     let read =
@@ -255,7 +268,9 @@ impl Deployer for ArgoCd {
                 Verdict::Pending { next: Next::Sync { pin }, .. } => {
                     return self.sync(cx, &job, &mut memory, pin).await;
                 }
-                Verdict::Pending { why, check_after, .. } => (format!("application {app}: {why}"), check_after),
+                Verdict::Pending { why, check_after, .. } | Verdict::Indeterminate { why, check_after } => {
+                    (format!("application {app}: {why}"), check_after)
+                }
             };
             return Ok(memory.pending(why, check_after));
         }

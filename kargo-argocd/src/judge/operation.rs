@@ -201,3 +201,10 @@ fn is_newest(case: &Case<'_>, state: &OperationState, result: &SyncResult) -> bo
         None => case.app.spec.revision_history_limit == Some(0),
     }
 }
+
+/// Whether the last operation synced what the last comparison compared with.
+pub(super) fn synced_what_is_followed(case: &Case<'_>) -> bool {
+    let sync = &case.app.status.sync;
+    let result = case.state().and_then(|state| state.sync_result.as_ref());
+    result.is_some_and(|result| (&result.revision, &result.revisions) == (&sync.revision, &sync.revisions))
+}

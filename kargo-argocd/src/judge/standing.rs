@@ -107,6 +107,8 @@ fn ask(observed: String, wanted: Revision) -> Verdict {
 /// application follows has moved on, or because it is never in sync.
 fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &Standing) -> Option<Verdict> {
     let drifts = match (head, applied) {
+        // When any revision will do, what was synced must still be what is followed.
+        _ if case.wanted.is_anything() && !operation::synced_what_is_followed(case) => return None,
         (_, Standing::Same) if case.policy.mode == Mode::Pinned => false,
         (Standing::Same, Standing::Same) => true,
         (Standing::Later(_), Standing::Same) => false,
@@ -180,7 +182,13 @@ fn astray(case: &Case<'_>, latches: &mut Latches, grace: Duration, observed: &st
             "{why}. Is the change written to the branch and repository that the application follows?"
         ));
     }
-    Verdict::refresh(why, SOON)
+    Verdict::refresh(why, unhurried(case, latches))
+}
+
+/// The pause between refreshes that only time can make useful: each costs Argo CD a look at the repository and a rendering.
+fn unhurried(case: &Case<'_>, latches: &Latches) -> Duration {
+    let lasted = latches.since.map(|since| case.now.duration_since(since).as_secs()).unwrap_or_default();
+    if lasted < 20 { SOON } else { LATER }
 }
 
 /// Whether the last comparison went by the specification as it is now. What a comparison does not say is not held against it.

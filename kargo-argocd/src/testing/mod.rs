@@ -4,21 +4,42 @@
 //! compares, each in its own time, with stamps of whole seconds, and each overwrites only its own part. So the same half-old,
 //! half-new status can be read from it as from the real one, while [`FakeArgoCd::live_revision`] tells what really runs.
 //!
-//! Time is a [`Clock`](kargo_core::Clock): the machine's, one that is turned by hand, or a [`FastClock`].
+//! Time is a [`kargo_core::Clock`]: the machine's, one that is turned by hand, or a [`FastClock`].
 //!
 //! ```
 //! use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd};
+//! use kargo_argocd::{ArgoCd, ArgoCdApp};
+//! use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment};
+//! use kargo_core::{Actor, Freight, PromotionInfo};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> kargo_core::Result<()> {
 //! let commits = Commits::new();
-//! let first = commits.commit("main", [("dev", "image: app:1.0.0")]);
+//! let wanted = commits.commit("main", [("dev", "image: app:1.0.0")]);
 //! let fake = FakeArgoCd::builder().commits(&commits).speed(100).start().await?;
 //! fake.create_app(FakeApp::new("shop-dev").source("https://git.example/config", "main", "dev"));
 //! assert_eq!(fake.live_revision("shop-dev"), None);
 //!
-//! let argocd = kargo_argocd::ArgoCd::new(fake.client()?).history(commits);
-//! # let _ = (argocd, first);
+//! let argocd = ArgoCd::new(fake.client()?).history(commits);
+//! let cx = Context::new(fake.clock(), Actor::engine(), "promotion-1.deploy");
+//! let freight = Freight::new("main", Vec::new(), cx.now());
+//! let promotion = PromotionInfo::new("shop", "promotion-1", "dev", freight, Actor::engine(), cx.now());
+//! let config = serde_json::to_value(ArgoCdApp::new("shop-dev")).unwrap();
+//! let mut memory = None;
+//! loop {
+//!     let request = DeployRequest::new(&promotion, &config, Some(wanted.as_str().into()), cx.now());
+//!     match argocd.deploy(&cx, &request.with_state(memory.as_ref())).await? {
+//!         Deployment::Pending { check_after, state, .. } => {
+//!             memory = state;
+//!             cx.sleep(check_after).await?;
+//!         }
+//!         Deployment::Live { revision, .. } => break assert_eq!(revision, wanted.as_str()),
+//!         other => panic!("{other:?}"),
+//!     }
+//! }
+//! assert_eq!(fake.live_revision("shop-dev"), Some(wanted));
+//! assert!(fake.is_ready("shop-dev"));
+//! assert_eq!(fake.syncs().len(), 1);
 //! # Ok(())
 //! # }
 //! ```
@@ -155,6 +176,11 @@ impl FakeArgoCd {
     /// The token that it accepts.
     pub fn token(&self) -> &'static str {
         settings::TOKEN
+    }
+
+    /// The name and password that it accepts for a log-in.
+    pub fn login(&self) -> (&'static str, &'static str) {
+        (settings::USERNAME, settings::PASSWORD)
     }
 
     /// A client with that token.

@@ -109,7 +109,8 @@ async fn a_server_that_is_not_there_is_unavailable() {
 #[tokio::test]
 async fn a_session_is_opened_once_and_again_once_when_it_has_expired() {
     let (mut bench, _) = Bench::running(shop()).await;
-    let client = Client::builder(bench.fake.url()).login("kargo", "correct horse").build().unwrap();
+    let (username, password) = bench.fake.login();
+    let client = Client::builder(bench.fake.url()).login(username, password).build().unwrap();
     bench.argocd = ArgoCd::new(client).history(bench.commits.clone());
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);

@@ -136,6 +136,12 @@ impl Deploy<'_> {
         panic!("never {text:?}: {:#?}", self.reasons);
     }
 
+    /// Wants no particular revision.
+    pub(crate) fn of_anything(mut self) -> Self {
+        self.revision = None;
+        self
+    }
+
     /// Forgets what a crash would lose.
     pub(crate) fn crash(&mut self) {
         self.state = None;

@@ -5,5 +5,6 @@ mod abort;
 mod access;
 mod bench;
 mod outcome;
+mod pace;
 mod restart;
 mod revisions;

@@ -130,3 +130,15 @@ async fn a_branch_that_does_not_exist_fails_after_the_grace_with_argo_cds_words(
     assert!(deploy.reasons.len() > 3, "{:?}", deploy.reasons);
     assert_eq!(bench.observe("shop").await.health, Health::Unhealthy);
 }
+
+#[tokio::test]
+async fn without_a_wanted_revision_it_is_whatever_the_application_follows() {
+    let (bench, _) = Bench::running(shop()).await;
+    let newest = bench.commits.commit("main", [("dev", "v2")]);
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), "").of_anything();
+    assert_live(&deploy.run().await.unwrap(), &newest);
+    assert!(bench.fake.is_ready("shop"));
+    let mut again = bench.deploy("p2", ArgoCdApp::new("shop"), "").of_anything();
+    assert_live(&again.run().await.unwrap(), &newest);
+    assert_eq!(bench.fake.syncs().len(), 1, "what is already as it should be is not synced");
+}
