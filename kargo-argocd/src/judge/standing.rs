@@ -112,6 +112,7 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
         (_, Standing::Same) if case.policy.mode == Mode::Pinned => false,
         (Standing::Same, Standing::Same) => true,
         (Standing::Later(_), Standing::Same) => false,
+        // Whatever else comes on that branch, what runs holds the wanted revision; chasing the branch is not this deployment's business.
         (Standing::Later(followed), Standing::Later(of)) if case.policy.mode != Mode::Pinned => followed == of,
         _ => return None,
     };
