@@ -37,6 +37,7 @@ pub mod client;
 mod config;
 mod deployer;
 pub mod judge;
+mod scrub;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -7,6 +7,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 use thiserror::Error as ThisError;
 
+use crate::scrub::without_userinfo;
+
 /// How much of a foreign text is kept in an error.
 const KEPT: usize = 300;
 
@@ -181,28 +183,6 @@ pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
         text = text.chars().take(KEPT).chain(['…']).collect();
     }
     text
-}
-
-/// Takes `user:password@` out of every URL in `text`.
-fn without_userinfo(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (head, tail) = rest.split_at(at + 3);
-        clean.push_str(head);
-        let end = tail.find(|c: char| c == '/' || c == '"' || c == '\'' || c.is_whitespace()).unwrap_or(tail.len());
-        let (authority, after) = tail.split_at(end);
-        match authority.rfind('@') {
-            Some(at) => {
-                clean.push_str("***@");
-                clean.push_str(&authority[at + 1..]);
-            }
-            None => clean.push_str(authority),
-        }
-        rest = after;
-    }
-    clean.push_str(rest);
-    clean
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod target;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,16 +91,16 @@ impl ArgoCd {
         }
     }
 
-    /// The application with its target, or what to answer when it is not there.
+    /// The application, or what to answer while it may be missing.
     async fn find(
         &self,
         cx: &Context,
         request: &DeployRequest<'_>,
         config: &ArgoCdApp,
-    ) -> Result<Result<Snapshot, Deployment>> {
+    ) -> Result<ControlFlow<Deployment, Snapshot>> {
         let app = config.reference();
         let error = match self.get(cx, &app, Refresh::No).await {
-            Ok(snapshot) => return Ok(Ok(snapshot)),
+            Ok(snapshot) => return Ok(ControlFlow::Continue(snapshot)),
             Err(error) if is_missing(&error) => error,
             Err(error) => return Err(error),
         };
@@ -107,7 +108,7 @@ impl ArgoCd {
             let until = request.started_at.checked_add(wait).unwrap_or(Timestamp::MAX);
             if cx.now() < until {
                 let reason = format!("application {app} is not found or not permitted; waiting for it until {until}");
-                return Ok(Err(Deployment::pending(reason, Duration::from_secs(5))));
+                return Ok(ControlFlow::Break(Deployment::pending(reason, Duration::from_secs(5))));
             }
         }
         Err(missing(&app, config, error))
@@ -130,7 +131,7 @@ impl ArgoCd {
             SyncAnswer::Accepted(snapshot) => {
                 cx.progress(format!("asked Argo CD to sync application {app}"));
                 memory.latches.syncs += 1;
-                memory.latches.posted_at = snapshot.server_time;
+                memory.latches.posted_at = Some(snapshot.server_time.unwrap_or(job.now));
                 memory.unresolved_since = None;
                 return Ok(memory.pending(format!("application {app}: the sync is accepted"), Duration::from_secs(1)));
             }
@@ -188,14 +189,12 @@ fn failed(app: &AppRef, why: &str) -> Deployment {
 }
 
 fn missing(app: &AppRef, config: &ArgoCdApp, error: Error) -> Error {
-    let hint = match (&config.project, &config.wait_for_app) {
-        (None, _) => "Is the name right, and may the account get it? Naming its project tells the two apart",
-        (Some(_), _) => "Are its name, namespace and project right, and may the account get it",
+    let hint = match config.project {
+        None => "Is the name right, and may the account get it? Naming its project tells the two apart.",
+        Some(_) => "Are its name, namespace and project right, and may the account get it?",
     };
     let wait = if config.wait_for_app.is_none() { " If something has yet to create it, set waitForApp." } else { "" };
-    let mark = if hint.ends_with("apart") { "." } else { "?" };
-    Error::new(error.kind(), format!("Application {app} is not found or not permitted. {hint}{mark}{wait}"))
-        .because(error)
+    Error::new(error.kind(), format!("Application {app} is not found or not permitted. {hint}{wait}")).because(error)
 }
 
 #[async_trait]
@@ -210,8 +209,8 @@ impl Deployer for ArgoCd {
         // Memory that cannot be read counts as lost, as after a crash.
         let mut memory: Memory = request.state.and_then(|state| Memory::deserialize(state).ok()).unwrap_or_default();
         let snapshot = match self.find(cx, request, &config).await? {
-            Ok(snapshot) => snapshot,
-            Err(answer) => return Ok(answer),
+            ControlFlow::Continue(snapshot) => snapshot,
+            ControlFlow::Break(answer) => return Ok(answer),
         };
         let wanted = target::wanted(&config, &snapshot.app, request.revision.as_ref())?;
         let now = snapshot.server_time.unwrap_or_else(|| cx.now());

@@ -80,3 +80,49 @@ pub(super) fn source(config: &ArgoCdApp, app: &Application) -> Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn app(spec: Value) -> Application {
+        serde_json::from_value(json!({"metadata": {"name": "shop"}, "spec": spec})).unwrap()
+    }
+
+    fn two() -> Application {
+        let chart = json!({"repoURL": "https://charts.example", "chart": "shop", "name": "chart"});
+        app(json!({"sources": [chart, {"repoURL": "https://git.example/config", "path": "dev", "name": "config"}]}))
+    }
+
+    #[test]
+    fn the_only_source_with_manifests_needs_no_name() {
+        let config = ArgoCdApp::new("shop");
+        let values = json!({"repoURL": "https://git.example/config", "ref": "values"});
+        let lent = app(json!({"sources": [values, {"repoURL": "https://charts.example", "chart": "shop"}]}));
+        assert_eq!(source(&config, &lent).unwrap(), 1);
+        assert_eq!(source(&config, &app(json!({"source": {"path": "dev"}}))).unwrap(), 0);
+    }
+
+    #[test]
+    fn among_several_sources_one_has_to_be_named_and_to_exist() {
+        let config = ArgoCdApp::new("shop");
+        assert!(source(&config, &two()).unwrap_err().message().contains("2 sources"));
+        let at = |source_ref| source(&config.clone().source(source_ref), &two());
+        assert_eq!(at(SourceRef::Index(1)).unwrap(), 1);
+        assert_eq!(at(SourceRef::Name("config".into())).unwrap(), 1);
+        assert!(at(SourceRef::Index(2)).unwrap_err().message().contains("index 2"));
+        assert!(at(SourceRef::Name("other".into())).unwrap_err().message().contains("known are chart, config"));
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_refused() {
+        let config = ArgoCdApp::new("shop");
+        let hydrated = app(json!({"sourceHydrator": {"drySource": {}}}));
+        assert_eq!(wanted(&config, &hydrated, None).unwrap_err().kind(), ErrorKind::Unsupported);
+        let mut skipped = app(json!({"source": {"path": "dev"}}));
+        skipped.metadata.annotations.insert(SKIP_RECONCILE.into(), "true".into());
+        assert!(wanted(&config, &skipped, None).unwrap_err().message().contains("skip-reconcile"));
+    }
+}

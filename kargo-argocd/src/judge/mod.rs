@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Application, OperationState};
 use crate::config::Mode;
+use crate::scrub::without_userinfo;
 
 pub use observe::observe;
 pub use revision::{Relations, Wanted, same_revision};
@@ -240,6 +241,21 @@ impl Verdict {
         Self::Failed { why: why.into() }
     }
 
+    /// Without the passwords that Argo CD's messages may quote: verdicts are kept in journals.
+    fn scrubbed(mut self) -> Self {
+        let text = match &mut self {
+            Self::Live { evidence, .. } | Self::Later { evidence, .. } => evidence,
+            Self::Pending { why, .. }
+            | Self::Blocked { why, .. }
+            | Self::Indeterminate { why, .. }
+            | Self::Failed { why }
+            | Self::Stuck { why }
+            | Self::Gone { why } => why,
+        };
+        *text = without_userinfo(text);
+        self
+    }
+
     /// Whether it ends the deployment.
     pub fn is_final(&self) -> bool {
         matches!(
@@ -280,7 +296,7 @@ impl Verdict {
 /// ```
 pub fn judge(case: &Case<'_>) -> Judgement {
     let mut latches = begin(case);
-    let verdict = decide(case, &mut latches);
+    let verdict = decide(case, &mut latches).scrubbed();
     Judgement { verdict, latches }
 }
 

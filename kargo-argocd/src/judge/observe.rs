@@ -7,6 +7,7 @@ use kargo_core::plugin::{Health, Observation};
 
 use super::{plus, words};
 use crate::client::{Application, HealthCode, SyncCode, revision_at};
+use crate::scrub::without_userinfo;
 
 /// What the application runs in the source at `source`, and how it is.
 ///
@@ -15,7 +16,7 @@ use crate::client::{Application, HealthCode, SyncCode, revision_at};
 pub fn observe(app: &Application, source: usize) -> Observation {
     let revision = running(app, source);
     let status = &app.status;
-    let observation = |health, detail: String| Observation::new(revision.clone(), health, detail);
+    let observation = |health, detail: String| Observation::new(revision.clone(), health, without_userinfo(&detail));
     if let Some(at) = app.metadata.deletion_timestamp {
         return observation(Health::Unhealthy, format!("the application is being deleted, since {at}"));
     }

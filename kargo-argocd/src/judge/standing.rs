@@ -69,7 +69,7 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
                 "Argo CD sees {observed}, which is before the wanted {}; the repository may lag",
                 case.wanted_text()
             ),
-            SOON,
+            unhurried(case, latches),
         ),
         Standing::Diverged(observed) => astray(case, latches, DIVERGED, &observed, "does not hold"),
         Standing::Unknown(observed) => {

@@ -55,3 +55,24 @@ async fn a_sync_that_is_stopped_by_somebody_is_a_failure() {
     let ended = deploy.run().await.unwrap();
     assert!(matches!(&ended, Deployment::Failed { reason } if reason.contains("was stopped by somebody")), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_sync_that_waits_to_be_begun_is_stopped_once_it_has_begun() {
+    let bench = Bench::with(Timings { queue: Duration::from_secs(4), ..slow() }).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("accepted").await;
+    let time = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            bench.clock.advance(Duration::from_millis(250));
+        }
+    };
+    tokio::select! {
+        result = deploy.abort() => result.unwrap(),
+        () = time => {}
+    }
+    assert!(!bench.fake.is_operating("shop"));
+    assert_eq!(bench.fake.live_revision("shop"), None);
+}

@@ -94,6 +94,11 @@ impl Run {
         world.advance(now);
         let path = if dice.one_in(5) { "prod" } else { "dev" };
         let wanted = commits.commit("main", [(path, "wanted")]);
+        match dice.below(16) {
+            0 => drop(world.broken.insert(wanted.clone())),
+            1 => drop(world.failing.insert(wanted.clone(), "quota exceeded".into())),
+            _ => {}
+        }
         let mode = match dice.below(3) {
             0 if !auto_sync => Mode::Pinned,
             1 => Mode::Tracking,
@@ -234,7 +239,8 @@ impl Run {
             Verdict::Live { revision, .. } => revision.to_string(),
             Verdict::Later { observed, .. } => observed.to_string(),
             other => {
-                let excused = self.meddled || !self.has_history;
+                let bad = self.world.broken.contains(&self.wanted) || self.world.failing.contains_key(&self.wanted);
+                let excused = self.meddled || !self.has_history || bad;
                 assert!(excused, "seed {}: {other:?}\n{}", self.seed, self.log.join("\n"));
                 return;
             }

@@ -224,3 +224,13 @@ fn a_lost_memory_makes_it_more_patient_and_never_wrong() {
     compared.now = at("10:00:09");
     compared.is_live();
 }
+
+#[test]
+fn passwords_that_argo_cd_quotes_do_not_reach_a_verdict() {
+    let text = "failed to fetch https://bob:hunter2@git.example/config";
+    let broken = read().set("status.conditions", json!([{"type": "ComparisonError", "message": text}]));
+    let why = broken.is_pending(&Next::Refresh);
+    assert!(why.contains("https://***@git.example/config"), "{why}");
+    let app = serde_json::from_value(broken.app.clone()).unwrap();
+    assert!(!super::super::observe(&app, 0).detail.contains("hunter2"));
+}
