@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kargo_argocd::testing::{FakeApp, Fault};
+use kargo_argocd::testing::{FakeApp, Fault, Timings};
 use kargo_argocd::{ArgoCd, ArgoCdApp, Client};
-use kargo_core::plugin::{Deployer, Deployment};
+use kargo_core::plugin::{Deployer, Deployment, Health};
 use kargo_core::{ErrorKind, Retry};
 
 use crate::bench::{Bench, REPO, assert_live};
@@ -157,4 +157,26 @@ async fn a_configuration_is_checked_when_the_pipeline_is_put_together() {
     let bench = Bench::new().await;
     assert!(bench.argocd.validate(&serde_json::json!({"app": "shop", "mode": "tracking"})).is_ok());
     assert!(bench.argocd.validate(&serde_json::json!({"application": "shop"})).is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_the_token_does_not_bring_it_into_an_error() {
+    let bench = Bench::new().await;
+    let text = format!("cannot verify {} for https://bob:hunter2@git.example/config", bench.fake.token());
+    bench.fake.set_fault(Some(Fault::Status { status: 401, code: 16, message: text }));
+    let error = bench.fake.client().unwrap().list(None).await.unwrap_err();
+    let shown = format!("{error:?} {}", error.report());
+    assert!(shown.contains("cannot verify ***"), "{shown}");
+    assert!(!shown.contains(bench.fake.token()) && !shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_observation_asks_for_a_comparison_when_the_last_one_is_too_old() {
+    let bench = Bench::with(Timings { notice: Duration::from_secs(100), ..Timings::default() }).await;
+    bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(shop());
+    assert!(bench.fake.sync_as_user("shop", "alice", None));
+    bench.pass(30);
+    let observation = bench.observe("shop").await;
+    assert_eq!(observation.health, Health::Healthy, "{observation:?}");
 }

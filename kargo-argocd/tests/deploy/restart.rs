@@ -1,5 +1,7 @@
 //! Crashes: nothing is deployed twice.
 
+use std::time::Duration;
+
 use kargo_argocd::ArgoCdApp;
 use kargo_argocd::testing::{FakeApp, Fault};
 use kargo_core::plugin::Deployment;
@@ -74,4 +76,18 @@ async fn anothers_operation_at_the_wanted_revision_is_as_good_as_ones_own() {
     assert_live(&ended, &wanted);
     assert!(bench.fake.is_ready("shop"));
     assert!(bench.fake.syncs().is_empty());
+}
+
+#[tokio::test]
+async fn two_hosts_with_the_same_deployment_ask_for_one_sync() {
+    let (bench, _) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    let mut here = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    let mut there = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    let (a, b) = tokio::join!(here.poll(), there.poll());
+    assert!(matches!((a.unwrap(), b.unwrap()), (Deployment::Pending { .. }, Deployment::Pending { .. })));
+    bench.clock.advance(Duration::from_secs(1));
+    assert_live(&here.run().await.unwrap(), &wanted);
+    assert_live(&there.run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.syncs().len(), 1);
 }
