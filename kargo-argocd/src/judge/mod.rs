@@ -22,7 +22,7 @@ mod tests;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kargo_core::Revision;
 use kargo_core::plugin::Relation;
 use serde::{Deserialize, Serialize};
@@ -148,8 +148,12 @@ pub enum Next {
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Latches {
-    /// When the deployment was first looked at. Only comparisons that began since then count.
+    /// When the deployment was first looked at, by the server's time. Only comparisons that began since then count.
     pub since: Option<Timestamp>,
+    /// When the comparison began that was the last one then. One that began later counts too, whatever the server's time says: it may be a
+    /// proxy's, while this is Argo CD's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Timestamp>,
     /// The application's uid then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
@@ -309,6 +313,7 @@ fn begin(case: &Case<'_>) -> Latches {
     }
     if latches.since.is_none() {
         latches.since = Some(whole_second(case.now));
+        latches.compared = case.app.status.reconciled_at;
         latches.uid.clone_from(uid);
         latches.baseline = case.app.status.operation_state.as_ref().and_then(|state| state.started_at);
     }
@@ -336,20 +341,29 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
 /// Whether the last comparison is recent enough to say anything: it must have begun after the deployment was first looked at, and clearly
 /// after the last operation ended.
 fn freshness(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
-    let settle = case.policy.stable_for.max(Duration::from_secs(1));
-    let ended = case.last_operation_end();
-    let needed = latches.since.max(ended.map(|at| plus(at, settle)))?;
-    compared_since(case, needed, || match ended {
-        Some(at) if plus(at, settle) >= needed => {
-            format!("the last operation ended at {at}; what is known of sync and health may be from before that")
-        }
-        _ => "Argo CD has not compared since this deployment began".to_owned(),
+    let settled = case.last_operation_end().and_then(|ended| {
+        compared_after(case, ended, case.policy.stable_for.max(Duration::from_secs(1)), || {
+            format!("the last operation ended at {ended}; what is known of sync and health may be from before that")
+        })
+    });
+    settled.or_else(|| {
+        let newer = latches.compared.is_some() && case.app.status.reconciled_at > latches.compared;
+        let since = latches.since.filter(|_| !newer)?;
+        compared_after(case, since, Duration::ZERO, || {
+            "Argo CD has not compared since this deployment began".to_owned()
+        })
     })
 }
 
-/// Pending until a comparison began at or after `needed`. A refresh is asked for only once it can give one.
-fn compared_since(case: &Case<'_>, needed: Timestamp, why: impl FnOnce() -> String) -> Option<Verdict> {
+/// Pending until a comparison began at least `settle` after `event`. A refresh is asked for only once it can give one.
+fn compared_after(
+    case: &Case<'_>,
+    event: Timestamp,
+    settle: Duration,
+    why: impl FnOnce() -> String,
+) -> Option<Verdict> {
     let compared = case.app.status.reconciled_at;
+    let needed = plus(event, settle);
     if compared.is_some_and(|at| at >= needed) {
         return None;
     }
@@ -357,11 +371,12 @@ fn compared_since(case: &Case<'_>, needed: Timestamp, why: impl FnOnce() -> Stri
         Some(at) => format!("{} (last comparison: {at})", why()),
         None => format!("{} (there is no comparison yet)", why()),
     };
-    let wait = needed.duration_since(case.now);
-    Some(if wait > SignedDuration::ZERO {
-        Verdict::Pending { why: last, next: Next::Look, check_after: Duration::try_from(wait).unwrap_or(SOON) }
-    } else {
+    // More than `settle` to wait means that two clocks disagree; then only Argo CD's own can tell.
+    let wait = Duration::try_from(needed.duration_since(case.now)).unwrap_or_default();
+    Some(if wait.is_zero() || wait > settle {
         Verdict::refresh(last, SOON)
+    } else {
+        Verdict::Pending { why: last, next: Next::Look, check_after: wait }
     })
 }
 

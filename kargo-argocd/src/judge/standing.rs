@@ -6,7 +6,7 @@ use kargo_core::Revision;
 use serde_json::{Map, Value};
 
 use super::revision::{Standing, shown};
-use super::{Case, LATER, Latches, Next, SOON, Verdict, compared_since, health, lasting, operation, plus, words};
+use super::{Case, LATER, Latches, Next, SOON, Verdict, compared_after, health, lasting, operation, words};
 use crate::client::SyncCode;
 use crate::config::Mode;
 
@@ -126,8 +126,7 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
         return Some(retry.unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }
     let ended = case.last_operation_end()?;
-    let needed = plus(ended, case.policy.stable_for.max(UNPROVEN));
-    let wait = compared_since(case, needed, || {
+    let wait = compared_after(case, ended, case.policy.stable_for.max(UNPROVEN), || {
         format!("an operation that ended at {ended} synced what is wanted; one more comparison is needed")
     });
     if wait.is_some() {

@@ -363,8 +363,18 @@ fn race_al_an_application_made_anew_begins_anew() {
 }
 
 #[test]
-fn race_am_stamps_that_are_ahead_of_the_servers_time_are_only_compared_with_each_other() {
+fn race_am_a_server_time_that_is_behind_does_not_delay() {
     read().now("09:00:00").is_live();
+    let settling = read().set("status.reconciledAt", stamp("10:00:05"));
+    settling.now("09:00:00").is_pending(&Next::Refresh);
+}
+
+#[test]
+fn race_am_a_server_time_that_is_ahead_does_not_delay() {
+    let ahead = read().now("11:00:00").latches(|latches| latches.since = Some(super::at("11:00:00")));
+    ahead.is_pending(&Next::Refresh);
+    // A comparison that is newer than the first one seen is new, by Argo CD's own clock.
+    ahead.latches(|latches| latches.compared = Some(super::at("10:00:06"))).is_live();
 }
 
 #[test]
