@@ -108,6 +108,11 @@ pub(super) fn explain(api: ApiError, headers: &HeaderMap, what: &str, host: &str
             ErrorKind::Unauthenticated,
             "Is the token valid, not expired, and a JSON Web Token? Argo CD ignores any other bearer silently.",
         ),
+        // Argo CD's own errors carry a code. Without one, nothing is said about the application.
+        (403 | 404, None) => (
+            ErrorKind::InvalidResponse,
+            "That is not Argo CD's own answer. Is there a proxy in front of it, or is the root path missing from the base URL?",
+        ),
         (403, _) | (_, Some(7)) => (
             ErrorKind::PermissionDenied,
             "It does not exist, or the account may not do this; Argo CD does not say which. Naming the project tells them apart.",
@@ -202,6 +207,25 @@ mod tests {
         let mismatch = "Cannot sync to abc: auto-sync currently set to main";
         assert_eq!(refusal(400, 9, mismatch), Some(Refusal::AutoSync(mismatch.into())));
         assert_eq!(refusal(409, 10, "the object has been modified"), Some(Refusal::Conflict));
+    }
+
+    #[test]
+    fn a_proxys_404_says_nothing_about_the_application() {
+        let kind = |code| {
+            let api = ApiError { status: 404, code, message: "not found".into() };
+            explain(api, &HeaderMap::new(), "read the application shop", "argocd.example").kind()
+        };
+        assert_eq!(kind(Some(5)), ErrorKind::NotFound);
+        assert_eq!(kind(None), ErrorKind::InvalidResponse);
+    }
+
+    #[test]
+    fn a_pause_that_the_server_names_is_kept() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, reqwest::header::HeaderValue::from_static("7"));
+        let api = ApiError { status: 429, code: Some(8), message: "slow down".into() };
+        let error = explain(api, &headers, "list applications", "argocd.example");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::RateLimited, Retry::After(Duration::from_secs(7))));
     }
 
     #[test]

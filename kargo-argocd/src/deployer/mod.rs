@@ -302,7 +302,9 @@ impl Deployer for ArgoCd {
         for attempt in 0..ABORT_TRIES {
             let snapshot = match self.get(cx, &app, Refresh::No).await {
                 Ok(snapshot) => snapshot,
-                Err(error) if is_missing(&error) => return Ok(()),
+                // What is gone runs nothing. What may only not be seen might: that is for a person to look at.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(error) if is_missing(&error) => return Err(missing(&app, &config, error)),
                 Err(error) => return Err(error),
             };
             if !runs_under(&snapshot.app, cx.key()) {

@@ -328,7 +328,9 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
         return Verdict::Gone { why: format!("the application is being deleted, since {at}") };
     }
     if let Some(verdict) = operation::in_progress(case, latches) {
+        // While something runs, nothing lasts.
         latches.out_of_sync_since = None;
+        latches.unwell_since = None;
         return verdict;
     }
     operation::own_outcome(case, latches)

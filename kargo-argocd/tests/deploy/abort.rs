@@ -76,3 +76,16 @@ async fn a_sync_that_waits_to_be_begun_is_stopped_once_it_has_begun() {
     assert!(!bench.fake.is_operating("shop"));
     assert_eq!(bench.fake.live_revision("shop"), None);
 }
+
+#[tokio::test]
+async fn an_abort_where_the_application_is_gone_has_nothing_to_do() {
+    let bench = Bench::with(slow()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop").project("default"), &wanted);
+    deploy.run_until("the sync runs").await;
+    bench.fake.delete_app("shop");
+    deploy.abort().await.unwrap();
+    let hidden = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).abort().await.unwrap_err();
+    assert!(hidden.message().contains("not found or not permitted"), "{hidden}");
+}
