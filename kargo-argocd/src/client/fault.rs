@@ -64,7 +64,7 @@ impl Refusal {
             Some(Self::AutoSync(text.to_owned()))
         } else if lower.contains("application is deleting") {
             Some(Self::Deleting)
-        } else if lower.contains("error resolving repo revision") {
+        } else if lower.contains("error resolving repo revision") || lower.contains("unable to resolve") {
             Some(Self::Revision(text.to_owned()))
         } else {
             None
@@ -206,6 +206,11 @@ mod tests {
         assert_eq!(refusal(403, 7, "permission denied: applications, sync, shop/app"), None);
         let mismatch = "Cannot sync to abc: auto-sync currently set to main";
         assert_eq!(refusal(400, 9, mismatch), Some(Refusal::AutoSync(mismatch.into())));
+        // Older servers capitalise, and give the bare reason.
+        let window = "Cannot sync: Blocked by sync window";
+        assert_eq!(refusal(403, 7, window), Some(Refusal::SyncWindow(window.into())));
+        let unresolved = "Unable to resolve 'mian' to a commit SHA";
+        assert_eq!(refusal(400, 9, unresolved), Some(Refusal::Revision(unresolved.into())));
         assert_eq!(refusal(409, 10, "the object has been modified"), Some(Refusal::Conflict));
     }
 
