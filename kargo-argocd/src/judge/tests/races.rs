@@ -1,4 +1,4 @@
-//! Races between Argo CD's two writers, other actors, and us. The letters are those of the table of races.
+//! Races between Argo CD's two writers, other actors, and us. Each has a letter, by which a failing test is spoken of.
 
 use serde_json::{Value, json};
 

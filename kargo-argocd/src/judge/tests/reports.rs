@@ -1,5 +1,4 @@
-//! What users of Kargo, Argo CD and their neighbours have reported, as the smallest read that shows it. The numbers are those of the
-//! list of reports.
+//! Ways in which deployers have been seen to judge Argo CD wrongly, each as the smallest read that shows it, with a number to speak of it.
 
 use serde_json::{Value, json};
 
