@@ -1,0 +1,229 @@
+//! One request and its answer.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use kargo_core::{Error, ErrorKind, Result};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode, Url};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::auth::Credentials;
+use super::fault::{api_error, clean, explain, is_json, not_json};
+use super::{Client, Snapshot};
+
+/// No application is this large; an endless answer is cut off here.
+const MAX_BODY: usize = 64 << 20;
+
+/// An answer with a good status and JSON in it.
+pub(super) struct Answer {
+    body: Vec<u8>,
+    server_time: Option<Timestamp>,
+    what: String,
+}
+
+impl Answer {
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidResponse,
+                format!("Asked to {}, Argo CD answered with JSON of another shape than this client knows.", self.what),
+            )
+            .because(error)
+        })
+    }
+
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        let snapshot = Snapshot { app: self.decode()?, server_time: self.server_time };
+        // All fields are optional, so that `{}` would decode, and look like an application that runs nothing.
+        if snapshot.app.metadata.name.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidResponse,
+                format!("Asked to {}, Argo CD answered with something that is not an application.", self.what),
+            ));
+        }
+        Ok(snapshot)
+    }
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: String,
+}
+
+impl Client {
+    /// Sends a request, logging in once when that is needed. `what` completes "refused to …".
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        what: &str,
+        timeout: Duration,
+    ) -> Result<Answer> {
+        let mut token = self.0.session.token().await;
+        if token.is_none() && matches!(self.0.session.credentials, Credentials::Login { .. }) {
+            token = Some(self.0.session.renew(None, self.log_in()).await?);
+        }
+        let first = self.exchange(method.clone(), path, query, body, token.as_ref(), what, timeout).await;
+        match first {
+            // Once, never in a loop: servers lock accounts out, and a herd of clients after an expiry hurts.
+            Err(error)
+                if error.kind() == ErrorKind::Unauthenticated
+                    && matches!(self.0.session.credentials, Credentials::Login { .. }) =>
+            {
+                let renewed = self.0.session.renew(token.as_ref(), self.log_in()).await?;
+                self.exchange(method, path, query, body, Some(&renewed), what, timeout).await
+            }
+            other => other,
+        }
+    }
+
+    async fn log_in(&self) -> Result<SecretString> {
+        let Credentials::Login { username, password } = &self.0.session.credentials else {
+            return Err(Error::new(ErrorKind::Unauthenticated, "There is no name and password to log in with."));
+        };
+        let body = json!({ "username": username, "password": password.expose_secret() });
+        let path = ["api", "v1", "session"];
+        let what = format!("log {username} in");
+        let answer = self.exchange(Method::POST, &path, &[], Some(&body), None, &what, self.0.timeout).await?;
+        Ok(answer.decode::<Token>()?.token.into())
+    }
+
+    fn url(&self, path: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = self.0.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    fn host(&self) -> &str {
+        self.0.base.host_str().unwrap_or("the server")
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one HTTP request, passed through by one caller")]
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+        token: Option<&SecretString>,
+        what: &str,
+        timeout: Duration,
+    ) -> Result<Answer> {
+        let mut secrets: Vec<&str> = token.iter().map(|token| token.expose_secret()).collect();
+        if let Credentials::Login { password, .. } = &self.0.session.credentials {
+            secrets.push(password.expose_secret());
+        }
+        let reads = method == Method::GET;
+        let mut request = self.0.http.request(method, self.url(path, query)).timeout(timeout);
+        if !reads {
+            // Argo CD compares the whole header with exactly this, also where there is no body.
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+                Error::new(
+                    ErrorKind::Unauthenticated,
+                    "The token for Argo CD holds characters that cannot be sent, such as a line break; trim it.",
+                )
+            })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.map_err(|error| self.unreachable(error, what))?;
+        let status = answer.status();
+        let headers = answer.headers().clone();
+        let bytes = self.read(answer, what).await?;
+        if status.is_redirection() {
+            return Err(self.redirected(status, &headers, what));
+        }
+        if !status.is_success() {
+            let api = api_error(status.as_u16(), &headers, &bytes, &secrets);
+            return Err(explain(api, &headers, what, self.host()));
+        }
+        if !is_json(&headers) {
+            return Err(not_json(status.as_u16(), &headers, &bytes, what, self.host(), &secrets));
+        }
+        Ok(Answer { body: bytes, server_time: server_time(&headers), what: what.to_owned() })
+    }
+
+    async fn read(&self, mut answer: reqwest::Response, what: &str) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.unreachable(error, what))? {
+            if bytes.len() + chunk.len() > MAX_BODY {
+                return Err(Error::new(
+                    ErrorKind::InvalidResponse,
+                    format!("Asked to {what}, {} sent more than {} MiB.", self.host(), MAX_BODY >> 20),
+                ));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    fn unreachable(&self, error: reqwest::Error, what: &str) -> Error {
+        let host = self.host();
+        // The URL holds nothing secret, but the message names the host already.
+        let error = error.without_url();
+        if error.is_timeout() {
+            let text =
+                format!("Argo CD at {host}, asked to {what}, did not answer in time; whether it did is not known.");
+            return Error::new(ErrorKind::Timeout, text).because(error);
+        }
+        let text = format!(
+            "Argo CD at {host}, asked to {what}, cannot be reached. Is the address right, the server up and its certificate trusted?"
+        );
+        Error::new(ErrorKind::Unavailable, text).because(error)
+    }
+
+    fn redirected(&self, status: StatusCode, headers: &HeaderMap, what: &str) -> Error {
+        let to = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("somewhere");
+        Error::new(
+            ErrorKind::InvalidResponse,
+            format!(
+                "Asked to {what}, {} sends elsewhere (HTTP {}, to {}). Use the address that the API itself has.",
+                self.host(),
+                status.as_u16(),
+                clean(to, &[])
+            ),
+        )
+    }
+}
+
+fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_time_is_read_from_the_date() {
+        let mut headers = HeaderMap::new();
+        headers.insert(DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(server_time(&headers).map(|time| time.to_string()).as_deref(), Some("1994-11-06T08:49:37Z"));
+    }
+
+    #[test]
+    fn the_root_path_stays_in_front_and_names_are_escaped() {
+        let client = Client::builder("https://argocd.example/root/").build().unwrap();
+        let url = client.url(&["api", "v1", "applications", "a/b"], &[("refresh", "normal".to_owned())]);
+        assert_eq!(url.as_str(), "https://argocd.example/root/api/v1/applications/a%2Fb?refresh=normal");
+    }
+}

@@ -1,0 +1,303 @@
+//! Argo CD's REST API, as far as deploying needs it.
+
+mod auth;
+mod builder;
+mod exchange;
+mod fault;
+mod model;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kargo_core::{Error, ErrorKind, Result};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+pub use auth::Credentials;
+pub use builder::ClientBuilder;
+pub use fault::{ApiError, Refusal};
+pub use model::{
+    Application, Automated, ComparedTo, Condition, HealthCode, HealthStatus, HistoryEntry, Info, Initiator, Metadata,
+    Operation, OperationPhase, OperationState, OwnerReference, Resource, ResourceResult, RetryStrategy, Source, Spec,
+    Status, SyncCode, SyncOperation, SyncPolicy, SyncResult, SyncStatus,
+};
+
+use auth::Session;
+pub(crate) use model::revision_at;
+
+/// A client for one Argo CD server. Cheap to clone.
+///
+/// ```
+/// # fn main() -> kargo_core::Result<()> {
+/// let client = kargo_argocd::Client::builder("https://argocd.example/root").token("a.b.c").build()?;
+/// assert_eq!(format!("{client:?}"), r#"Client { base: "https://argocd.example/root" }"#);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Every call may be dropped at any time; a dropped [`Client::sync`] may or may not have taken effect, which the tag in its
+/// [`SyncRequest::infos`] tells afterwards.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    session: Session,
+    timeout: Duration,
+    refresh_timeout: Duration,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.0.base.as_str().trim_end_matches('/')).finish()
+    }
+}
+
+/// How an application is found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct AppRef {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; `None` is the one Argo CD itself runs in.
+    pub namespace: Option<String>,
+    /// Its project. With it, an application that does not exist is told from one that may not be seen.
+    pub project: Option<String>,
+}
+
+impl AppRef {
+    /// The application of this name in Argo CD's own namespace.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), namespace: None, project: None }
+    }
+
+    /// Sets the namespace.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Sets the project.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let namespace = self.namespace.iter().map(|namespace| ("appNamespace", namespace.clone()));
+        namespace.chain(self.project.iter().map(|project| ("project", project.clone()))).collect()
+    }
+}
+
+impl fmt::Display for AppRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Whether Argo CD is to compare before it answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// Answer with what is known.
+    #[default]
+    No,
+    /// Resolve the followed revision and compare.
+    Normal,
+    /// Also forget cached manifests.
+    Hard,
+}
+
+/// One read of an application.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The application. An operation's answer holds it as it was when the operation was accepted.
+    pub app: Application,
+    /// The server's time, from the answer's `Date`; whole seconds. Argo CD's stamps compare only with this.
+    pub server_time: Option<Timestamp>,
+}
+
+/// A sync to ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SyncRequest {
+    /// The revision of each source by its index; what is not listed follows its own target revision.
+    pub revisions: Vec<(usize, String)>,
+    /// Whether the application has several sources, which changes how revisions are sent.
+    pub multi_source: bool,
+    /// Whether what is no longer wanted is deleted.
+    pub prune: bool,
+    /// Names and values that travel with the operation.
+    pub infos: Vec<Info>,
+}
+
+impl SyncRequest {
+    fn body(&self, app: &AppRef) -> Value {
+        let mut body = Map::new();
+        body.insert("name".into(), app.name.as_str().into());
+        body.insert("prune".into(), self.prune.into());
+        body.insert("infos".into(), json!(self.infos));
+        if let Some(namespace) = &app.namespace {
+            body.insert("appNamespace".into(), namespace.as_str().into());
+        }
+        if let Some(project) = &app.project {
+            body.insert("project".into(), project.as_str().into());
+        }
+        match self.revisions.as_slice() {
+            [] => {}
+            [(_, revision), ..] if !self.multi_source => {
+                body.insert("revision".into(), revision.as_str().into());
+            }
+            revisions => {
+                // The two lists must have the same length: the server panics on a shorter list of revisions.
+                let (positions, revisions): (Vec<usize>, Vec<&str>) =
+                    revisions.iter().map(|(index, revision)| (index + 1, revision.as_str())).unzip();
+                body.insert("sourcePositions".into(), json!(positions));
+                body.insert("revisions".into(), json!(revisions));
+            }
+        }
+        Value::Object(body)
+    }
+}
+
+/// What came of asking for a sync.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SyncAnswer {
+    /// It was accepted.
+    Accepted(Box<Snapshot>),
+    /// It was not, for a reason that is no error.
+    Refused(Refusal),
+}
+
+#[derive(Deserialize)]
+struct Version {
+    #[serde(rename = "Version")]
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    items: Option<Vec<Application>>,
+}
+
+impl Client {
+    /// Begins a client for the server at `url`, with the server's root path if it has one.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url.into())
+    }
+
+    /// The server's version, such as `v3.2.0`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or answers with something else.
+    pub async fn version(&self) -> Result<String> {
+        let answer = self.call(Method::GET, &["api", "version"], &[], None, "tell its version", self.0.timeout).await?;
+        Ok(answer.decode::<Version>()?.version)
+    }
+
+    /// The applications that the account may see, of `project` when one is given.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or refuses.
+    pub async fn list(&self, project: Option<&str>) -> Result<Vec<Application>> {
+        let query: Vec<_> = project.iter().map(|project| ("projects", (*project).to_owned())).collect();
+        let path = ["api", "v1", "applications"];
+        let answer = self.call(Method::GET, &path, &query, None, "list applications", self.0.timeout).await?;
+        Ok(answer.decode::<List>()?.items.unwrap_or_default())
+    }
+
+    /// Reads an application. With a refresh, the answer comes after the comparison; the server itself sets no end to that,
+    /// so the client does (see [`ClientBuilder::refresh_timeout`]).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::PermissionDenied`] when there is no such application or it may not be seen,
+    /// [`ErrorKind::Timeout`] when a refresh takes too long, and what else can go wrong on the way.
+    pub async fn get(&self, app: &AppRef, refresh: Refresh) -> Result<Snapshot> {
+        let mut query = app.query();
+        let timeout = match refresh {
+            Refresh::No => self.0.timeout,
+            Refresh::Normal | Refresh::Hard => {
+                let word = if refresh == Refresh::Hard { "hard" } else { "normal" };
+                query.push(("refresh", word.to_owned()));
+                self.0.refresh_timeout
+            }
+        };
+        let what = format!("read the application {app}");
+        let path = ["api", "v1", "applications", &app.name];
+        self.call(Method::GET, &path, &query, None, &what, timeout).await?.snapshot()
+    }
+
+    /// Asks for a sync.
+    ///
+    /// # Errors
+    /// As for [`Client::get`]. After [`ErrorKind::Timeout`] it is not known whether the operation was accepted.
+    pub async fn sync(&self, app: &AppRef, request: &SyncRequest) -> Result<SyncAnswer> {
+        let what = format!("sync the application {app}");
+        let path = ["api", "v1", "applications", &app.name, "sync"];
+        let body = request.body(app);
+        match self.call(Method::POST, &path, &[], Some(&body), &what, self.0.timeout).await {
+            Ok(answer) => Ok(SyncAnswer::Accepted(Box::new(answer.snapshot()?))),
+            Err(error) => match api_error(&error).and_then(Refusal::of) {
+                Some(refusal) => Ok(SyncAnswer::Refused(refusal)),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Asks for the end of the operation that runs. Returns `false` when Argo CD says that none does, which it also says for an
+    /// operation that it has accepted and not yet begun.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub async fn terminate(&self, app: &AppRef) -> Result<bool> {
+        let what = format!("stop the operation of the application {app}");
+        let path = ["api", "v1", "applications", &app.name, "operation"];
+        match self.call(Method::DELETE, &path, &app.query(), None, &what, self.0.timeout).await {
+            Ok(_) => Ok(true),
+            Err(error) => match api_error(&error) {
+                Some(api)
+                    if api.status == 400
+                        && api.message.to_ascii_lowercase().contains("no operation is in progress") =>
+                {
+                    Ok(false)
+                }
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// Argo CD's own answer inside an error.
+pub(crate) fn api_error(error: &Error) -> Option<&ApiError> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+/// Whether an error says that the application is not there, or not for this account.
+pub(crate) fn is_missing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multi_source_revision_is_sent_with_its_position_counted_from_one() {
+        let request = SyncRequest { revisions: vec![(1, "abc".into())], multi_source: true, ..SyncRequest::default() };
+        let body = request.body(&AppRef::new("shop").project("web"));
+        assert_eq!(body["sourcePositions"], json!([2]));
+        assert_eq!(body["revisions"], json!(["abc"]));
+        assert_eq!(body["project"], "web");
+        assert!(body.get("revision").is_none());
+    }
+}

@@ -1,0 +1,282 @@
+//! No interleaving of Argo CD's two writers, of other actors and of crashes makes it say live when it is not; and when things calm down,
+//! it says so.
+//!
+//! The schedules come from a seed, so a failure names the one to run again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kargo_core::plugin::Relation;
+
+use super::super::{Case, Latches, Next, Policy, Relations, Verdict, Wanted, judge};
+use crate::client::{Application, Info};
+use crate::config::Mode;
+use crate::testing::model::{Request, World, application};
+use crate::testing::{Commits, FakeApp, Timings};
+
+const APP: &str = "shop";
+const SCHEDULES: u64 = 3_000;
+
+/// Numbers from a seed (SplitMix64): small, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ (word >> 31)) % limit
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    fn millis(&mut self, limit: u64) -> Duration {
+        Duration::from_millis(self.below(limit + 1))
+    }
+}
+
+/// One schedule, and how it went.
+struct Run {
+    seed: u64,
+    dice: Dice,
+    world: World,
+    commits: Commits,
+    now: Timestamp,
+    wanted: String,
+    policy: Policy,
+    latches: Latches,
+    has_history: bool,
+    /// Whether somebody else synced something by hand, after which failing is no surprise.
+    meddled: bool,
+    crashed: bool,
+    posts: u32,
+    /// The status from before our sync was accepted, which the server's cache may show once more.
+    cached: Option<Application>,
+    log: Vec<String>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let timings = Timings {
+            queue: dice.millis(1_500),
+            operation: dice.millis(3_000),
+            ready: dice.millis(8_000),
+            comparison: dice.millis(2_500),
+            notice: dice.millis(4_000),
+            resync: Duration::from_secs(5 + dice.below(60)),
+            lag: dice.millis(900),
+        };
+        let commits = Commits::new();
+        let (heads, contents) = (commits.clone(), commits.clone());
+        let mut world = World::new(
+            timings,
+            Arc::new(move |_, target| heads.head(target)),
+            Arc::new(move |_, revision, path| contents.content(revision, path)),
+        );
+        let mut now: Timestamp = "2026-01-01T10:00:00Z".parse().unwrap();
+        now += dice.millis(999);
+        let first = commits.commit("main", [("dev", "v0")]);
+        let mut app = FakeApp::new(APP).source("https://git.example/config", "main", "dev");
+        app.auto_sync = dice.one_in(2);
+        app.drifts = dice.one_in(8);
+        let auto_sync = app.auto_sync;
+        world.create(app, now);
+        if dice.one_in(2) {
+            let _ = world.request(APP, Request { revision: Some(first), ..Request::default() }, now);
+        }
+        // Sometimes what was begun before has ended by now, sometimes it has not.
+        now += dice.millis(20_000);
+        world.advance(now);
+        let path = if dice.one_in(5) { "prod" } else { "dev" };
+        let wanted = commits.commit("main", [(path, "wanted")]);
+        match dice.below(16) {
+            0 => drop(world.broken.insert(wanted.clone())),
+            1 => drop(world.failing.insert(wanted.clone(), "quota exceeded".into())),
+            _ => {}
+        }
+        let mode = match dice.below(3) {
+            0 if !auto_sync => Mode::Pinned,
+            1 => Mode::Tracking,
+            _ => Mode::Auto,
+        };
+        let policy = Policy { mode, ..Policy::default() };
+        let has_history = !dice.one_in(4);
+        let log = vec![format!("{timings:?} {policy:?} auto_sync {auto_sync} history {has_history} wanted {wanted}")];
+        Self {
+            seed,
+            dice,
+            world,
+            commits,
+            now,
+            wanted,
+            policy,
+            latches: Latches::default(),
+            has_history,
+            meddled: false,
+            crashed: false,
+            posts: 0,
+            cached: None,
+            log,
+        }
+    }
+
+    fn read(&mut self) -> Application {
+        self.world.advance(self.now);
+        serde_json::from_value(application(&self.world.apps[APP])).unwrap()
+    }
+
+    fn refresh(&mut self) {
+        let asked = self.now;
+        let app = self.world.apps.get_mut(APP).unwrap();
+        app.compare_at = app.compare_at.min(asked);
+        self.world.advance(self.now);
+        while self.world.apps[APP].compared.is_none_or(|at| at < asked) {
+            self.now = self.world.next_due().unwrap();
+            self.world.advance(self.now);
+        }
+    }
+
+    fn post(&mut self, pin: bool) {
+        let before = self.read();
+        let request = Request {
+            revision: pin.then(|| self.wanted.clone()),
+            infos: vec![Info { name: crate::TAG.into(), value: super::TAG.into() }],
+            ..Request::default()
+        };
+        match self.world.request(APP, request, self.now) {
+            Ok(()) => {
+                self.posts += 1;
+                self.cached = Some(before);
+                self.latches.syncs += 1;
+                self.latches.posted_at = Some(super::super::whole_second(self.now));
+            }
+            Err((_, _, text)) if text.contains("auto-sync currently") => self.latches.unpinnable = true,
+            Err(refusal) => self.log.push(format!("refused: {refusal:?}")),
+        }
+    }
+
+    /// One call of the deployer.
+    fn poll(&mut self) -> Option<Verdict> {
+        let cached = self.cached.take().filter(|_| self.dice.one_in(2));
+        let mut app = cached.unwrap_or_else(|| self.read());
+        let mut relations = Relations::default();
+        let mut refreshed = false;
+        loop {
+            let wanted = Wanted::revision(self.wanted.as_str());
+            let judgement = judge(&Case {
+                app: &app,
+                wanted: &wanted,
+                tag: super::TAG,
+                latches: &self.latches,
+                policy: &self.policy,
+                relations: &relations,
+                now: self.now,
+            });
+            self.latches = judgement.latches;
+            self.log.push(format!("{} {:?}", self.now, judgement.verdict));
+            match judgement.verdict {
+                Verdict::Pending { next: Next::Relate { observed, wanted }, .. } => {
+                    let known = self.commits.relation(observed.as_str(), wanted.as_str());
+                    relations.learn(
+                        observed.as_str(),
+                        &wanted,
+                        if self.has_history { known } else { Relation::Unknown },
+                    );
+                }
+                Verdict::Pending { next: Next::Refresh, .. } if !refreshed => {
+                    refreshed = true;
+                    self.refresh();
+                    app = self.read();
+                }
+                Verdict::Pending { next: Next::Sync { pin }, .. } => {
+                    self.post(pin);
+                    return None;
+                }
+                verdict if verdict.is_final() => return Some(verdict),
+                _ => return None,
+            }
+        }
+    }
+
+    /// What others do in between.
+    fn chaos(&mut self) {
+        match self.dice.below(12) {
+            0 => {
+                let path = if self.dice.one_in(2) { "dev" } else { "prod" };
+                let content = format!("v{}", self.dice.below(1_000));
+                let id = self.commits.commit("main", [(path, content.as_str())]);
+                self.log.push(format!("{} committed {id} to {path}", self.now));
+            }
+            1 if self.dice.one_in(3) => {
+                let old = self.dice.one_in(2).then(|| self.commits.head("main").unwrap());
+                let request = Request { revision: old, username: "bob".into(), ..Request::default() };
+                if self.world.request(APP, request, self.now).is_ok() {
+                    self.meddled = true;
+                    self.log.push(format!("{} bob synced", self.now));
+                }
+            }
+            2 => {
+                self.latches = Latches::default();
+                self.crashed = true;
+                self.log.push(format!("{} crashed", self.now));
+            }
+            3 if self.dice.one_in(4) && self.world.terminate(APP, self.now) => {
+                self.meddled = true;
+                self.log.push(format!("{} bob terminated", self.now));
+            }
+            _ => {}
+        }
+    }
+
+    fn check(&mut self, verdict: &Verdict) {
+        let content = |commits: &Commits, id: &str| commits.content(id, "dev");
+        let observed = match verdict {
+            Verdict::Live { revision, .. } => revision.to_string(),
+            Verdict::Later { observed, .. } => observed.to_string(),
+            other => {
+                let bad = self.world.broken.contains(&self.wanted) || self.world.failing.contains_key(&self.wanted);
+                let excused = self.meddled || !self.has_history || bad;
+                assert!(excused, "seed {}: {other:?}\n{}", self.seed, self.log.join("\n"));
+                return;
+            }
+        };
+        let live = self.world.apps[APP].live.as_ref();
+        let runs = live.is_some_and(|live| live.manifests == content(&self.commits, &observed));
+        let ready = live.is_some_and(|live| live.is_ready(self.now));
+        let holds = observed == self.wanted || self.commits.relation(&observed, &self.wanted) == Relation::Later;
+        assert!(
+            runs && ready && holds,
+            "seed {}: called live with {observed}; runs it: {runs}, ready: {ready}, holds the wanted one: {holds}\n{}",
+            self.seed,
+            self.log.join("\n")
+        );
+    }
+
+    fn go(mut self) {
+        for step in 0..400 {
+            if let Some(verdict) = self.poll() {
+                self.check(&verdict);
+                let once = self.posts <= 1 || self.meddled;
+                assert!(once, "seed {}: {} syncs\n{}", self.seed, self.posts, self.log.join("\n"));
+                return;
+            }
+            if step < 40 {
+                self.chaos();
+            }
+            self.now += self.dice.millis(3_000);
+        }
+        panic!("seed {}: it never ended\n{}", self.seed, self.log.join("\n"));
+    }
+}
+
+#[test]
+fn live_is_never_said_too_early_and_is_said_in_the_end() {
+    for seed in 0..SCHEDULES {
+        Run::new(seed).go();
+    }
+}

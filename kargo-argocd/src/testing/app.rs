@@ -1,0 +1,163 @@
+//! One application: what it is, what its status says, and what is due.
+
+use jiff::Timestamp;
+
+use super::settings::FakeApp;
+use crate::client::Info;
+
+/// What really runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) revision: String,
+    pub(crate) manifests: Option<String>,
+    pub(crate) applied_at: Timestamp,
+    /// When its workloads are as ready as they will get.
+    pub(crate) settled_at: Timestamp,
+    pub(crate) fate: Fate,
+}
+
+/// What becomes of workloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Ready,
+    Broken,
+    Stalled,
+}
+
+impl Live {
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
+        self.fate == Fate::Ready && now >= self.settled_at
+    }
+
+    pub(crate) fn health(&self, now: Timestamp) -> &'static str {
+        match self.fate {
+            Fate::Ready if now >= self.settled_at => "Healthy",
+            Fate::Broken if now >= self.settled_at => "Degraded",
+            _ => "Progressing",
+        }
+    }
+}
+
+/// An operation, as it was accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    pub(crate) revision: String,
+    pub(crate) prune: bool,
+    pub(crate) username: String,
+    pub(crate) automated: bool,
+    pub(crate) infos: Vec<Info>,
+}
+
+/// What the operation worker wrote last.
+#[derive(Debug, Clone)]
+pub(crate) struct OperationState {
+    pub(crate) operation: Operation,
+    pub(crate) phase: &'static str,
+    pub(crate) message: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// What the operation worker does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Begin,
+    Apply,
+    End,
+}
+
+/// What the refresh worker wrote last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shown {
+    pub(crate) sync: &'static str,
+    pub(crate) revision: String,
+    pub(crate) target: String,
+    pub(crate) health: &'static str,
+    pub(crate) reconciled_at: Option<Timestamp>,
+    pub(crate) error: Option<String>,
+    pub(crate) resources: bool,
+}
+
+/// A comparison that has begun, and what it will write.
+#[derive(Debug, Clone)]
+pub(crate) struct Comparison {
+    pub(crate) began: Timestamp,
+    pub(crate) due: Timestamp,
+    pub(crate) result: Shown,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    pub(crate) revision: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) deployed_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) spec: FakeApp,
+    pub(crate) uid: String,
+    pub(crate) version: u64,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) state: Option<OperationState>,
+    pub(crate) step: Option<(Timestamp, Step)>,
+    pub(crate) live: Option<Live>,
+    /// What ran before that, which comparisons still see for a moment.
+    pub(crate) before: Option<Live>,
+    pub(crate) live_log: Vec<(Timestamp, String)>,
+    pub(crate) shown: Shown,
+    pub(crate) comparison: Option<Comparison>,
+    /// When the next comparison begins.
+    pub(crate) compare_at: Timestamp,
+    /// When the last comparison that was written began, exactly.
+    pub(crate) compared: Option<Timestamp>,
+    /// When the workloads' health changes next.
+    pub(crate) health_at: Option<Timestamp>,
+    pub(crate) history: Vec<Entry>,
+    /// The revision that automatic sync has tried already.
+    pub(crate) attempted: Option<String>,
+}
+
+/// What can be due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Event {
+    Operation,
+    Health,
+    CompareEnd,
+    CompareBegin,
+}
+
+impl App {
+    pub(crate) fn new(spec: FakeApp, uid: String, now: Timestamp) -> Self {
+        Self {
+            spec,
+            uid,
+            version: 1,
+            operation: None,
+            state: None,
+            step: None,
+            live: None,
+            before: None,
+            live_log: Vec::new(),
+            shown: Shown::default(),
+            comparison: None,
+            compare_at: now,
+            compared: None,
+            health_at: None,
+            history: Vec::new(),
+            attempted: None,
+        }
+    }
+
+    /// What is due next, and when.
+    pub(crate) fn next(&self) -> (Timestamp, Event) {
+        let compare = match &self.comparison {
+            Some(comparison) => (comparison.due, Event::CompareEnd),
+            None => (self.compare_at, Event::CompareBegin),
+        };
+        let operation = self.step.map(|(at, _)| (at, Event::Operation));
+        let health = self.health_at.map(|at| (at, Event::Health));
+        [operation, health].into_iter().flatten().fold(compare, std::cmp::min)
+    }
+}

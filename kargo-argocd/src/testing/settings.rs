@@ -1,0 +1,243 @@
+//! What a test can set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kargo_core::{Clock, Result, SystemClock};
+
+use super::world::{Manifests, Resolve, World};
+use super::{Commits, FakeArgoCd, FastClock};
+
+/// The token that the fake accepts. It has the form of a JSON Web Token, as the real one demands.
+pub(super) const TOKEN: &str = "fake.argocd.token";
+/// The account that can log in.
+pub(super) const USERNAME: &str = "kargo";
+/// Its password.
+pub(super) const PASSWORD: &str = "correct horse";
+
+/// How long things take, on the fake's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timings {
+    /// From the acceptance of an operation to its begin. Default: none.
+    pub queue: Duration,
+    /// How long an operation takes; the cluster changes halfway. Default: 1 second.
+    pub operation: Duration,
+    /// From the change of the cluster to the readiness of its workloads. Default: 2 seconds.
+    pub ready: Duration,
+    /// How long a comparison takes. It sees the cluster as it was at its begin. Default: none.
+    pub comparison: Duration,
+    /// From the end of an operation to the comparison that Argo CD makes by itself. Default: 500 milliseconds.
+    pub notice: Duration,
+    /// For how long after a change of the cluster a comparison still sees it as it was. Default: none.
+    pub lag: Duration,
+    /// Between two comparisons that nothing causes. Default: 3 minutes.
+    pub resync: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            queue: Duration::ZERO,
+            operation: Duration::from_secs(1),
+            ready: Duration::from_secs(2),
+            comparison: Duration::ZERO,
+            notice: Duration::from_millis(500),
+            lag: Duration::ZERO,
+            resync: Duration::from_secs(180),
+        }
+    }
+}
+
+/// A fault with which every request is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// HTTP 200 with the page that the real server shows at a wrong path.
+    Html,
+    /// An error answer in the real server's form.
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The gRPC code.
+        code: i64,
+        /// The text.
+        message: String,
+    },
+    /// Syncs are accepted, and the connection's answer is an error of a proxy, so that the client cannot know.
+    LoseSyncAnswers,
+}
+
+/// An application to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FakeApp {
+    /// Its name.
+    pub name: String,
+    /// Its project.
+    pub project: String,
+    /// The repository.
+    pub repo_url: String,
+    /// What it follows.
+    pub target_revision: String,
+    /// The path in the repository.
+    pub path: String,
+    /// Whether it syncs by itself.
+    pub auto_sync: bool,
+    /// Whether automatic syncs prune.
+    pub auto_prune: bool,
+    /// Whether a sync window forbids syncs.
+    pub window_closed: bool,
+    /// Whether it is never in sync, since something else writes to its resources.
+    pub drifts: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+impl FakeApp {
+    /// An application in the project `default` that syncs only when asked.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            project: "default".into(),
+            repo_url: String::new(),
+            target_revision: "HEAD".into(),
+            path: ".".into(),
+            auto_sync: false,
+            auto_prune: false,
+            window_closed: false,
+            drifts: false,
+            deleting: false,
+        }
+    }
+
+    /// Sets where its manifests are.
+    #[must_use]
+    pub fn source(
+        mut self,
+        repo_url: impl Into<String>,
+        target_revision: impl Into<String>,
+        path: impl Into<String>,
+    ) -> Self {
+        self.repo_url = repo_url.into();
+        self.target_revision = target_revision.into();
+        self.path = path.into();
+        self
+    }
+
+    /// Sets the project.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = project.into();
+        self
+    }
+
+    /// Lets it sync by itself.
+    #[must_use]
+    pub fn auto_sync(mut self) -> Self {
+        self.auto_sync = true;
+        self
+    }
+
+    /// Lets automatic syncs prune.
+    #[must_use]
+    pub fn auto_prune(mut self) -> Self {
+        self.auto_prune = true;
+        self
+    }
+
+    /// Closes a sync window.
+    #[must_use]
+    pub fn window_closed(mut self) -> Self {
+        self.window_closed = true;
+        self
+    }
+
+    /// Keeps it out of sync for ever.
+    #[must_use]
+    pub fn drifting(mut self) -> Self {
+        self.drifts = true;
+        self
+    }
+}
+
+/// Collects what a [`FakeArgoCd`] needs.
+pub struct FakeArgoCdBuilder {
+    clock: Arc<dyn Clock>,
+    timings: Timings,
+    resolve: Resolve,
+    manifests: Manifests,
+}
+
+impl std::fmt::Debug for FakeArgoCdBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeArgoCdBuilder")
+            .field("clock", &self.clock)
+            .field("timings", &self.timings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for FakeArgoCdBuilder {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            timings: Timings::default(),
+            resolve: Arc::new(|_, _| None),
+            manifests: Arc::new(|_, revision, _| Some(revision.to_owned())),
+        }
+    }
+}
+
+impl FakeArgoCdBuilder {
+    /// Sets the clock that it goes by, also for the `Date` of its answers. Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Lets `speed` of its seconds pass in each real one, so that a deployment of some seconds is quick to watch.
+    #[must_use]
+    pub fn speed(self, speed: u32) -> Self {
+        self.clock(Arc::new(FastClock::new(speed)))
+    }
+
+    /// Sets how long things take.
+    #[must_use]
+    pub fn timings(mut self, timings: Timings) -> Self {
+        self.timings = timings;
+        self
+    }
+
+    /// Sets how a repository's URL and a target revision, such as a branch, lead to a commit id; `None` when they do not. Commit ids
+    /// themselves are not asked for. It is called under a lock and must not call the fake.
+    #[must_use]
+    pub fn revisions(mut self, resolve: impl Fn(&str, &str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.resolve = Arc::new(resolve);
+        self
+    }
+
+    /// Sets what a repository holds at a revision and path, or a hash of it; `None` when there is nothing. Two revisions with the same
+    /// content leave an application in sync. Default: each revision differs. It is called under a lock and must not call the fake.
+    #[must_use]
+    pub fn manifests(mut self, manifests: impl Fn(&str, &str, &str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.manifests = Arc::new(manifests);
+        self
+    }
+
+    /// Takes revisions and content from `commits`, whatever the repository's URL.
+    #[must_use]
+    pub fn commits(self, commits: &Commits) -> Self {
+        let (heads, contents) = (commits.clone(), commits.clone());
+        self.revisions(move |_, target| heads.head(target))
+            .manifests(move |_, revision, path| contents.content(revision, path))
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When no port can be listened on.
+    pub async fn start(self) -> Result<FakeArgoCd> {
+        FakeArgoCd::serve(self.clock, World::new(self.timings, self.resolve, self.manifests)).await
+    }
+}

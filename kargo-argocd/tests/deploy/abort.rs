@@ -1,0 +1,91 @@
+//! Stopping.
+
+use std::time::Duration;
+
+use kargo_argocd::ArgoCdApp;
+use kargo_argocd::testing::{FakeApp, Timings};
+use kargo_core::plugin::Deployment;
+
+use crate::bench::{Bench, REPO, assert_live};
+
+fn slow() -> Timings {
+    Timings { operation: Duration::from_secs(120), ..Timings::default() }
+}
+
+#[tokio::test]
+async fn argo_07_an_aborted_deployment_stops_its_own_sync_and_the_next_one_begins_at_once() {
+    let bench = Bench::with(slow()).await;
+    let broken = bench.commits.commit("main", [("dev", "broken")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut first = bench.deploy("p1", ArgoCdApp::new("shop"), &broken);
+    first.run_until("the sync runs").await;
+    first.abort().await.unwrap();
+    assert!(!bench.fake.is_operating("shop"));
+
+    let fixed = bench.commits.commit("main", [("dev", "fixed")]);
+    let mut second = bench.deploy("p2", ArgoCdApp::new("shop"), &fixed);
+    second.run_until("accepted").await;
+    assert!(bench.fake.is_operating("shop"));
+    assert_live(&second.run().await.unwrap(), &fixed);
+    assert_eq!(bench.fake.syncs().iter().map(|sync| sync.key().unwrap()).collect::<Vec<_>>(), ["p1", "p2"]);
+}
+
+#[tokio::test]
+async fn argo_07_an_abort_leaves_anothers_operation_alone() {
+    let bench = Bench::with(slow()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    assert!(bench.fake.sync_as_user("shop", "bob", None));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    assert!(matches!(deploy.poll().await.unwrap(), Deployment::Pending { .. }));
+    assert!(deploy.reasons[0].contains("the user bob"), "{:?}", deploy.reasons);
+    deploy.abort().await.unwrap();
+    assert!(bench.fake.is_operating("shop"));
+}
+
+#[tokio::test]
+async fn a_sync_that_is_stopped_by_somebody_is_a_failure() {
+    let bench = Bench::with(slow()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("the sync runs").await;
+    let client = bench.fake.client().unwrap();
+    assert!(client.terminate(&kargo_argocd::AppRef::new("shop")).await.unwrap());
+    let ended = deploy.run().await.unwrap();
+    assert!(matches!(&ended, Deployment::Failed { reason } if reason.contains("was stopped by somebody")), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_sync_that_waits_to_be_begun_is_stopped_once_it_has_begun() {
+    let bench = Bench::with(Timings { queue: Duration::from_secs(4), ..slow() }).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("accepted").await;
+    let time = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            bench.clock.advance(Duration::from_millis(250));
+        }
+    };
+    tokio::select! {
+        result = deploy.abort() => result.unwrap(),
+        () = time => {}
+    }
+    assert!(!bench.fake.is_operating("shop"));
+    assert_eq!(bench.fake.live_revision("shop"), None);
+}
+
+#[tokio::test]
+async fn an_abort_where_the_application_is_gone_has_nothing_to_do() {
+    let bench = Bench::with(slow()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop").project("default"), &wanted);
+    deploy.run_until("the sync runs").await;
+    bench.fake.delete_app("shop");
+    deploy.abort().await.unwrap();
+    let hidden = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).abort().await.unwrap_err();
+    assert!(hidden.message().contains("not found or not permitted"), "{hidden}");
+}

@@ -1,0 +1,10 @@
+//! The deployer against the fake Argo CD, on a clock that is turned by hand.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod abort;
+mod access;
+mod bench;
+mod outcome;
+mod pace;
+mod restart;
+mod revisions;
