@@ -174,6 +174,23 @@ impl BareRepository {
         String::from_utf8(blob.data.clone()).expect("the file is text")
     }
 
+    /// The text of every file below `directory` in the commit `id`, by path. Nothing when there is no such commit. An empty
+    /// `directory` stands for all of it; what is not text is left out.
+    pub fn files_at(&self, id: &str, directory: &str) -> BTreeMap<String, String> {
+        let repository = self.repository();
+        let commit = ObjectId::from_hex(id.as_bytes()).ok().and_then(|id| repository.find_commit(id).ok());
+        let Some(tree) = commit.and_then(|commit| Some(commit.tree_id().ok()?.detach())) else {
+            return BTreeMap::new();
+        };
+        let below = |path: &str| {
+            let directory = directory.trim_matches('/');
+            directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let files = self.files(tree).into_iter().filter(|(path, _)| below(path));
+        let text = |blob| String::from_utf8(repository.find_object(blob).ok()?.data.clone()).ok();
+        files.filter_map(|(path, (_, blob))| Some((path, text(blob)?))).collect()
+    }
+
     /// The first-parent history of `branch`, newest first. Empty when there is no such branch.
     pub fn log(&self, branch: &str) -> Vec<LoggedCommit> {
         let repository = self.repository();
