@@ -18,6 +18,7 @@ use kargo_core::{Actor, Engine, FreightId, PromoteError};
 use kargo_examples::shop;
 
 use places::Places;
+use report::Live;
 
 #[derive(Debug, Parser)]
 #[command(about = "An image that is pushed to a registry reaches production through Git and Argo CD.")]
@@ -71,42 +72,42 @@ async fn story(args: &Args) -> Result<()> {
     let plugins = shop::plugins(places.registry_client.clone(), places.config.clone(), places.argocd_client.clone());
     let store = Arc::new(RedbStore::open(&places.store)?);
     let engine = Engine::builder(pipeline, plugins).store(store).clock(places.clock.clone()).start().await?;
-    let live = tokio::spawn(report::live(engine.clone(), engine.read(|state| state.seq())));
-    let told = tell(&engine, &places).await;
+    let live = Live::start(&engine);
+    let told = tell(&engine, &places, &live).await;
     engine.shutdown().await?;
-    live.await?;
+    live.end().await?;
     told?;
     report::tables(&engine, &places).await
 }
 
 /// The story, as far as it can be told with what is there: what needs a new image happens when the registry is ours.
-async fn tell(engine: &Engine, places: &Places) -> Result<()> {
+async fn tell(engine: &Engine, places: &Places, live: &Live) -> Result<()> {
     let alice = Actor::user("alice");
     if let Some(registry) = &places.registry {
-        report::chapter("Version 1.0.0 is pushed to the registry");
+        live.chapter("Version 1.0.0 is pushed to the registry").await;
         places.push(registry, "1.0.0").await?;
         engine.refresh("main").await?;
     } else {
-        report::chapter(&format!("Waiting for a version ^1 of {}", places.image));
+        live.chapter(&format!("Waiting for a version ^1 of {}", places.image)).await;
     }
     let first = engine.until(|state| Some(state.newest_first(&"main".into()).next()?.freight().id().clone())).await?;
 
     if !engine.why("prod", &first).admission.is_open() {
-        report::chapter("Alice asks for production at once, and is told what is missing");
+        live.chapter("Alice asks for production at once, and is told what is missing").await;
         match engine.promote("prod", &first, alice.clone()).await {
-            Err(PromoteError::Refused(refusal)) => report::line(&refusal.to_string()),
+            Err(PromoteError::Refused(refusal)) => live.line(&refusal.to_string()).await,
             Err(error) => return Err(error.into()),
             Ok(promotion) => bail!("promotion {promotion} should have been refused"),
         }
     }
-    report::chapter("dev and staging take it by themselves");
+    live.chapter("dev and staging take it by themselves").await;
     verified(engine, "staging", &first).await?;
 
-    report::chapter("Production waits for a person; Alice promotes");
+    live.chapter("Production waits for a person; Alice promotes").await;
     promote(engine, &first, &alice).await?;
 
     let Some(registry) = &places.registry else { return Ok(()) };
-    report::chapter("Version 1.1.0 is pushed, and takes the same way");
+    live.chapter("Version 1.1.0 is pushed, and takes the same way").await;
     places.push(registry, "1.1.0").await?;
     places.push(registry, "2.0.0-rc.1").await?;
     engine.refresh("main").await?;
@@ -119,9 +120,9 @@ async fn tell(engine: &Engine, places: &Places) -> Result<()> {
     verified(engine, "staging", &second).await?;
     promote(engine, &second, &alice).await?;
 
-    report::chapter("Something is wrong with 1.1.0: Alice rolls production back");
+    live.chapter("Something is wrong with 1.1.0: Alice rolls production back").await;
     promote(engine, &first, &alice).await?;
-    report::line("It stays so: newer freight waits until a person promotes it.");
+    live.line("It stays so: newer freight waits until a person promotes it.").await;
     Ok(())
 }
 

@@ -21,24 +21,24 @@ use super::Args;
 /// How many seconds pass in each real one while all is in this process, so that the story is not slow.
 const SPEED: u32 = 10;
 
-pub struct Places {
-    pub image: String,
-    pub registry: Option<Registry>,
-    pub registry_client: Client,
-    pub config: Remote,
+pub(crate) struct Places {
+    pub(crate) image: String,
+    pub(crate) registry: Option<Registry>,
+    pub(crate) registry_client: Client,
+    pub(crate) config: Remote,
     /// The repository, when it is on this machine, so that its commits can be shown.
-    pub repository: Option<BareRepository>,
-    pub argocd: Option<FakeArgoCd>,
-    pub argocd_client: kargo_argocd::Client,
-    pub argocd_url: String,
-    pub clock: Arc<dyn Clock>,
-    pub interval: Duration,
-    pub store: PathBuf,
+    pub(crate) repository: Option<BareRepository>,
+    pub(crate) argocd: Option<FakeArgoCd>,
+    pub(crate) argocd_client: kargo_argocd::Client,
+    pub(crate) argocd_url: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) interval: Duration,
+    pub(crate) store: PathBuf,
     _folder: TempDir,
 }
 
 impl Places {
-    pub async fn open(args: &Args) -> Result<Self> {
+    pub(crate) async fn open(args: &Args) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (registry, registry_client, image) = open_registry(args).await?;
         let (repository, config) = open_repository(args, folder.path())?;
@@ -62,7 +62,7 @@ impl Places {
     }
 
     /// Pushes a version of the image with our own client.
-    pub async fn push(&self, registry: &Registry, version: &str) -> Result<()> {
+    pub(crate) async fn push(&self, registry: &Registry, version: &str) -> Result<()> {
         let repository = Repository::parse(&format!("{}/shop/app", registry.host()))?;
         let image = ImageSpec::new("linux", "amd64").created(self.clock.now()).label("version", version);
         self.registry_client.push_image(&Context::system("push"), &repository, version, &image).await?;
@@ -80,6 +80,8 @@ fn secret(variable: &str) -> Result<SecretString> {
 async fn open_registry(args: &Args) -> Result<(Option<Registry>, Client, String)> {
     let Some(image) = &args.image else {
         let registry = Registry::start().await;
+        // What the pipeline does not ask for, so that the repository is there before the story begins.
+        registry.put_image("shop/app", "0.9.0", &ImageSpec::default());
         let image = format!("{}/shop/app", registry.host());
         return Ok((Some(registry), Client::anonymous()?, image));
     };

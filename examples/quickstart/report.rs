@@ -1,5 +1,4 @@
 //! What the story shows: each event as it happens, and the tables at its end.
-#![allow(clippy::print_stdout)]
 
 use anyhow::Result;
 use comfy_table::Table;
@@ -9,42 +8,104 @@ use jiff::Timestamp;
 use kargo_core::state::{Event, EventKind, State, Task};
 use kargo_core::{Engine, FreightId};
 use kargo_examples::shop::STAGES;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::Places;
 
-pub fn places(places: &Places) {
+/// As `println!`, but a reader that has gone, such as `head`, ends the program without a noise.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        if writeln!(std::io::stdout(), $($text)*).is_err() {
+            std::process::exit(141);
+        }
+    }};
+}
+
+pub(crate) fn places(places: &Places) {
     let ours = |ours: bool| if ours { ", in this process" } else { "" };
-    println!("image       {}{}", places.image, ours(places.registry.is_some()));
-    println!("repository  {}", places.config.url());
-    println!(
+    say!("image       {}{}", places.image, ours(places.registry.is_some()));
+    say!("repository  {}", places.config.url());
+    say!(
         "Argo CD     {}{}",
         places.argocd_url,
         if places.argocd.is_some() { ", a fake one in this process" } else { "" }
     );
-    println!("store       {}", places.store.display());
+    say!("store       {}", places.store.display());
 }
 
-pub fn chapter(title: &str) {
-    println!("\n── {title}");
+/// Prints what happens while it happens.
+pub(crate) struct Live {
+    engine: Engine,
+    printed: watch::Receiver<u64>,
+    task: JoinHandle<()>,
 }
 
-pub fn line(text: &str) {
-    println!("   {text}");
-}
-
-/// Prints what happens while it happens, until the engine stops.
-pub async fn live(engine: Engine, after: u64) {
-    let mut events = Box::pin(engine.events(after));
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                if let Some(text) = engine.read(|state| describe(state, &event)) {
-                    println!("   {}  {text}", time(event.at));
+impl Live {
+    pub(crate) fn start(engine: &Engine) -> Self {
+        let after = engine.read(State::seq);
+        let (print, printed) = watch::channel(after);
+        let follow = engine.clone();
+        let task = tokio::spawn(async move {
+            let mut events = Box::pin(follow.events(after));
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => {
+                        if let Some(text) = follow.read(|state| describe(state, &event)) {
+                            say!("   {}  {}", time(event.at), short_ids(&text));
+                        }
+                        print.send_replace(event.seq);
+                    }
+                    Err(error) => say!("   the journal cannot be read: {}", error.report()),
                 }
             }
-            Err(error) => println!("   the journal cannot be read: {}", error.report()),
-        }
+        });
+        Self { engine: engine.clone(), printed, task }
     }
+
+    /// Begins a chapter, once all that happened before it is printed.
+    pub(crate) async fn chapter(&self, title: &str) {
+        self.caught_up().await;
+        chapter(title);
+    }
+
+    pub(crate) async fn line(&self, text: &str) {
+        self.caught_up().await;
+        say!("   {text}");
+    }
+
+    async fn caught_up(&self) {
+        let happened = self.engine.read(State::seq);
+        // It fails only when the printing task has ended, and then there is nothing to wait for.
+        let _ = self.printed.clone().wait_for(|printed| *printed >= happened).await;
+    }
+
+    /// Prints the rest; the engine must have stopped.
+    pub(crate) async fn end(self) -> Result<()> {
+        Ok(self.task.await?)
+    }
+}
+
+fn chapter(title: &str) {
+    say!("\n── {title}");
+}
+
+/// Commit ids as people write them: the first seven digits.
+fn short_ids(text: &str) -> String {
+    let mut out = String::new();
+    let mut digits = String::new();
+    for c in text.chars().chain([' ']) {
+        if c.is_ascii_hexdigit() {
+            digits.push(c);
+            continue;
+        }
+        out.push_str(if digits.len() == 40 { short(&digits) } else { &digits });
+        digits.clear();
+        out.push(c);
+    }
+    out.pop();
+    out
 }
 
 fn time(at: Timestamp) -> String {
@@ -62,7 +123,7 @@ fn describe(state: &State, event: &Event) -> Option<String> {
         EventKind::FreightFound { freight } => {
             format!("new freight {} carries {}", freight.id().short(), freight.label())
         }
-        EventKind::DiscoveryFailed { reason, .. } => format!("cannot look for new images: {reason}"),
+        EventKind::DiscoveryFailed { reason, .. } => format!("no freight: {reason}"),
         EventKind::PromotionRequested { stage, freight, .. } => {
             format!("{stage:<8} {} asks for {}", event.actor, version(state, freight))
         }
@@ -91,7 +152,7 @@ fn describe(state: &State, event: &Event) -> Option<String> {
 }
 
 /// The stages, the commits and the audit trail.
-pub async fn tables(engine: &Engine, places: &Places) -> Result<()> {
+pub(crate) async fn tables(engine: &Engine, places: &Places) -> Result<()> {
     chapter("What runs where");
     let mut table = new_table(["stage", "runs", "commit", "live in Argo CD", "verified", "by"]);
     engine.read(|state| {
@@ -108,14 +169,14 @@ pub async fn tables(engine: &Engine, places: &Places) -> Result<()> {
             table.add_row([
                 stage.to_owned(),
                 version(state, &last.freight),
-                short(commit),
-                live.as_deref().map_or_else(|| "-".to_owned(), short),
+                short(commit).to_owned(),
+                live.as_deref().map_or("-", short).to_owned(),
                 verified.map_or_else(|| "no".to_owned(), |verified| time(verified.at)),
                 last.actor.to_string(),
             ]);
         }
     });
-    println!("{table}");
+    say!("{table}");
 
     if let Some(repository) = &places.repository {
         chapter("The commits on branch main, newest first");
@@ -127,14 +188,14 @@ pub async fn tables(engine: &Engine, places: &Places) -> Result<()> {
                 false => commit.changed_files.join(", "),
             };
             table.add_row([
-                short(&commit.id),
+                short(&commit.id).to_owned(),
                 commit.subject.clone(),
                 trailer("Kargo-Stage"),
                 trailer("Kargo-Actor"),
                 files,
             ]);
         }
-        println!("{table}");
+        say!("{table}");
     }
 
     chapter("The audit trail: what was asked for and what came of it");
@@ -152,13 +213,13 @@ pub async fn tables(engine: &Engine, places: &Places) -> Result<()> {
             table.add_row([event.seq.to_string(), time(event.at), event.actor.to_string(), event.kind.to_string()]);
         }
     }
-    println!("{table}");
-    println!("{} events in all are in the journal.", engine.read(State::seq));
+    say!("{table}");
+    say!("{} events in all are in the journal.", engine.read(State::seq));
     Ok(())
 }
 
-fn short(commit: &str) -> String {
-    commit.get(..7).unwrap_or(commit).to_owned()
+fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
 }
 
 fn new_table<const N: usize>(header: [&str; N]) -> Table {

@@ -21,6 +21,8 @@ use kargo_git::{
     Credentials, GitSource, GitSubscription, GitWriter, Limits, Remote, RemoteBuilder, Timeouts, YamlUpdate,
 };
 
+use kargo_tests::git;
+
 const VALUES: &str =
     "# The shop's values.\nimage:\n  repository: ghcr.io/acme/app\n  tag: \"v1\" # set by Kargo\nreplicas: 2\n";
 const PATH: &str = "env/dev/values.yaml";
@@ -35,26 +37,14 @@ struct Server {
 }
 
 impl Server {
-    /// `None`, with a word about it, when there is no server; a failure when there should be one.
-    fn find() -> Option<Self> {
-        if std::env::var_os("KARGO_TEST_SERVERS").is_none_or(|value| value != "1") {
-            // Tests have no other way to say that they did not run.
-            #[allow(clippy::print_stderr)]
-            {
-                eprintln!("not run: start tests/run.sh");
-            }
-            return None;
+    fn find() -> Self {
+        Self {
+            root: kargo_tests::server("KARGO_TEST_GIT_ROOT").into(),
+            url: kargo_tests::server("KARGO_TEST_GIT_HTTP"),
+            read_only: kargo_tests::server("KARGO_TEST_GIT_HTTP_READONLY"),
+            user: kargo_tests::server("KARGO_TEST_GIT_USER"),
+            password: kargo_tests::server("KARGO_TEST_GIT_PASSWORD"),
         }
-        let variable = |name: &str| {
-            std::env::var(name).unwrap_or_else(|_| panic!("KARGO_TEST_SERVERS is 1, so {name} must be set"))
-        };
-        Some(Self {
-            root: variable("KARGO_TEST_GIT_ROOT").into(),
-            url: variable("KARGO_TEST_GIT_HTTP"),
-            read_only: variable("KARGO_TEST_GIT_HTTP_READONLY"),
-            user: variable("KARGO_TEST_GIT_USER"),
-            password: variable("KARGO_TEST_GIT_PASSWORD"),
-        })
     }
 
     /// A repository with one commit that no other test and no other run uses.
@@ -121,13 +111,6 @@ async fn write_at(
     let (promotion, config) = (promotion(id, tag), serde_json::to_value(image_tag(path)).unwrap());
     let cx = context(&format!("{id}/step-1"));
     writer.write(&cx, &WriteRequest::new(&promotion, &config, started).resumed(resumed)).await
-}
-
-/// What stock git says.
-fn git(repository: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git").arg("-C").arg(repository).args(arguments).output().unwrap();
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 fn fsck(repository: &BareRepository) {
@@ -214,7 +197,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 
 #[tokio::test]
 async fn a_promotion_is_one_commit_that_changes_one_line_of_one_file() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("one-line");
     let written = write(&server.writer(&name), "dev.1", "v2", PATH, false).await.unwrap();
     assert!(written.changed);
@@ -236,7 +219,7 @@ async fn a_promotion_is_one_commit_that_changes_one_line_of_one_file() {
 
 #[tokio::test]
 async fn git_07_when_nothing_changes_nothing_is_pushed() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("no-change");
     // The address at which nobody may push is good enough.
     let writer = GitWriter::new(Remote::new(format!("{}/{name}", server.read_only)).unwrap());
@@ -253,7 +236,7 @@ fn spellings(name: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn git_01_git_03_racing_writers_all_land_in_a_line() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("races");
     let files: Vec<String> = (0..8).map(|n| format!("race/s{n}/values.yaml")).collect();
     let contents: Vec<(&str, &str)> = files.iter().map(|path| (path.as_str(), VALUES)).collect();
@@ -285,7 +268,7 @@ async fn git_01_git_03_racing_writers_all_land_in_a_line() {
 
 #[tokio::test]
 async fn git_02_a_lost_race_is_known_by_the_ref_however_the_server_words_it() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("worded");
     let other = repository.commit("other", &[("other.txt", "x\n")], "Somebody else's");
     let marker = repository.path().join("raced");
@@ -307,7 +290,7 @@ async fn git_02_a_lost_race_is_known_by_the_ref_however_the_server_words_it() {
 
 #[tokio::test]
 async fn a_race_that_is_lost_to_the_same_step_of_another_process_is_won() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("same-step");
     // What the other process does meanwhile: this very step, and then one that comes after it.
     repository.branch("other", "main");
@@ -328,7 +311,7 @@ async fn a_race_that_is_lost_to_the_same_step_of_another_process_is_won() {
 
 #[tokio::test]
 async fn a_push_whose_answer_is_lost_is_settled_by_the_ref() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("lost");
     let relay = Relay::new(&server, |_| {});
     relay.cut.store(true, Ordering::SeqCst);
@@ -342,7 +325,7 @@ async fn a_push_whose_answer_is_lost_is_settled_by_the_ref() {
 
 #[tokio::test]
 async fn a_push_that_lands_after_the_client_gave_up_is_found_by_the_next_call() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("slow");
     hook(&repository, "pre-receive", "sleep 3");
     let timeouts = Timeouts { read: Duration::from_secs(1), ..Timeouts::default() };
@@ -366,7 +349,7 @@ async fn a_push_that_lands_after_the_client_gave_up_is_found_by_the_next_call() 
 
 #[tokio::test]
 async fn a_step_that_is_run_again_finds_its_commit_under_those_of_others() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("resumed");
     let writer = server.writer(&name);
     let first = write(&writer, "dev.1", "v2", PATH, false).await.unwrap();
@@ -380,7 +363,7 @@ async fn a_step_that_is_run_again_finds_its_commit_under_those_of_others() {
 
 #[tokio::test]
 async fn wrong_missing_and_insufficient_credentials_are_told_apart() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("credentials");
     let url = format!("{}/{name}", server.url);
     let wrong =
@@ -401,7 +384,7 @@ async fn wrong_missing_and_insufficient_credentials_are_told_apart() {
 
 #[tokio::test]
 async fn a_hook_that_refuses_is_heard() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("hook");
     hook(&repository, "pre-receive", "echo 'main is frozen until Monday' >&2\nexit 1");
     let error = write(&server.writer(&name), "dev.1", "v2", PATH, false).await.unwrap_err();
@@ -412,7 +395,7 @@ async fn a_hook_that_refuses_is_heard() {
 
 #[tokio::test]
 async fn what_is_not_there_is_named() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, _repository) = server.repository("missing");
     let error = write(&server.writer("nowhere.git"), "dev.1", "v2", PATH, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -429,7 +412,7 @@ async fn what_is_not_there_is_named() {
 
 #[tokio::test]
 async fn a_server_without_filters_is_written_to_within_the_limit() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("no-filter");
     configure(&repository, "uploadpack.allowFilter", "false");
     // Not even by id, as far as an old server would go.
@@ -447,7 +430,7 @@ async fn a_server_without_filters_is_written_to_within_the_limit() {
 
 #[tokio::test]
 async fn with_filters_a_big_repository_costs_a_few_kilobytes() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("filter");
     repository.commit("main", &[("big.bin", &noise(1 << 20)), ("env/dev/big.bin", &noise(1 << 20))], "Something big");
     let limits = Limits { bytes: 20_000, requests: 12 };
@@ -459,7 +442,7 @@ async fn with_filters_a_big_repository_costs_a_few_kilobytes() {
 
 #[tokio::test]
 async fn a_server_that_speaks_only_the_old_protocol_is_written_to() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("v0");
     let relay = Relay::new(&server, |bytes| {
         let header = b"git-protocol";
@@ -485,7 +468,7 @@ async fn a_server_that_speaks_only_the_old_protocol_is_written_to() {
 
 #[tokio::test]
 async fn a_repository_whose_ids_are_sha256_is_written_to() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let name = format!("git-http-sha256-{}-{}.git", std::process::id(), Timestamp::now().as_nanosecond());
     let bare = server.root.join(&name);
     let work = tempfile::tempdir().unwrap();
@@ -504,7 +487,7 @@ async fn a_repository_whose_ids_are_sha256_is_written_to() {
 
 #[tokio::test]
 async fn two_commits_are_related_by_fetching_commits_alone() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("relate");
     let limits = Limits { bytes: 60_000, ..Limits::default() };
     let remote = server.remote(&name).limits(limits).build().unwrap();
@@ -530,7 +513,7 @@ async fn two_commits_are_related_by_fetching_commits_alone() {
 
 #[tokio::test]
 async fn git_14_branches_and_annotated_tags_are_found_by_their_commits() {
-    let Some(server) = Server::find() else { return };
+    let server = Server::find();
     let (name, repository) = server.repository("source");
     let old = repository.head("main");
     let tag = repository.tag("v1.0.0", "main", Some("Release\n"));

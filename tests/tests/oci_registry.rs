@@ -10,30 +10,9 @@ use kargo_oci::testing::Registry;
 use kargo_oci::{
     Client, Credentials, ImageSource, ImageSpec, ImageSubscription, ManifestContent, Repository, StaticCredentials,
 };
+use kargo_tests::server;
 use serde_json::Value;
 use tokio::process::Command;
-
-/// Says on the test's output why it did nothing.
-macro_rules! server_or_return {
-    ($variable:expr) => {
-        match server($variable) {
-            Some(value) => value,
-            None => return,
-        }
-    };
-}
-
-/// The value of a variable that `tests/run.sh` sets.
-#[allow(clippy::print_stderr)]
-fn server(variable: &str) -> Option<String> {
-    if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
-        return Some(value);
-    }
-    let must_run = std::env::var("KARGO_TEST_SERVERS").is_ok_and(|value| value == "1");
-    assert!(!must_run, "KARGO_TEST_SERVERS=1 promises servers, but {variable} is not set");
-    eprintln!("not run: {variable} is not set; start tests/run.sh");
-    None
-}
 
 /// Without this skopeo may compress layers on the way, which makes another image of it.
 const KEEP: &str = "--preserve-digests";
@@ -82,7 +61,7 @@ async fn look(client: &Client, subscription: ImageSubscription) -> Vec<(String, 
 
 #[tokio::test]
 async fn what_our_client_pushes_skopeo_sees_in_the_same_way() {
-    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let host = server("KARGO_TEST_REGISTRY");
     let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "ours"));
     let mut digests = BTreeMap::new();
     for (tag, day) in [("1.0.0", 1), ("1.1.0", 2), ("2.0.0-rc.1", 3)] {
@@ -107,7 +86,7 @@ async fn what_our_client_pushes_skopeo_sees_in_the_same_way() {
 
 #[tokio::test]
 async fn what_skopeo_copies_our_client_sees_with_the_same_digest() {
-    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let host = server("KARGO_TEST_REGISTRY");
     let client = Client::anonymous().unwrap();
     let (from, to) = (fresh(&host, "from"), fresh(&host, "to"));
     let specs = [ImageSpec::new("linux", "amd64"), ImageSpec::new("linux", "arm64").label("board", "pi")];
@@ -129,7 +108,7 @@ async fn what_skopeo_copies_our_client_sees_with_the_same_digest() {
 
 #[tokio::test]
 async fn an_image_goes_through_a_layout_on_disk_and_comes_back_the_same() {
-    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let host = server("KARGO_TEST_REGISTRY");
     let client = Client::anonymous().unwrap();
     let (from, to) = (fresh(&host, "disk"), fresh(&host, "back"));
     let digest = client.push_image(&cx(), &from, "3.1.4", &dated(4)).await.unwrap();
@@ -143,7 +122,7 @@ async fn an_image_goes_through_a_layout_on_disk_and_comes_back_the_same() {
 
 #[tokio::test]
 async fn a_tag_that_moves_is_told_from_one_that_stays() {
-    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let host = server("KARGO_TEST_REGISTRY");
     let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "moving"));
     let first = client.push_image(&cx(), &app, "1.0.0", &dated(1)).await.unwrap();
     assert!(client.manifest_unless(&cx(), &app, "1.0.0", &first).await.unwrap().is_none());
@@ -157,7 +136,7 @@ async fn a_tag_that_moves_is_told_from_one_that_stays() {
 
 #[tokio::test]
 async fn what_does_not_exist_is_not_found() {
-    let host = server_or_return!("KARGO_TEST_REGISTRY");
+    let host = server("KARGO_TEST_REGISTRY");
     let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "missing"));
     assert_eq!(client.list_tags(&cx(), &app).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(client.manifest(&cx(), &app, "1.0.0").await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -165,7 +144,7 @@ async fn what_does_not_exist_is_not_found() {
 
 #[tokio::test]
 async fn the_registry_for_tests_serves_skopeo_as_well() {
-    server_or_return!("KARGO_TEST_REGISTRY");
+    server("KARGO_TEST_REGISTRY");
     let registry = Registry::builder().page_size(1).start().await;
     let specs = [ImageSpec::new("linux", "amd64"), ImageSpec::new("linux", "arm64")];
     let index = registry.put_index("from", "1.0.0", &specs, &BTreeMap::new());
@@ -182,9 +161,9 @@ async fn the_registry_for_tests_serves_skopeo_as_well() {
 
 #[tokio::test]
 async fn a_registry_with_passwords_lets_in_the_right_one_alone() {
-    let host = server_or_return!("KARGO_TEST_REGISTRY_AUTH");
-    let user = server_or_return!("KARGO_TEST_REGISTRY_USER");
-    let password = server_or_return!("KARGO_TEST_REGISTRY_PASSWORD");
+    let host = server("KARGO_TEST_REGISTRY_AUTH");
+    let user = server("KARGO_TEST_REGISTRY_USER");
+    let password = server("KARGO_TEST_REGISTRY_PASSWORD");
     let client_with = |password: &str| {
         let credentials = StaticCredentials::new().with(host.as_str(), Credentials::basic(user.as_str(), password));
         Client::builder().credentials(credentials).build().unwrap()

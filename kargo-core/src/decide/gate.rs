@@ -195,9 +195,11 @@ impl fmt::Display for Gate {
                 freight.short()
             ),
             (GateKind::NotHeld { by: None }, false) => f.write_str("automatic promotions are held"),
-            (GateKind::Newest { .. }, true) => f.write_str("it is the newest freight that may enter"),
+            (GateKind::Newest { .. }, true) => {
+                f.write_str("it is the freight that the stage would take: the newest that may enter")
+            }
             (GateKind::Newest { newest: Some(newest) }, false) => {
-                write!(f, "newer freight may enter: {}", newest.short())
+                write!(f, "the freight that the stage would take is {}", newest.short())
             }
             (GateKind::Newest { newest: None }, false) => f.write_str("no freight may enter"),
             (GateKind::NotCurrent, true) => f.write_str("the stage does not run it yet"),
