@@ -1,4 +1,4 @@
-//! The servers around the shop's engine, and what must be true of them whatever happened to it.
+//! What must be true at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
