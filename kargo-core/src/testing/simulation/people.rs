@@ -66,7 +66,7 @@ impl Scene {
     }
 
     async fn act(&mut self) {
-        let slot = self.world.below(10) / 9;
+        let slot = self.world.below(4) / 3;
         match self.world.below(12) {
             0 | 1 => self.world.lock().versions += 1,
             2 => self.kill(slot),

@@ -1,11 +1,12 @@
 //! The store as one process sees it: it fails, lies, and is where the process dies.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::plugins::World;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,12 +19,14 @@ pub(super) struct FaultyStore {
     inner: Arc<dyn Store>,
     /// Set when the process is to die; from then on nothing returns.
     dead: AtomicBool,
+    /// Until when the process is cut off from the store: long enough, at times, for another to take its lease.
+    cut_off_until: Mutex<Instant>,
 }
 
 impl FaultyStore {
     pub(super) fn new(world: World) -> Arc<Self> {
         let inner = Arc::clone(&world.lock().store);
-        Arc::new(Self { world, inner, dead: AtomicBool::new(false) })
+        Arc::new(Self { world, inner, dead: AtomicBool::new(false), cut_off_until: Mutex::new(Instant::now()) })
     }
 
     /// Whether the process has died in an operation.
@@ -40,6 +43,12 @@ impl FaultyStore {
             self.dead.store(true, Ordering::SeqCst);
             pending::<()>().await;
         }
+        if self.world.goes_wrong(4) {
+            let cut_off = Duration::from_secs(self.world.below(300) as u64);
+            *self.cut_off_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + cut_off;
+        }
+        let cut_off_until = *self.cut_off_until.lock().unwrap_or_else(PoisonError::into_inner);
+        tokio::time::sleep_until(cut_off_until).await;
         if self.world.goes_wrong(20) {
             return Err(gone());
         }
