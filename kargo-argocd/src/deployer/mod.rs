@@ -97,6 +97,7 @@ impl ArgoCd {
         cx: &Context,
         request: &DeployRequest<'_>,
         config: &ArgoCdApp,
+        memory: &Memory,
     ) -> Result<ControlFlow<Deployment, Snapshot>> {
         let app = config.reference();
         let error = match self.get(cx, &app, Refresh::No).await {
@@ -108,7 +109,7 @@ impl ArgoCd {
             let until = request.started_at.checked_add(wait).unwrap_or(Timestamp::MAX);
             if cx.now() < until {
                 let reason = format!("application {app} is not found or not permitted; waiting for it until {until}");
-                return Ok(ControlFlow::Break(Deployment::pending(reason, Duration::from_secs(5))));
+                return Ok(ControlFlow::Break(memory.pending(reason, Duration::from_secs(5))));
             }
         }
         Err(missing(&app, config, error))
@@ -208,7 +209,7 @@ impl Deployer for ArgoCd {
         let policy = config.policy();
         // Memory that cannot be read counts as lost, as after a crash.
         let mut memory: Memory = request.state.and_then(|state| Memory::deserialize(state).ok()).unwrap_or_default();
-        let snapshot = match self.find(cx, request, &config).await? {
+        let snapshot = match self.find(cx, request, &config, &memory).await? {
             ControlFlow::Continue(snapshot) => snapshot,
             ControlFlow::Break(answer) => return Ok(answer),
         };
