@@ -25,7 +25,8 @@ use crate::judge::{Case, Latches, Next, Relations, Verdict, Wanted, judge, obser
 const ROUNDS: usize = 8;
 /// After how many seconds Argo CD is asked to compare again when the last comparison told nothing.
 const STALE: i64 = 30;
-/// How often, a second apart, an abort asks for the end of an operation that Argo CD has not yet begun.
+/// How often, a second apart, an abort asks for the end of an operation that Argo CD has not yet begun, or looks for one that it has
+/// accepted and does not show yet.
 const ABORT_TRIES: u32 = 10;
 
 /// Has Argo CD run the wanted revision, and says live only when it does.
@@ -61,6 +62,11 @@ struct Memory {
 }
 
 impl Memory {
+    /// Memory that cannot be read counts as lost, as after a crash.
+    fn read(request: &DeployRequest<'_>) -> Self {
+        request.state.and_then(|state| Self::deserialize(state).ok()).unwrap_or_default()
+    }
+
     fn pending(&self, reason: impl Into<String>, check_after: Duration) -> Deployment {
         Deployment::Pending { reason: reason.into(), check_after, state: serde_json::to_value(self).ok() }
     }
@@ -207,8 +213,7 @@ impl Deployer for ArgoCd {
     async fn deploy(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<Deployment> {
         let config = ArgoCdApp::read(request.config)?;
         let policy = config.policy();
-        // Memory that cannot be read counts as lost, as after a crash.
-        let mut memory: Memory = request.state.and_then(|state| Memory::deserialize(state).ok()).unwrap_or_default();
+        let mut memory = Memory::read(request);
         let snapshot = match self.find(cx, request, &config, &memory).await? {
             ControlFlow::Continue(snapshot) => snapshot,
             ControlFlow::Break(answer) => return Ok(answer),
@@ -300,6 +305,7 @@ impl Deployer for ArgoCd {
     async fn abort(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<()> {
         let config = ArgoCdApp::read(request.config)?;
         let app = config.reference();
+        let memory = Memory::read(request);
         for attempt in 0..ABORT_TRIES {
             let snapshot = match self.get(cx, &app, Refresh::No).await {
                 Ok(snapshot) => snapshot,
@@ -308,12 +314,16 @@ impl Deployer for ArgoCd {
                 Err(error) if is_missing(&error) => return Err(missing(&app, &config, error)),
                 Err(error) => return Err(error),
             };
-            if !runs_under(&snapshot.app, cx.key()) {
-                return Ok(());
-            }
-            // "None is in progress" is also said of one that waits to be begun; left alone, it would fire later, unattended.
-            if cx.guard("stop the sync", self.client.terminate(&app)).await? {
-                return Ok(());
+            if runs_under(&snapshot.app, cx.key()) {
+                // "None is in progress" is also said of one that waits to be begun; left alone, it would fire later, unattended.
+                if cx.guard("stop the sync", self.client.terminate(&app)).await? {
+                    return Ok(());
+                }
+            } else {
+                let now = snapshot.server_time.unwrap_or_else(|| cx.now());
+                if attempt + 1 == ABORT_TRIES || !memory.latches.is_unseen(&snapshot.app, cx.key(), now) {
+                    return Ok(());
+                }
             }
             if attempt + 1 < ABORT_TRIES {
                 cx.sleep(Duration::from_secs(1)).await?;

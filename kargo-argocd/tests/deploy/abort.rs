@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use kargo_argocd::ArgoCdApp;
+use kargo_argocd::client::SyncRequest;
 use kargo_argocd::testing::{FakeApp, Timings};
+use kargo_argocd::{AppRef, ArgoCdApp};
 use kargo_core::plugin::Deployment;
+use serde_json::json;
 
 use crate::bench::{Bench, REPO, assert_live};
 
@@ -51,7 +53,7 @@ async fn a_sync_that_is_stopped_by_somebody_is_a_failure() {
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
     deploy.run_until("the sync runs").await;
     let client = bench.fake.client().unwrap();
-    assert!(client.terminate(&kargo_argocd::AppRef::new("shop")).await.unwrap());
+    assert!(client.terminate(&AppRef::new("shop")).await.unwrap());
     let ended = deploy.run().await.unwrap();
     assert!(matches!(&ended, Deployment::Failed { reason } if reason.contains("was stopped by somebody")), "{ended:?}");
 }
@@ -73,6 +75,34 @@ async fn a_sync_that_waits_to_be_begun_is_stopped_once_it_has_begun() {
         result = deploy.abort() => result.unwrap(),
         () = time => {}
     }
+    assert!(!bench.fake.is_operating("shop"));
+    assert_eq!(bench.fake.live_revision("shop"), None);
+}
+
+#[tokio::test]
+async fn a_sync_that_was_accepted_and_does_not_show_yet_is_stopped_once_it_shows() {
+    let bench = Bench::with(slow()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("accepted").await;
+    // As a read shows it that comes from an older cache.
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let shows = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut request = SyncRequest::default();
+        request.infos = vec![serde_json::from_value(json!({"name": kargo_argocd::TAG, "value": "p1"})).unwrap()];
+        bench.fake.client().unwrap().sync(&AppRef::new("shop"), &request).await.unwrap();
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            bench.clock.advance(Duration::from_millis(250));
+        }
+    };
+    tokio::select! {
+        result = deploy.abort() => result.unwrap(),
+        () = shows => {}
+    }
+    assert_eq!(bench.fake.syncs().len(), 2, "the abort has not waited until the sync shows");
     assert!(!bench.fake.is_operating("shop"));
     assert_eq!(bench.fake.live_revision("shop"), None);
 }
