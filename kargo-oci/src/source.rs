@@ -19,8 +19,10 @@ use crate::subscription::{ImageSubscription, Selection};
 
 /// How many images are asked for at the same time.
 const CONCURRENCY: usize = 8;
-/// Of how many images the facts are kept in memory.
+/// Of how many images the facts are kept in memory, and how many bytes their annotations may have in all: a registry may
+/// send 128 KiB of them for each image.
 const REMEMBERED: usize = 10_000;
+const REMEMBERED_BYTES: usize = 32 * 1024 * 1024;
 
 /// Finds images by the semantic versions of their tags. Register it as [`ImageSubscription::SOURCE`].
 ///
@@ -60,19 +62,27 @@ type MemoryKey = (Repository, String, Option<Platform>);
 struct Memory {
     facts: HashMap<MemoryKey, Arc<ImageMetadata>>,
     order: VecDeque<MemoryKey>,
+    bytes: usize,
 }
 
 impl Memory {
     fn insert(&mut self, key: MemoryKey, facts: Arc<ImageMetadata>) {
-        if self.facts.insert(key.clone(), facts).is_none() {
-            self.order.push_back(key);
+        self.bytes += size(&facts);
+        match self.facts.insert(key.clone(), facts) {
+            Some(before) => self.bytes -= size(&before),
+            None => self.order.push_back(key),
         }
-        while self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.facts.remove(&oldest);
+        while self.order.len() > REMEMBERED || self.bytes > REMEMBERED_BYTES {
+            let Some(oldest) = self.order.pop_front() else { return };
+            if let Some(facts) = self.facts.remove(&oldest) {
+                self.bytes -= size(&facts);
             }
         }
     }
+}
+
+fn size(facts: &ImageMetadata) -> usize {
+    facts.annotations.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 /// What is remembered from look to look.
@@ -256,5 +266,27 @@ impl ImageSource {
             }
         };
         Ok(Some((manifest.digest, facts)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_large_annotations_does_not_grow_without_end() {
+        let repository = Repository::parse("r.example/app").unwrap();
+        let mut memory = Memory::default();
+        for number in 0..1_000 {
+            let annotations = BTreeMap::from([("text".to_owned(), "x".repeat(64 * 1024))]);
+            let facts = ImageMetadata { annotations, created_at: None, fits_platform: true };
+            // The same digest may come twice, when two looks ask at once.
+            for _ in 0..2 {
+                memory.insert((repository.clone(), format!("sha256:{number}"), None), Arc::new(facts.clone()));
+            }
+        }
+        let held: usize = memory.facts.values().map(|facts| size(facts)).sum();
+        assert!(held <= REMEMBERED_BYTES && held == memory.bytes && memory.facts.len() == memory.order.len());
+        assert!(memory.facts.contains_key(&(repository, "sha256:999".into(), None)));
     }
 }
