@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kargo_core::plugin::{
     Context, DeployRequest, Deployer, Deployment, Health, History, Observation, ObserveRequest, Relation,
 };
-use kargo_core::{Error, ErrorKind, Result, Revision};
+use kargo_core::{Error, ErrorKind, Result, Retry, Revision};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -172,6 +172,25 @@ impl ArgoCd {
             }
         })
     }
+
+    /// Tries once to stop the sync under this key.
+    async fn stop(&self, cx: &Context, app: &AppRef, config: &ArgoCdApp, memory: &Memory) -> Result<Stop> {
+        let snapshot = match self.get(cx, app, Refresh::No).await {
+            Ok(snapshot) => snapshot,
+            // What is gone runs nothing. What may only not be seen might: that is for a person to look at.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Stop::Done),
+            Err(error) if is_missing(&error) => return Err(missing(app, config, error)),
+            Err(error) => return Err(error),
+        };
+        if !runs_under(&snapshot.app, cx.key()) {
+            let now = snapshot.server_time.unwrap_or_else(|| cx.now());
+            let is_unseen = memory.latches.is_unseen(&snapshot.app, cx.key(), now);
+            return Ok(if is_unseen { Stop::Unseen } else { Stop::Done });
+        }
+        // "None is in progress" is also said of one that waits to be begun; left alone, it would fire later, unattended.
+        let is_stopped = cx.guard("stop the sync", self.client.terminate(app)).await?;
+        Ok(if is_stopped { Stop::Done } else { Stop::Waiting })
+    }
 }
 
 /// What one call works on.
@@ -306,35 +325,39 @@ impl Deployer for ArgoCd {
         let config = ArgoCdApp::read(request.config)?;
         let app = config.reference();
         let memory = Memory::read(request);
-        for attempt in 0..ABORT_TRIES {
-            let snapshot = match self.get(cx, &app, Refresh::No).await {
-                Ok(snapshot) => snapshot,
-                // What is gone runs nothing. What may only not be seen might: that is for a person to look at.
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                Err(error) if is_missing(&error) => return Err(missing(&app, &config, error)),
-                Err(error) => return Err(error),
-            };
-            if runs_under(&snapshot.app, cx.key()) {
-                // "None is in progress" is also said of one that waits to be begun; left alone, it would fire later, unattended.
-                if cx.guard("stop the sync", self.client.terminate(&app)).await? {
-                    return Ok(());
+        let mut attempt = 1;
+        loop {
+            let is_last = attempt == ABORT_TRIES;
+            match self.stop(cx, &app, &config, &memory).await {
+                Ok(Stop::Done) => return Ok(()),
+                Ok(Stop::Unseen) if is_last => return Ok(()),
+                Ok(Stop::Waiting) if is_last => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!(
+                            "The sync of application {app} cannot be stopped: Argo CD keeps it waiting and calls it not in progress."
+                        ),
+                    )
+                    .operation("stop the sync"));
                 }
-            } else {
-                let now = snapshot.server_time.unwrap_or_else(|| cx.now());
-                if attempt + 1 == ABORT_TRIES || !memory.latches.is_unseen(&snapshot.app, cx.key(), now) {
-                    return Ok(());
-                }
+                // An abort is not asked for a second time, and a sync that goes on would be watched by nobody.
+                Err(error) if is_last || error.retry() == Retry::Never => return Err(error),
+                _ => {}
             }
-            if attempt + 1 < ABORT_TRIES {
-                cx.sleep(Duration::from_secs(1)).await?;
-            }
+            attempt += 1;
+            cx.sleep(Duration::from_secs(1)).await?;
         }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            format!("The sync of application {app} cannot be stopped: Argo CD keeps it waiting and calls it not in progress."),
-        )
-        .operation("stop the sync"))
     }
+}
+
+/// What came of one try to stop a sync.
+enum Stop {
+    /// Nothing of ours runs, or soon does no longer.
+    Done,
+    /// It is accepted and does not show yet.
+    Unseen,
+    /// It is accepted and not begun, and cannot be stopped before.
+    Waiting,
 }
 
 fn runs_under(app: &Application, key: &str) -> bool {
