@@ -1,6 +1,7 @@
 //! Discovery of images.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -42,10 +43,16 @@ const REMEMBERED_BYTES: usize = 32 * 1024 * 1024;
 /// # let _ = plugins;
 /// # Ok::<(), kargo_core::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct ImageSource {
     client: Client,
     memory: Mutex<Memory>,
+}
+
+// The memory may hold thousands of images.
+impl fmt::Debug for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageSource").field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 impl ImageSource {
@@ -58,7 +65,7 @@ impl ImageSource {
 type MemoryKey = (Repository, String, Option<Platform>);
 
 /// Facts by digest, the oldest forgotten first. Only what was hashed here comes in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Memory {
     facts: HashMap<MemoryKey, Arc<ImageMetadata>>,
     order: VecDeque<MemoryKey>,
@@ -272,6 +279,17 @@ impl ImageSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_source_remembers_does_not_print() {
+        let source = ImageSource::new(Client::anonymous().unwrap());
+        let annotations = BTreeMap::from([("note".to_owned(), "ten thousand of these".to_owned())]);
+        let facts = ImageMetadata { annotations, created_at: None, fits_platform: true };
+        let key = (Repository::parse("r.example/app").unwrap(), "sha256:1".into(), None);
+        source.memory.lock().await.insert(key, Arc::new(facts));
+        let shown = format!("{source:?}");
+        assert!(shown.contains("Client") && !shown.contains("ten thousand"), "{shown}");
+    }
 
     #[test]
     fn the_memory_of_large_annotations_does_not_grow_without_end() {
