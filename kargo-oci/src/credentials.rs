@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use kargo_core::Result;
 use secrecy::SecretString;
 
+use crate::repository::{DOCKER_HUB, canonical_host};
+
 /// What is shown to a registry. Passwords never print.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -79,11 +81,17 @@ impl StaticCredentials {
     }
 
     /// Adds credentials for a host (`ghcr.io`), or for all repositories under a path on it (`ghcr.io/acme`). The
-    /// longest one that fits is used. A path ends at a slash: `ghcr.io/acme` is not for `ghcr.io/acme-labs/app`.
+    /// longest one that fits is used. A path ends at a slash: `ghcr.io/acme` is not for `ghcr.io/acme-labs/app`. A scheme
+    /// in front is dropped, and Docker Hub may go by any of its names, as `https://index.docker.io/v1/`.
     #[must_use]
     pub fn with(mut self, prefix: impl Into<String>, credentials: Credentials) -> Self {
         let prefix = prefix.into();
-        let prefix = prefix.strip_prefix("oci://").unwrap_or(&prefix).trim_end_matches('/').to_owned();
+        let text = prefix.split_once("://").map_or(prefix.as_str(), |(_, rest)| rest).trim_end_matches('/');
+        let (host, path) = text.split_once('/').unwrap_or((text, ""));
+        let host = canonical_host(&host.to_ascii_lowercase());
+        // Docker's own configuration names Docker Hub by a version of its API.
+        let path = if host == DOCKER_HUB && matches!(path, "v1" | "v2") { "" } else { path };
+        let prefix = if path.is_empty() { host } else { format!("{host}/{path}") };
         self.0.push((prefix, credentials));
         self
     }
@@ -93,8 +101,13 @@ impl StaticCredentials {
 impl CredentialSource for StaticCredentials {
     async fn get(&self, host: &str, repository: &str) -> Result<Credentials> {
         let full = format!("{host}/{repository}");
-        let fits =
-            |prefix: &str| full.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // `docker.io/nginx` is how people write `docker.io/library/nginx`.
+        let official = repository.strip_prefix("library/").filter(|_| host == DOCKER_HUB);
+        let short = official.map(|name| format!("{host}/{name}"));
+        let covers = |prefix: &str, full: &str| {
+            full.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let fits = |prefix: &str| covers(prefix, &full) || short.as_ref().is_some_and(|short| covers(prefix, short));
         let best = self.0.iter().filter(|(prefix, _)| fits(prefix)).max_by_key(|(prefix, _)| prefix.len());
         Ok(best.map(|(_, credentials)| credentials.clone()).unwrap_or_default())
     }
@@ -119,6 +132,21 @@ mod tests {
         assert_eq!(user(&credentials, "harbor.local", "acme/app").await, "acme");
         assert_eq!(user(&credentials, "harbor.local", "acme-labs/app").await, "host");
         assert_eq!(user(&credentials, "harbor.local.evil.example", "acme/app").await, "anonymous");
+    }
+
+    #[tokio::test]
+    async fn a_host_is_known_by_all_the_names_that_people_write() {
+        for (prefix, host, repository) in [
+            ("index.docker.io", "docker.io", "acme/app"),
+            ("https://index.docker.io/v1/", "docker.io", "acme/app"),
+            ("registry-1.docker.io/acme", "docker.io", "acme/app"),
+            ("GHCR.io", "ghcr.io", "acme/app"),
+            ("https://ghcr.io/acme/", "ghcr.io", "acme/app"),
+            ("docker.io/nginx", "docker.io", "library/nginx"),
+        ] {
+            let credentials = StaticCredentials::new().with(prefix, Credentials::basic("me", "x"));
+            assert_eq!(user(&credentials, host, repository).await, "me", "{prefix}");
+        }
     }
 
     #[test]

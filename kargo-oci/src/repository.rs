@@ -7,6 +7,9 @@ use kargo_core::{Error, ErrorKind, Result};
 use oci_spec::image::{Digest, DigestAlgorithm};
 use sha2::{Digest as _, Sha256, Sha512};
 
+/// Docker Hub, by the one of its names that is used here.
+pub(crate) const DOCKER_HUB: &str = "docker.io";
+
 /// A repository of a registry: the host, with its port, and the name on it.
 ///
 /// ```
@@ -43,8 +46,8 @@ impl Repository {
         }
         let (host, name) = match text.split_once('/') {
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest.to_owned()),
-            Some(_) => ("docker.io", text.to_owned()),
-            None => ("docker.io", format!("library/{text}")),
+            Some(_) => (DOCKER_HUB, text.to_owned()),
+            None => (DOCKER_HUB, format!("library/{text}")),
         };
         if name.contains(':') {
             return fault("must not have a tag; tags are chosen by the subscription's constraint");
@@ -58,13 +61,8 @@ impl Repository {
                 "has a name that registries do not allow: lower-case letters, digits, and . _ - between them",
             );
         }
-        let (host, name) = match host.as_str() {
-            "index.docker.io" | "registry-1.docker.io" | "docker.io" if !name.contains('/') => {
-                ("docker.io".into(), format!("library/{name}"))
-            }
-            "index.docker.io" | "registry-1.docker.io" => ("docker.io".into(), name),
-            _ => (host, name),
-        };
+        let host = canonical_host(&host);
+        let name = if host == DOCKER_HUB && !name.contains('/') { format!("library/{name}") } else { name };
         Ok(Self { host, name })
     }
 
@@ -87,6 +85,14 @@ impl Repository {
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.host, self.name)
+    }
+}
+
+/// The one name of a host, in lower case, that goes by several.
+pub(crate) fn canonical_host(host: &str) -> String {
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
+        _ => host.to_owned(),
     }
 }
 
@@ -186,12 +192,13 @@ pub(crate) fn is_digest_of(digest: &Digest, bytes: &[u8]) -> bool {
     }
 }
 
-/// A URL without what stands between `//` and `@`, where people leave passwords.
+/// A URL without what stands in front of an `@`, where people leave passwords. A password may hold a slash or another
+/// `@`, so rather too much is left out than too little; only a digest keeps its `@`.
 pub(crate) fn scrub_user_info(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (&url[..scheme.len() + 3], rest));
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}{}", &rest[at + 1..]),
+    let is_digest = |text: &str| text.starts_with("sha256:") || text.starts_with("sha512:");
+    match rest.match_indices('@').rfind(|(at, _)| !is_digest(&rest[*at + 1..])) {
+        Some((at, _)) => format!("{scheme}{}", &rest[at + 1..]),
         None => url.to_owned(),
     }
 }
@@ -231,6 +238,8 @@ mod tests {
             "https://me:hunter2@ghcr.io/app",
             "a b",
             "me:hunter2@ghcr.io/app",
+            "https://me:s/hunter2@ghcr.io/app",
+            "me:s/hunter2@ghcr.io/app@sha256:00",
         ] {
             let error = Repository::parse(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);

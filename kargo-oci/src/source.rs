@@ -1,6 +1,7 @@
 //! Discovery of images.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,8 +20,10 @@ use crate::subscription::{ImageSubscription, Selection};
 
 /// How many images are asked for at the same time.
 const CONCURRENCY: usize = 8;
-/// Of how many images the facts are kept in memory.
+/// Of how many images the facts are kept in memory, and how many bytes their annotations may have in all: a registry may
+/// send 128 KiB of them for each image.
 const REMEMBERED: usize = 10_000;
+const REMEMBERED_BYTES: usize = 32 * 1024 * 1024;
 
 /// Finds images by the semantic versions of their tags. Register it as [`ImageSubscription::SOURCE`].
 ///
@@ -40,10 +43,16 @@ const REMEMBERED: usize = 10_000;
 /// # let _ = plugins;
 /// # Ok::<(), kargo_core::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct ImageSource {
     client: Client,
     memory: Mutex<Memory>,
+}
+
+// The memory may hold thousands of images.
+impl fmt::Debug for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageSource").field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 impl ImageSource {
@@ -56,23 +65,31 @@ impl ImageSource {
 type MemoryKey = (Repository, String, Option<Platform>);
 
 /// Facts by digest, the oldest forgotten first. Only what was hashed here comes in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Memory {
     facts: HashMap<MemoryKey, Arc<ImageMetadata>>,
     order: VecDeque<MemoryKey>,
+    bytes: usize,
 }
 
 impl Memory {
     fn insert(&mut self, key: MemoryKey, facts: Arc<ImageMetadata>) {
-        if self.facts.insert(key.clone(), facts).is_none() {
-            self.order.push_back(key);
+        self.bytes += size(&facts);
+        match self.facts.insert(key.clone(), facts) {
+            Some(before) => self.bytes -= size(&before),
+            None => self.order.push_back(key),
         }
-        while self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.facts.remove(&oldest);
+        while self.order.len() > REMEMBERED || self.bytes > REMEMBERED_BYTES {
+            let Some(oldest) = self.order.pop_front() else { return };
+            if let Some(facts) = self.facts.remove(&oldest) {
+                self.bytes -= size(&facts);
             }
         }
     }
+}
+
+fn size(facts: &ImageMetadata) -> usize {
+    facts.annotations.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 /// What is remembered from look to look.
@@ -256,5 +273,38 @@ impl ImageSource {
             }
         };
         Ok(Some((manifest.digest, facts)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_source_remembers_does_not_print() {
+        let source = ImageSource::new(Client::anonymous().unwrap());
+        let annotations = BTreeMap::from([("note".to_owned(), "ten thousand of these".to_owned())]);
+        let facts = ImageMetadata { annotations, created_at: None, fits_platform: true };
+        let key = (Repository::parse("r.example/app").unwrap(), "sha256:1".into(), None);
+        source.memory.lock().await.insert(key, Arc::new(facts));
+        let shown = format!("{source:?}");
+        assert!(shown.contains("Client") && !shown.contains("ten thousand"), "{shown}");
+    }
+
+    #[test]
+    fn the_memory_of_large_annotations_does_not_grow_without_end() {
+        let repository = Repository::parse("r.example/app").unwrap();
+        let mut memory = Memory::default();
+        for number in 0..1_000 {
+            let annotations = BTreeMap::from([("text".to_owned(), "x".repeat(64 * 1024))]);
+            let facts = ImageMetadata { annotations, created_at: None, fits_platform: true };
+            // The same digest may come twice, when two looks ask at once.
+            for _ in 0..2 {
+                memory.insert((repository.clone(), format!("sha256:{number}"), None), Arc::new(facts.clone()));
+            }
+        }
+        let held: usize = memory.facts.values().map(|facts| size(facts)).sum();
+        assert!(held <= REMEMBERED_BYTES && held == memory.bytes && memory.facts.len() == memory.order.len());
+        assert!(memory.facts.contains_key(&(repository, "sha256:999".into(), None)));
     }
 }

@@ -1,5 +1,6 @@
 //! Putting a client together.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +120,10 @@ impl ClientBuilder {
                     }
                     roots.extend(found);
                 }
+                // The environment's proxy is for other machines; it could not reach this one.
+                if is_loopback(&base) {
+                    builder = builder.no_proxy();
+                }
                 if !roots.is_empty() {
                     builder = builder.tls_certs_merge(roots);
                 }
@@ -133,6 +138,11 @@ impl ClientBuilder {
             refresh_timeout: self.refresh_timeout,
         })))
     }
+}
+
+fn is_loopback(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -28,13 +28,14 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Error::new(
-                ErrorKind::InvalidResponse,
-                format!("Asked to {}, Argo CD answered with JSON of another shape than this client knows.", self.what),
-            )
-            .because(error)
-        })
+        serde_json::from_slice(&self.body).map_err(|error| self.of_another_shape().because(error))
+    }
+
+    fn of_another_shape(&self) -> Error {
+        Error::new(
+            ErrorKind::InvalidResponse,
+            format!("Asked to {}, Argo CD answered with JSON of another shape than this client knows.", self.what),
+        )
     }
 
     pub(super) fn snapshot(&self) -> Result<Snapshot> {
@@ -92,7 +93,9 @@ impl Client {
         let path = ["api", "v1", "session"];
         let what = format!("log {username} in");
         let answer = self.exchange(Method::POST, &path, &[], Some(&body), None, &what, self.0.timeout).await?;
-        Ok(answer.decode::<Token>()?.token.into())
+        // Without its source, whose text could show a part of the token.
+        let token = serde_json::from_slice::<Token>(&answer.body).map_err(|_| answer.of_another_shape())?;
+        Ok(token.token.into())
     }
 
     fn url(&self, path: &[&str], query: &[(&str, String)]) -> Url {
@@ -106,8 +109,9 @@ impl Client {
         url
     }
 
+    /// The host with its port, when it has one: on one machine there may be several servers.
     fn host(&self) -> &str {
-        self.0.base.host_str().unwrap_or("the server")
+        self.0.base.authority()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one HTTP request, passed through by one caller")]

@@ -192,6 +192,8 @@ struct List {
 
 impl Client {
     /// Begins a client for the server at `url`, with the server's root path if it has one.
+    ///
+    /// A server on this machine (`localhost`, `127.0.0.0/8`, `::1`) is reached without the proxy of the environment.
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(url.into())
     }

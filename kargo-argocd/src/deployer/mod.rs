@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kargo_core::plugin::{
     Context, DeployRequest, Deployer, Deployment, Health, History, Observation, ObserveRequest, Relation,
 };
-use kargo_core::{Error, ErrorKind, Result, Revision};
+use kargo_core::{Error, ErrorKind, Result, Retry, Revision};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,7 +25,8 @@ use crate::judge::{Case, Latches, Next, Relations, Verdict, Wanted, judge, obser
 const ROUNDS: usize = 8;
 /// After how many seconds Argo CD is asked to compare again when the last comparison told nothing.
 const STALE: i64 = 30;
-/// How often, a second apart, an abort asks for the end of an operation that Argo CD has not yet begun.
+/// How often, a second apart, an abort asks for the end of an operation that Argo CD has not yet begun, or looks for one that it has
+/// accepted and does not show yet.
 const ABORT_TRIES: u32 = 10;
 
 /// Has Argo CD run the wanted revision, and says live only when it does.
@@ -61,6 +62,11 @@ struct Memory {
 }
 
 impl Memory {
+    /// Memory that cannot be read counts as lost, as after a crash.
+    fn read(request: &DeployRequest<'_>) -> Self {
+        request.state.and_then(|state| Self::deserialize(state).ok()).unwrap_or_default()
+    }
+
     fn pending(&self, reason: impl Into<String>, check_after: Duration) -> Deployment {
         Deployment::Pending { reason: reason.into(), check_after, state: serde_json::to_value(self).ok() }
     }
@@ -97,6 +103,7 @@ impl ArgoCd {
         cx: &Context,
         request: &DeployRequest<'_>,
         config: &ArgoCdApp,
+        memory: &Memory,
     ) -> Result<ControlFlow<Deployment, Snapshot>> {
         let app = config.reference();
         let error = match self.get(cx, &app, Refresh::No).await {
@@ -108,7 +115,7 @@ impl ArgoCd {
             let until = request.started_at.checked_add(wait).unwrap_or(Timestamp::MAX);
             if cx.now() < until {
                 let reason = format!("application {app} is not found or not permitted; waiting for it until {until}");
-                return Ok(ControlFlow::Break(Deployment::pending(reason, Duration::from_secs(5))));
+                return Ok(ControlFlow::Break(memory.pending(reason, Duration::from_secs(5))));
             }
         }
         Err(missing(&app, config, error))
@@ -165,6 +172,25 @@ impl ArgoCd {
             }
         })
     }
+
+    /// Tries once to stop the sync under this key.
+    async fn stop(&self, cx: &Context, app: &AppRef, config: &ArgoCdApp, memory: &Memory) -> Result<Stop> {
+        let snapshot = match self.get(cx, app, Refresh::No).await {
+            Ok(snapshot) => snapshot,
+            // What is gone runs nothing. What may only not be seen might: that is for a person to look at.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Stop::Done),
+            Err(error) if is_missing(&error) => return Err(missing(app, config, error)),
+            Err(error) => return Err(error),
+        };
+        if !runs_under(&snapshot.app, cx.key()) {
+            let now = snapshot.server_time.unwrap_or_else(|| cx.now());
+            let is_unseen = memory.latches.is_unseen(&snapshot.app, cx.key(), now);
+            return Ok(if is_unseen { Stop::Unseen } else { Stop::Done });
+        }
+        // "None is in progress" is also said of one that waits to be begun; left alone, it would fire later, unattended.
+        let is_stopped = cx.guard("stop the sync", self.client.terminate(app)).await?;
+        Ok(if is_stopped { Stop::Done } else { Stop::Waiting })
+    }
 }
 
 /// What one call works on.
@@ -206,9 +232,8 @@ impl Deployer for ArgoCd {
     async fn deploy(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<Deployment> {
         let config = ArgoCdApp::read(request.config)?;
         let policy = config.policy();
-        // Memory that cannot be read counts as lost, as after a crash.
-        let mut memory: Memory = request.state.and_then(|state| Memory::deserialize(state).ok()).unwrap_or_default();
-        let snapshot = match self.find(cx, request, &config).await? {
+        let mut memory = Memory::read(request);
+        let snapshot = match self.find(cx, request, &config, &memory).await? {
             ControlFlow::Continue(snapshot) => snapshot,
             ControlFlow::Break(answer) => return Ok(answer),
         };
@@ -299,31 +324,40 @@ impl Deployer for ArgoCd {
     async fn abort(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<()> {
         let config = ArgoCdApp::read(request.config)?;
         let app = config.reference();
-        for attempt in 0..ABORT_TRIES {
-            let snapshot = match self.get(cx, &app, Refresh::No).await {
-                Ok(snapshot) => snapshot,
-                // What is gone runs nothing. What may only not be seen might: that is for a person to look at.
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                Err(error) if is_missing(&error) => return Err(missing(&app, &config, error)),
-                Err(error) => return Err(error),
-            };
-            if !runs_under(&snapshot.app, cx.key()) {
-                return Ok(());
+        let memory = Memory::read(request);
+        let mut attempt = 1;
+        loop {
+            let is_last = attempt == ABORT_TRIES;
+            match self.stop(cx, &app, &config, &memory).await {
+                Ok(Stop::Done) => return Ok(()),
+                Ok(Stop::Unseen) if is_last => return Ok(()),
+                Ok(Stop::Waiting) if is_last => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!(
+                            "The sync of application {app} cannot be stopped: Argo CD keeps it waiting and calls it not in progress."
+                        ),
+                    )
+                    .operation("stop the sync"));
+                }
+                // An abort is not asked for a second time, and a sync that goes on would be watched by nobody.
+                Err(error) if is_last || error.retry() == Retry::Never => return Err(error),
+                _ => {}
             }
-            // "None is in progress" is also said of one that waits to be begun; left alone, it would fire later, unattended.
-            if cx.guard("stop the sync", self.client.terminate(&app)).await? {
-                return Ok(());
-            }
-            if attempt + 1 < ABORT_TRIES {
-                cx.sleep(Duration::from_secs(1)).await?;
-            }
+            attempt += 1;
+            cx.sleep(Duration::from_secs(1)).await?;
         }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            format!("The sync of application {app} cannot be stopped: Argo CD keeps it waiting and calls it not in progress."),
-        )
-        .operation("stop the sync"))
     }
+}
+
+/// What came of one try to stop a sync.
+enum Stop {
+    /// Nothing of ours runs, or soon does no longer.
+    Done,
+    /// It is accepted and does not show yet.
+    Unseen,
+    /// It is accepted and not begun, and cannot be stopped before.
+    Waiting,
 }
 
 fn runs_under(app: &Application, key: &str) -> bool {

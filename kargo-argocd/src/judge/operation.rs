@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::revision::Standing;
-use super::{Case, Latches, Next, SOON, Verdict, WINDOW, plus, words};
-use crate::client::{OperationPhase, OperationState, SyncResult};
+use super::{Case, Latches, Next, SOON, Verdict, WINDOW, is_tagged, plus, words};
+use crate::client::{Application, OperationPhase, OperationState, SyncResult};
 
 /// How long an operation may look lost before it is called so.
 const LOST: Duration = Duration::from_secs(60);
@@ -37,7 +39,7 @@ pub(super) fn revisions(state: &OperationState) -> (Option<&str>, &[String]) {
 /// What to do while an operation runs or waits; nothing when none does.
 pub(super) fn in_progress(case: &Case<'_>, latches: &mut Latches) -> Option<Verdict> {
     let state = case.state();
-    let older_than = |at: Option<jiff::Timestamp>| at.is_none_or(|at| case.now >= plus(at, LOST));
+    let older_than = |at: Option<Timestamp>| at.is_none_or(|at| case.now >= plus(at, LOST));
     match (&case.app.operation, state) {
         (Some(requested), state) => {
             if let Some(state) = state.filter(|state| is_hollow(state) && older_than(state.started_at)) {
@@ -100,14 +102,23 @@ pub(super) fn in_progress(case: &Case<'_>, latches: &mut Latches) -> Option<Verd
 
 /// Pending while a sync that was accepted has not shown up yet.
 fn unseen(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
-    let posted = latches.posted_at?;
-    let began = case.state().and_then(|state| state.started_at);
-    let seen = began.is_some_and(|at| at >= posted) || (latches.syncs <= 1 && case.owns_last_operation());
-    (!seen && case.now < plus(posted, UNSEEN)).then(|| Verdict::Pending {
+    latches.is_unseen(case.app, case.tag, case.now).then(|| Verdict::Pending {
         why: "the sync was accepted and does not show yet".into(),
         next: Next::Look,
         check_after: Duration::from_secs(1),
     })
+}
+
+impl Latches {
+    /// Whether a sync was accepted just now of which the application does not show anything.
+    pub(crate) fn is_unseen(&self, app: &Application, tag: &str, now: Timestamp) -> bool {
+        let Some(posted) = self.posted_at else { return false };
+        let state = app.status.operation_state.as_ref();
+        let began = state.and_then(|state| state.started_at);
+        let owned = state.is_some_and(|state| is_tagged(&state.operation.info, tag));
+        let seen = began.is_some_and(|at| at >= posted) || (self.syncs <= 1 && owned);
+        !seen && now < plus(posted, UNSEEN)
+    }
 }
 
 /// One more sync, when the deployment may ask for one.

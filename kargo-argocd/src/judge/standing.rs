@@ -198,10 +198,12 @@ fn compared_to_spec(case: &Case<'_>) -> bool {
     if spec.source_hydrator.is_some() {
         return true;
     }
+    // Beside a list of sources Argo CD writes an empty one. A list says nothing of a single source, nor the other way round.
+    let one = compared.source.as_ref().filter(|source| !source.repo_url.is_empty());
     let sources = if spec.sources.is_empty() {
-        compared.source.is_none() || spec.source.is_none() || compared.source == spec.source
+        compared.sources.is_empty() && (one.is_none() || spec.source.is_none() || one == spec.source.as_ref())
     } else {
-        compared.sources.is_empty() || compared.sources == spec.sources
+        compared.sources == spec.sources || (compared.sources.is_empty() && one.is_none())
     };
     sources && same_destination(&spec.destination, &compared.destination)
 }

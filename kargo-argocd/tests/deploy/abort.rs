@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use kargo_argocd::ArgoCdApp;
-use kargo_argocd::testing::{FakeApp, Timings};
+use kargo_argocd::client::SyncRequest;
+use kargo_argocd::testing::{FakeApp, Fault, Timings};
+use kargo_argocd::{AppRef, ArgoCdApp};
 use kargo_core::plugin::Deployment;
+use serde_json::json;
 
 use crate::bench::{Bench, REPO, assert_live};
 
@@ -51,7 +53,7 @@ async fn a_sync_that_is_stopped_by_somebody_is_a_failure() {
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
     deploy.run_until("the sync runs").await;
     let client = bench.fake.client().unwrap();
-    assert!(client.terminate(&kargo_argocd::AppRef::new("shop")).await.unwrap());
+    assert!(client.terminate(&AppRef::new("shop")).await.unwrap());
     let ended = deploy.run().await.unwrap();
     assert!(matches!(&ended, Deployment::Failed { reason } if reason.contains("was stopped by somebody")), "{ended:?}");
 }
@@ -75,6 +77,80 @@ async fn a_sync_that_waits_to_be_begun_is_stopped_once_it_has_begun() {
     }
     assert!(!bench.fake.is_operating("shop"));
     assert_eq!(bench.fake.live_revision("shop"), None);
+}
+
+#[tokio::test]
+async fn a_sync_that_was_accepted_and_does_not_show_yet_is_stopped_once_it_shows() {
+    let bench = Bench::with(slow()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("accepted").await;
+    // As a read shows it that comes from an older cache.
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let shows = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut request = SyncRequest::default();
+        request.infos = vec![serde_json::from_value(json!({"name": kargo_argocd::TAG, "value": "p1"})).unwrap()];
+        bench.fake.client().unwrap().sync(&AppRef::new("shop"), &request).await.unwrap();
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            bench.clock.advance(Duration::from_millis(250));
+        }
+    };
+    tokio::select! {
+        result = deploy.abort() => result.unwrap(),
+        () = shows => {}
+    }
+    assert_eq!(bench.fake.syncs().len(), 2, "the abort has not waited until the sync shows");
+    assert!(!bench.fake.is_operating("shop"));
+    assert_eq!(bench.fake.live_revision("shop"), None);
+}
+
+#[tokio::test]
+async fn an_abort_tries_again_when_the_server_fails_for_a_moment() {
+    for (status, code) in [(503, 14), (409, 10)] {
+        let bench = Bench::with(slow()).await;
+        let wanted = bench.commits.commit("main", [("dev", "v1")]);
+        bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+        let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+        deploy.run_until("the sync runs").await;
+        bench.fake.set_fault(Some(Fault::Status { status, code, message: "a moment, please".into() }));
+        let passes = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            bench.fake.set_fault(None);
+            loop {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                bench.clock.advance(Duration::from_millis(250));
+            }
+        };
+        tokio::select! {
+            result = deploy.abort() => result.unwrap(),
+            () = passes => {}
+        }
+        assert!(!bench.fake.is_operating("shop"));
+    }
+}
+
+#[tokio::test]
+async fn an_abort_of_which_the_server_hears_nothing_says_so_in_the_end() {
+    let bench = Bench::with(slow()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("the sync runs").await;
+    bench.fake.set_fault(Some(Fault::Status { status: 503, code: 14, message: "gone fishing".into() }));
+    let time = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            bench.clock.advance(Duration::from_millis(250));
+        }
+    };
+    let error = tokio::select! {
+        result = deploy.abort() => result.unwrap_err(),
+        () = time => unreachable!("time does not end"),
+    };
+    assert!(error.message().contains("gone fishing"), "{error}");
 }
 
 #[tokio::test]

@@ -180,3 +180,76 @@ async fn an_observation_asks_for_a_comparison_when_the_last_one_is_too_old() {
     let observation = bench.observe("shop").await;
     assert_eq!(observation.health, Health::Healthy, "{observation:?}");
 }
+
+#[tokio::test]
+async fn every_error_names_the_server_with_its_port() {
+    let bench = Bench::new().await;
+    let client = bench.fake.client().unwrap();
+    let host = bench.fake.url().replace("http://", "");
+    let mut errors = Vec::new();
+    for fault in [Fault::Html, Fault::Status { status: 500, code: 2, message: "etcd is on fire".into() }] {
+        bench.fake.set_fault(Some(fault));
+        errors.push(client.version().await.unwrap_err());
+    }
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unreachable = Client::builder(format!("http://{nobody}")).build().unwrap();
+    for error in errors {
+        assert!(error.message().contains(&host), "{error}");
+    }
+    let error = unreachable.version().await.unwrap_err();
+    assert!(error.message().contains(&nobody.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_remembered_outlasts_a_while_in_which_the_application_is_not_found() {
+    let (bench, _) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    let config = ArgoCdApp::new("shop").wait_for_app(Duration::from_secs(600));
+    let mut deploy = bench.deploy("p1", config, &wanted);
+    deploy.run_until("accepted").await;
+    bench.fake.set_fault(Some(Fault::Status { status: 404, code: 5, message: "not found".into() }));
+    let away = deploy.poll().await.unwrap();
+    assert!(
+        matches!(&away, Deployment::Pending { state: Some(state), .. } if state["latches"]["syncs"] == 1),
+        "{away:?}"
+    );
+    bench.fake.set_fault(None);
+    assert_live(&deploy.run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.syncs().len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_in_that_is_answered_oddly_does_not_show_the_token() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let body = "\"eyJ.very.secret\"";
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length";
+        write!(stream, "{head}: {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    let client = Client::builder(format!("http://{address}")).login("kargo", "battery staple").build().unwrap();
+    let error = client.list(None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    let shown = format!("{error:?} {}", error.report());
+    assert!(!shown.contains("very.secret"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_server_on_this_machine_is_reached_without_the_proxy_of_the_environment() {
+    const WITHIN: &str = "KARGO_ARGOCD_TEST_WITHIN";
+    if std::env::var_os(WITHIN).is_some() {
+        Bench::new().await.fake.client().unwrap().version().await.unwrap();
+        return;
+    }
+    let name = "access::a_server_on_this_machine_is_reached_without_the_proxy_of_the_environment";
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", name]).env(WITHIN, "1");
+    for proxy in ["http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+        test.env(proxy, "http://127.0.0.1:9");
+    }
+    let ended = test.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+}

@@ -39,6 +39,9 @@ const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(30);
 /// The most that the answer of a token server may have, in bytes.
 const TOKEN_BODY: usize = 64 * 1024;
 
+/// How many challenges, credentials and tokens are remembered, of each.
+const REMEMBERED: usize = 10_000;
+
 /// A hash of credentials: enough to see whether they are the same.
 type Fingerprint = String;
 
@@ -115,7 +118,11 @@ impl Auth {
         rejected: Option<&HeaderValue>,
     ) -> Result<HeaderValue> {
         let Target { repository, purpose, .. } = *target;
-        self.challenges.lock().await.insert((repository.clone(), purpose), challenge.clone());
+        {
+            let mut challenges = self.challenges.lock().await;
+            bound(&mut challenges);
+            challenges.insert((repository.clone(), purpose), challenge.clone());
+        }
         match challenge {
             Challenge::Basic => {
                 let mut known = self.known(cx, repository, None).await?;
@@ -155,7 +162,11 @@ impl Auth {
     }
 
     async fn known(&self, cx: &Context, repository: &Repository, rejected: Option<&Fingerprint>) -> Result<Known> {
-        let slot = Arc::clone(self.credentials.lock().await.entry(repository.clone()).or_default());
+        let slot = {
+            let mut credentials = self.credentials.lock().await;
+            bound(&mut credentials);
+            Arc::clone(credentials.entry(repository.clone()).or_default())
+        };
         let mut slot = slot.lock().await;
         if let Some(known) =
             slot.as_ref().filter(|known| cx.now() < known.until && Some(&known.fingerprint) != rejected)
@@ -196,9 +207,7 @@ impl Auth {
         let slot = {
             let mut tokens = self.tokens.lock().await;
             // Tokens that are past their time would otherwise pile up in a process that runs for months.
-            if tokens.len() > 10_000 {
-                tokens.clear();
-            }
+            bound(&mut tokens);
             Arc::clone(tokens.entry(key).or_default())
         };
         let mut slot = slot.lock().await;
@@ -209,6 +218,13 @@ impl Auth {
         *slot = None;
         let token = fetch(cx, http, ask, &known.credentials).await?;
         Ok(slot.insert(token).header.clone())
+    }
+}
+
+/// Forgets all when there is too much of it; what is still needed is asked for again.
+fn bound<K, V>(map: &mut HashMap<K, V>) {
+    if map.len() >= REMEMBERED {
+        map.clear();
     }
 }
 
@@ -281,7 +297,7 @@ async fn fetch(
             ));
         }
     };
-    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
+    let token = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
     let header = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
     let Some(mut header) = header else {
         return Err(Error::new(
@@ -321,4 +337,24 @@ fn rejected_credentials(repository: &Repository, credentials: &Credentials) -> E
         ),
     };
     Error::new(ErrorKind::Unauthenticated, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::StaticCredentials;
+
+    #[tokio::test]
+    async fn what_is_remembered_of_repositories_does_not_grow_without_end() {
+        let auth = Auth::new(Arc::new(StaticCredentials::new()), Vec::new());
+        let (cx, http) = (Context::system("test"), reqwest::Client::new());
+        for number in 0..REMEMBERED + 5 {
+            let repository = Repository::parse(&format!("r.example/preview/{number}")).unwrap();
+            let url = Url::parse("https://r.example/v2/").unwrap();
+            let target = Target { repository: &repository, url: &url, purpose: Purpose::Read };
+            auth.answer(&cx, &http, &target, &Challenge::Basic, None).await.unwrap_err();
+        }
+        assert_eq!(auth.challenges.lock().await.len(), 5);
+        assert_eq!(auth.credentials.lock().await.len(), 5);
+    }
 }

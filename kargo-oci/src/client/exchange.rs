@@ -14,6 +14,8 @@ use crate::repository::is_loopback_host;
 
 /// How often a redirect is followed.
 const REDIRECTS: usize = 4;
+/// The longest pause that a server is granted. One wrong header must not shut a registry out for years.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// How much of the body of a failure is read, in bytes.
 const FAILURE_BODY: usize = 64 * 1024;
 
@@ -50,14 +52,17 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The pause that the server asks for, as seconds or as a date.
+    /// The pause that the server asks for, as seconds or as a date, an hour at most.
     pub(super) fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         let text = self.header(RETRY_AFTER)?.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+        let pause = match text.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => {
+                let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+                Duration::try_from(at.duration_since(now)).unwrap_or_default()
+            }
+        };
+        Some(pause.min(LONGEST_ASKED))
     }
 
     /// The body as JSON, whatever the content type says: registries are not careful with it.
@@ -143,12 +148,18 @@ fn refused_redirect(from: &Url, why: &str) -> Error {
 /// Whether a URL names this machine, a private network or the place where clouds keep their machines' credentials.
 pub(super) fn is_internal(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return true };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
     if is_loopback_host(host) || host.ends_with(".localhost") {
         return true;
     }
     let is_internal_v4 = |address: std::net::Ipv4Addr| {
-        address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified()
+        // Of 100.64.0.0/10, which providers share among their customers; a cloud keeps credentials there too.
+        let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+        address.is_loopback()
+            || address.is_private()
+            || address.is_link_local()
+            || address.is_unspecified()
+            || is_shared
     };
     match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) => is_internal_v4(address),
@@ -211,7 +222,10 @@ fn transport(error: reqwest::Error, url: &Url) -> Error {
     let (kind, message) = if error.is_timeout() {
         (ErrorKind::Timeout, format!("{host} did not answer in time."))
     } else if error.is_connect() {
-        (ErrorKind::Unavailable, format!("{host} cannot be reached. Is the address right, and is the server up?"))
+        (
+            ErrorKind::Unavailable,
+            format!("{host} cannot be reached. Is the address right, the server up and its certificate trusted?"),
+        )
     } else if error.is_body() || error.is_decode() {
         (ErrorKind::InvalidResponse, format!("The answer of {host} broke off before its end."))
     } else if error.is_builder() {
@@ -236,6 +250,8 @@ mod tests {
             ("http://[fd00::1]/", true),
             ("http://[::ffff:10.0.0.1]/", true),
             ("http://localhost/", true),
+            ("http://localhost./", true),
+            ("http://100.100.100.200/latest", true),
             ("https://registry.example/", false),
             ("https://8.8.8.8/", false),
         ] {

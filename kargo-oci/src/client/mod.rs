@@ -28,7 +28,7 @@ use self::auth::{Auth, Purpose, Target};
 use self::challenge::Challenge;
 use self::exchange::{Request, Response, excerpt, exchange};
 use crate::credentials::{CredentialSource, StaticCredentials};
-use crate::repository::Repository;
+use crate::repository::{DOCKER_HUB, Repository};
 
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
 pub use self::read::ManifestHead;
@@ -196,7 +196,7 @@ impl Client {
     fn url(&self, repository: &Repository, path: &str) -> Result<Url> {
         let is_http = repository.is_loopback() || self.0.insecure.contains(repository.host());
         let scheme = if is_http { "http" } else { "https" };
-        let host = if repository.host() == "docker.io" { "registry-1.docker.io" } else { repository.host() };
+        let host = if repository.host() == DOCKER_HUB { "registry-1.docker.io" } else { repository.host() };
         Url::parse(&format!("{scheme}://{host}/v2/{}/{path}", repository.name())).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("The repository {repository} has no valid URL.")).because(error)
         })
@@ -218,7 +218,10 @@ impl Client {
                 Retry::Never => return Err(error),
                 Retry::After(pause) => {
                     if let Ok(until) = cx.now().checked_add(pause) {
-                        self.0.paused.lock().await.insert(call.repository.host().to_owned(), until);
+                        let mut paused = self.0.paused.lock().await;
+                        // What another call was told holds as well.
+                        let known = paused.entry(call.repository.host().to_owned()).or_insert(until);
+                        *known = until.max(*known);
                     }
                     pause + jitter(Duration::from_millis(100))
                 }

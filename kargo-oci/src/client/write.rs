@@ -11,7 +11,7 @@ use super::auth::Purpose;
 use super::exchange::{Request, Response};
 use super::link::within_origin;
 use super::{Call, Client, found};
-use crate::repository::{Repository, checked_digest, checked_tag, digest_of};
+use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
 use crate::spec::{Built, ImageSpec};
 
 /// The most that the answer to a push may have, in bytes.
@@ -47,10 +47,11 @@ impl Client {
         if response.status == StatusCode::CREATED { Ok(digest) } else { Err(unexpected(&response, doing, repository)) }
     }
 
-    /// Pushes a manifest's bytes, as they are, under a tag or their own digest, and returns the digest.
+    /// Pushes a manifest's bytes, as they are, under a tag or their own digest, and returns the digest: the one that was
+    /// given, else sha256.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when `reference` is neither or the registry does not accept the manifest, such as
+    /// [`ErrorKind::InvalidInput`] when `reference` is no tag and not the digest of `bytes`, or the registry does not accept the manifest, such as
     /// when a blob of it is missing; [`ErrorKind::InvalidResponse`] when the registry says that it stored something
     /// else.
     pub async fn push_manifest(
@@ -61,12 +62,20 @@ impl Client {
         media_type: &str,
         bytes: Vec<u8>,
     ) -> Result<String> {
-        let digest = digest_of(&bytes);
-        if reference.contains(':') {
-            checked_digest(reference)?;
+        let digest = if reference.contains(':') {
+            if !is_digest_of(&checked_digest(reference)?, &bytes) {
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    format!(
+                        "The manifest for {repository} does not have the digest {reference}, so it was not pushed."
+                    ),
+                ));
+            }
+            reference.to_owned()
         } else {
             checked_tag(reference)?;
-        }
+            digest_of(&bytes)
+        };
         let doing = "push a manifest to";
         let mut request = Request::new(Method::PUT, self.url(repository, &format!("manifests/{reference}"))?, ANSWER);
         request.content_type = Some(HeaderValue::try_from(media_type).map_err(|error| {
@@ -75,10 +84,10 @@ impl Client {
         request.body = Some(bytes);
         let call = Call { repository, purpose: Purpose::Write, doing, request };
         let response = found(self.call(cx, &call).await?, &call, cx)?;
-        let stored = response.header("docker-content-digest");
-        if response.status != StatusCode::CREATED
-            || stored.is_some_and(|stored| stored != digest && stored != reference)
-        {
+        // A registry may name the same bytes by another algorithm.
+        let bytes = call.request.body.as_deref().unwrap_or_default();
+        let is_ours = |stored: &str| checked_digest(stored).is_ok_and(|stored| is_digest_of(&stored, bytes));
+        if response.status != StatusCode::CREATED || !response.header("docker-content-digest").is_none_or(is_ours) {
             return Err(unexpected(&response, doing, repository));
         }
         Ok(digest)

@@ -241,3 +241,24 @@ async fn credentials_of_one_repository_are_not_used_for_another() {
     client.list_tags(&cx(), &repository(&registry, "other")).await.unwrap_err();
     assert!(registry.requests().iter().all(|request| request.authorization.is_none()));
 }
+
+#[tokio::test]
+async fn a_token_server_may_leave_one_of_the_two_names_of_the_token_empty() {
+    let registry = guarded(bearer()).await;
+    registry.inject(Fault::body("application/json", r#"{"token": "", "access_token": "x"}"#).on("/token"));
+    let error = client_with(&registry, PASSWORD).list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+    // The token is found, and the registry, which has given no such token, does not accept it.
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+}
+
+#[tokio::test]
+async fn the_password_of_a_proxy_does_not_show() {
+    let proxy = reqwest::Proxy::all("http://me:hunter2@127.0.0.1:9").unwrap();
+    let builder = Client::builder().http(reqwest::Client::builder().proxy(proxy)).tries(1);
+    let shown = format!("{builder:?}");
+    let client = builder.build().unwrap();
+    let app = kargo_oci::Repository::parse("registry.example/app").unwrap();
+    let error = client.list_tags(&cx(), &app).await.unwrap_err();
+    let shown = format!("{shown} {error:?} {} {client:?}", error.report());
+    assert!(!shown.contains("hunter2") && !shown.contains("bWU6aHVudGVyMg"), "{shown}");
+}

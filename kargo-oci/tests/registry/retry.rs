@@ -87,6 +87,37 @@ async fn a_pause_holds_for_every_call_to_the_host() {
 }
 
 #[tokio::test]
+async fn a_pause_without_reason_does_not_shut_a_registry_out_for_ever() {
+    for forever in ["4000000000", "18446744073709551615", "Thu, 31 Dec 9998 23:59:59 GMT"] {
+        let registry = with_one_tag().await;
+        registry.inject(Fault::status(503).with_header("retry-after", forever).times(1));
+        let (client, app) = (client(), repository(&registry, "app"));
+        let clock = Arc::new(ManualClock::at("2026-01-01T00:00:00Z"));
+        let cx = || Context::new(Arc::clone(&clock) as Arc<dyn Clock>, Actor::engine(), "test");
+        let error = client.list_tags(&cx(), &app).await.unwrap_err();
+        assert!(matches!(error.retry(), Retry::After(pause) if pause <= Duration::from_secs(3600)), "{error:?}");
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(client.list_tags(&cx(), &app).await.unwrap(), ["1.0.0"], "{forever}");
+    }
+}
+
+#[tokio::test]
+async fn a_short_pause_does_not_cut_a_longer_one_that_the_host_has_asked_for() {
+    for (on_list, on_manifest) in [("1", "90"), ("90", "1")] {
+        let registry = with_one_tag().await;
+        registry.inject(Fault::status(429).with_header("retry-after", on_list).on("tags/list"));
+        registry.inject(Fault::status(429).with_header("retry-after", on_manifest).on("manifests"));
+        let (client, app) = (Client::builder().tries(1).build().unwrap(), repository(&registry, "app"));
+        let both = cx();
+        // Both are under way before the first of them is answered.
+        let (list, manifest) = tokio::join!(client.list_tags(&both, &app), client.manifest(&both, &app, "1.0.0"));
+        assert!(list.is_err() && manifest.is_err());
+        let error = client.list_tags(&cx(), &app).await.unwrap_err();
+        assert!(matches!(error.retry(), Retry::After(pause) if pause > Duration::from_secs(80)), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn one_registry_that_asks_for_a_pause_does_not_hold_up_another() {
     let (slow, quick) = (with_one_tag().await, with_one_tag().await);
     slow.inject(Fault::status(429).with_header("retry-after", "50"));

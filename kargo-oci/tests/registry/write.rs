@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use kargo_core::ErrorKind;
-use kargo_oci::testing::{BearerAuth, Registry};
+use kargo_oci::testing::{BearerAuth, Fault, Registry};
 use kargo_oci::{Client, Credentials, ImageSpec, ManifestContent, StaticCredentials};
+use sha2::{Digest, Sha512};
 
 use crate::{client, cx, repository};
 
@@ -66,4 +67,32 @@ async fn a_manifest_whose_parts_are_missing_is_not_accepted() {
     let error = client().push_manifest(&cx(), &app, "1.0.0", media_type, body.into_bytes()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
+}
+
+fn sha512_of(bytes: &[u8]) -> String {
+    let hash: String = Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha512:{hash}")
+}
+
+#[tokio::test]
+async fn a_registry_may_name_what_it_stored_by_sha512() {
+    let registry = Registry::start().await;
+    let app = repository(&registry, "app");
+    let digest = client().push_image(&cx(), &app, "1.0.0", &ImageSpec::default()).await.unwrap();
+    let bytes = client().manifest(&cx(), &app, &digest).await.unwrap().bytes;
+    registry.inject(Fault::header("docker-content-digest", sha512_of(&bytes)).method("PUT").times(1));
+    client().retag(&cx(), &app, &digest, "stable").await.unwrap();
+    assert_eq!(registry.digest("app", "stable"), Some(digest.clone()));
+    registry.inject(Fault::header("docker-content-digest", sha512_of(b"others")).method("PUT").times(1));
+    let other = client().retag(&cx(), &app, &digest, "next").await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::InvalidResponse);
+}
+
+#[tokio::test]
+async fn a_manifest_is_not_pushed_under_the_digest_of_another() {
+    let registry = Registry::start().await;
+    let app = repository(&registry, "app");
+    let push = client().push_manifest(&cx(), &app, &sha512_of(b"others"), "application/json", b"{}".to_vec()).await;
+    assert_eq!(push.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert!(registry.requests().is_empty());
 }

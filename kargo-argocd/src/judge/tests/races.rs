@@ -402,3 +402,18 @@ fn an_accepted_sync_that_does_not_show_yet_is_not_asked_for_again() {
     unseen.app = unseen.app.with_operation("Succeeded", &wanted());
     unseen.now("10:00:09").set("status.sync.status", "Synced").is_live();
 }
+
+#[test]
+fn race_ak_a_comparison_with_one_source_says_nothing_of_a_list_of_sources_and_the_other_way_round() {
+    let moved = json!([{"repoURL": "https://git.example/config", "targetRevision": "main", "path": "other"}]);
+    let edited = "edited after the last comparison";
+    let to_list = read().set("spec", json!({"project": "web", "sources": moved}));
+    assert!(to_list.is_pending(&Next::Refresh).contains(edited));
+    let to_one = read().set("status.sync", json!({"status": "Synced", "comparedTo": {"sources": moved}}));
+    let to_one = to_one.set("status.sync.revisions", json!([wanted()]));
+    assert!(to_one.is_pending(&Next::Refresh).contains(edited));
+    // Beside a list, Argo CD writes an empty source.
+    let compared = json!({"source": {"repoURL": ""}, "sources": moved});
+    let list = read().set("spec", json!({"project": "web", "sources": moved}));
+    list.set("status.sync", json!({"status": "Synced", "revisions": [wanted()], "comparedTo": compared})).is_live();
+}
