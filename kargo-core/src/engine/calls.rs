@@ -18,6 +18,7 @@ use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, Verdi
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::{StepSpec, VerifierSpec};
 use crate::state::{Draft, EventKind, Promotion, State, Task, TaskState};
+use crate::store::{MAX_LEVELS, levels};
 
 /// What a spawned call is.
 #[derive(Debug, Clone)]
@@ -83,6 +84,8 @@ impl Driver {
             return;
         }
         let paced = self.pace.get(&task).copied();
+        // No pause is longer than [`MAX_ASKED`]: one that is was set by a clock that has been set back since.
+        let not_before = not_before.filter(|at| *at <= later(now, MAX_ASKED));
         if let Some(at) = not_before.into_iter().chain(paced).max().filter(|at| *at > now) {
             if let Some(stage) = self.shared.read(|state| Some(state.promotion(task.promotion())?.stage.clone())) {
                 self.set_timer(stage, at);
@@ -99,6 +102,11 @@ impl Driver {
             let Prepared { info, work, task } = match prepared {
                 Ok(prepared) => prepared,
                 Err(error) => return Returned::Task(Err(error)),
+            };
+            // Asked for here, since it is the plug-in's code: what it does wrong is its own failure.
+            let context = match &work {
+                Work::Step { step, .. } => context.with_deadline(later(now, step.defaults().call_deadline)),
+                Work::Verifier { .. } => context,
             };
             let call = call(&context, &info, &work, &task, resumed);
             Returned::Task(context.guard("call the plug-in", call).await)
@@ -150,14 +158,8 @@ impl Driver {
     }
 
     fn context(&self, task: &Task, cancel: &CancellationToken, prepared: Option<&Prepared>) -> Context {
-        let deadline = match prepared.map(|prepared| &prepared.work) {
-            Some(Work::Step { step, .. }) => step.defaults().call_deadline,
-            _ => Context::DEFAULT_DEADLINE,
-        };
         let actor = prepared.map_or_else(crate::Actor::engine, |prepared| prepared.info.actor.clone());
-        Context::new(Arc::clone(&self.shared.clock), actor, task.key())
-            .with_deadline(later(self.shared.clock.now(), deadline))
-            .with_cancellation(cancel.clone())
+        Context::new(Arc::clone(&self.shared.clock), actor, task.key()).with_cancellation(cancel.clone())
     }
 
     fn prepare(&self, task: &Task) -> Result<Prepared> {
@@ -285,7 +287,7 @@ impl Driver {
         self.append(vec![stopped(task, phase, shorten(message))]).await
     }
 
-    fn mark(&mut self, task: &Task) {
+    pub(super) fn mark(&mut self, task: &Task) {
         let stage = self.shared.read(|state| Some(state.promotion(task.promotion())?.stage.clone()));
         self.dirty.extend(stage);
     }
@@ -370,26 +372,36 @@ async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState,
     }
 }
 
-/// Refuses what would make the journal grow without bound.
 fn bounded(report: Report) -> Result<Report> {
-    let (what, size) = match &report {
-        Report::Finished { outputs, .. } => ("outputs", json_size(outputs)),
-        Report::Waiting { state, .. } => ("state to remember", json_size(state)),
-    };
-    if size <= OUTPUT_LIMIT {
-        return Ok(report);
+    match &report {
+        Report::Finished { outputs, .. } => fits("outputs", outputs)?,
+        Report::Waiting { state, .. } => fits("a state to remember", state)?,
     }
-    let message = format!(
-        "The plug-in returned {what} of {size} bytes, and at most {OUTPUT_LIMIT} are kept in the journal; let it put out a reference instead."
-    );
-    Err(Error::new(ErrorKind::InvalidInput, message))
+    Ok(report)
 }
 
-fn json_size(value: &impl serde::Serialize) -> usize {
-    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
+/// Refuses what would make the journal grow without bound, or could not be read back from it.
+pub(super) fn fits(what: &str, value: &impl serde::Serialize) -> Result<()> {
+    let refused = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+    let json = match serde_json::to_vec(value) {
+        Ok(json) => json,
+        Err(error) => return refused(format!("The plug-in returned {what} that cannot be written as JSON: {error}.")),
+    };
+    let (size, levels) = (json.len(), levels(&json));
+    if size > OUTPUT_LIMIT {
+        return refused(format!(
+            "The plug-in returned {what} of {size} bytes, and at most {OUTPUT_LIMIT} are kept in the journal; let it put out a reference instead."
+        ));
+    }
+    if levels > MAX_LEVELS {
+        return refused(format!(
+            "The plug-in returned {what} that are nested {levels} levels deep, and at most {MAX_LEVELS} are kept in the journal; let it put out less, or a text."
+        ));
+    }
+    Ok(())
 }
 
-fn shorten(mut text: String) -> String {
+pub(super) fn shorten(mut text: String) -> String {
     if text.len() > MESSAGE_LIMIT {
         let mut end = MESSAGE_LIMIT;
         while !text.is_char_boundary(end) {

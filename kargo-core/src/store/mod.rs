@@ -27,7 +27,7 @@ use crate::name::PipelineName;
 
 #[cfg(feature = "redb")]
 pub use self::redb::{RedbOptions, RedbStore};
-pub(crate) use codec::{decode_event, decode_snapshot, encode_event, encode_snapshot};
+pub(crate) use codec::{MAX_LEVELS, decode_event, decode_snapshot, encode_event, encode_snapshot, levels};
 pub use memory::MemoryStore;
 
 /// A journal store.
