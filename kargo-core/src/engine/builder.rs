@@ -45,6 +45,20 @@ impl Default for EngineOptions {
     }
 }
 
+impl EngineOptions {
+    /// "For ever" must not overflow a clock: a hundred years are enough.
+    fn within_reach(self) -> Self {
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        Self {
+            snapshot_every: self.snapshot_every.max(1),
+            lease: self.lease.min(LONGEST),
+            shutdown_grace: self.shutdown_grace.min(LONGEST),
+            discovery_deadline: self.discovery_deadline.min(LONGEST),
+            store_deadline: self.store_deadline.min(LONGEST),
+        }
+    }
+}
+
 /// Collects what an engine needs.
 #[derive(Debug)]
 pub struct EngineBuilder {
@@ -88,6 +102,7 @@ impl EngineBuilder {
     /// [`crate::ErrorKind::Conflict`] when another engine drives the pipeline; [`crate::ErrorKind::Corrupt`] when the journal cannot be read.
     pub async fn start(self) -> Result<Engine> {
         let Self { pipeline, plugins, store, clock, options } = self;
+        let options = options.within_reach();
         plugins.check(&pipeline)?;
         let pipeline = plugins.with_defaults(pipeline);
         let unbounded = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));

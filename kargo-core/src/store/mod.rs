@@ -33,7 +33,7 @@ pub use memory::MemoryStore;
 /// A journal store.
 ///
 /// All methods may be called from any number of tasks at once, and are cancel-safe in this sense: a dropped
-/// [`Store::append`] has happened in full or not at all.
+/// [`Store::append`] happens in full or not at all, perhaps only after it was dropped.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
     /// Appends `records` to the pipeline's journal, as numbers `expected + 1` and on. All or none; durable when it returns.

@@ -269,3 +269,64 @@ fn a_runtime_that_is_dropped_is_no_failure_of_what_was_under_way() {
         assert_eq!(ended, 0);
     }
 }
+
+/// What was valid when it was journaled stays readable when the rules for new definitions have become stricter.
+#[tokio::test(start_paused = true)]
+async fn a_journal_with_a_definition_that_would_be_refused_today_can_be_read() {
+    let shop = Shop::new();
+    let of = |config| Shop::of([Stage::new("dev").direct("main").step(StepSpec::new("ship", config))]);
+    let engine = shop.start(of(json!({"at": "NOWHERE"}))).await;
+    freight(&engine, "1.0.0").await;
+    engine.shutdown().await.expect("stops");
+    let older = Arc::new(MemoryStore::new());
+    let today =
+        |text: &[u8]| String::from_utf8_lossy(text).replace("NOWHERE", "https://user:word@example.org").into_bytes();
+    let records = shop.store.read(&"shop".into(), 0, 1000).await.expect("reads");
+    older.append(&"shop".into(), 0, records.iter().map(|record| today(record)).collect(), None).await.expect("appends");
+    for snapshot in [false, true] {
+        if snapshot {
+            let (seq, bytes) = shop.store.load_snapshot(&"shop".into()).await.expect("loads").expect("there is one");
+            older.save_snapshot(&"shop".into(), seq, today(&bytes)).await.expect("saves");
+        }
+        let engine = shop.start_on(of(json!({})), older.clone()).await.expect("reads what was journaled");
+        assert_eq!(engine.read(|state| state.freight().count()), 1);
+        engine.journal().await.expect("reads");
+        engine.shutdown().await.expect("stops");
+    }
+    let refused: Result<Pipeline, _> = serde_json::from_value(json!({"name": "shop", "warehouses": [], "stages": []}));
+    assert!(refused.expect_err("a host's own is checked").to_string().contains("has no stages"));
+}
+
+/// The state in memory and the state that is read back are one and the same, to the last digit.
+#[test]
+fn numbers_are_read_back_as_they_were_written() {
+    let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..20_000 {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = f64::from_bits(bits);
+        if number.is_finite() {
+            let text = json!(number).to_string();
+            let back: f64 = serde_json::from_str(&text).expect("a number");
+            assert_eq!(back.to_bits(), number.to_bits(), "{text}");
+        }
+    }
+}
+
+/// "For ever" is a number like any other.
+#[tokio::test(start_paused = true)]
+async fn options_of_any_size_stop_nothing() {
+    let shop = Shop::new();
+    for (longest, every) in [(Duration::MAX, u64::MAX), (Duration::from_secs(u64::MAX / 4), 0)] {
+        let options = EngineOptions {
+            snapshot_every: every,
+            lease: longest,
+            shutdown_grace: longest,
+            discovery_deadline: longest,
+            store_deadline: longest,
+        };
+        let builder = Engine::builder(Shop::pipeline(), shop.plugins()).store(shop.store.clone());
+        let engine = builder.clock(shop.clock.clone()).options(options).start().await.expect("starts");
+        verified(&engine, "staging", "1.0.0").await;
+        engine.shutdown().await.expect("stops");
+    }
+}

@@ -282,3 +282,25 @@ async fn another_engine_s_equal_record_is_not_taken_for_one_s_own() {
     an_hour().await;
     assert_eq!(slow.calls.load(Ordering::SeqCst), 0, "the other engine has started the task");
 }
+
+/// While an engine was away, another one has defined the pipeline anew. One that lacks the plug-ins for it must not drive it.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_lacks_the_plug_ins_for_a_newer_definition_does_not_drive_it() {
+    let shop = Shop::new();
+    let line = Line::to(&shop.store, false);
+    let slow = Slow::taking(1);
+    let first = start(&shop, &slow, line.clone()).await.expect("starts");
+    verified(&first, "dev", "1.0.0").await;
+    line.cut(true);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let newer = Shop::of([Shop::stage("dev").direct("main").auto_promote()]);
+    let second = shop.start(newer.clone()).await;
+    line.cut(false);
+    second.shutdown().await.expect("stops");
+    shop.source.publish("2.0.0");
+    an_hour().await;
+    assert!(first.trouble().expect("it may not drive").contains("cannot run with these plug-ins"));
+    assert_eq!(first.read(|state| state.freight().count()), 1, "it does nothing");
+    let third = shop.start(newer).await;
+    verified(&third, "dev", "2.0.0").await;
+}
