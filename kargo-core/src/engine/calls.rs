@@ -56,6 +56,8 @@ pub(super) enum Report {
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// The shortest pause that a plug-in can ask for between two looks.
 const MIN_CHECK: Duration = Duration::from_millis(10);
+/// The pause before an effect is asked again whose outcome could not be kept, so that trouble with the store is not the plug-in's.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 /// How long a changed reason waits for its place in the journal after the one before it.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// The longest pause that another side can ask for, so that a wrong number does not stop a promotion for days.
@@ -225,6 +227,9 @@ impl Driver {
         let appended = self.append(vec![Draft::outcome(kind)]).await;
         if appended.is_err() {
             // What the effect did is found by its key when it is called again.
+            if self.shared.read(|state| state.task(task).is_some_and(|state| state.phase == Phase::Running)) {
+                self.pace.insert(task.clone(), later(now, SOON));
+            }
             self.mark(task);
         }
         appended
@@ -274,6 +279,9 @@ impl Driver {
         returned: Result<Returned, JoinError>,
     ) -> Result<()> {
         self.in_flight.remove(&task);
+        if self.shared.read(|state| state.task(&task).is_none_or(|state| state.phase != Phase::Running)) {
+            return Ok(());
+        }
         let result = match returned {
             Ok(Returned::Stopped(result)) => result,
             Ok(_) => Ok(()),

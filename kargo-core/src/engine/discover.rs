@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Call, MAX_ASKED, Returned, fits, shorten};
+use super::calls::{Call, MAX_ASKED, Returned, SOON, fits, shorten};
 use super::driver::{Driver, panicked};
 use crate::actor::Actor;
 use crate::artifact::Artifact;
@@ -204,7 +204,9 @@ impl Driver {
         let appended = self.append(drafts).await;
         if appended.is_err() {
             // Look again soon, rather than lose what was found until the next interval.
-            self.poll_now(name);
+            if let Some(poll) = self.polls.get_mut(name) {
+                poll.next = poll.next.min(later(now, SOON));
+            }
         }
         appended
     }

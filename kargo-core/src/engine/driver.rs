@@ -26,6 +26,8 @@ use crate::store::{Lease, Store};
 /// The pause before the store is tried again after an error, doubled up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// After how many conflicts in a row the engine decides again only after a pause.
+const CONFLICTS: u32 = 10;
 /// How long calls that are dropped may take to end: until their next await.
 const DROP_GRACE: Duration = Duration::from_secs(5);
 /// By how much the clock must have gone back to be noticed. Less than that only delays what was due.
@@ -120,6 +122,7 @@ impl Driver {
     pub(super) async fn run(mut self) -> Result<()> {
         self.mark_all();
         let mut renewal = Instant::now() + self.options.lease / 3;
+        let mut conflicts = 0;
         loop {
             self.check_lease();
             self.check_clock();
@@ -128,8 +131,13 @@ impl Driver {
                 let again = settled.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
                 self.note(settled).await;
                 self.snapshot_if_due();
-                if again && !self.shared.stop.is_cancelled() {
+                conflicts = if again { conflicts + 1 } else { 0 };
+                if again && conflicts < CONFLICTS && !self.shared.stop.is_cancelled() {
                     continue;
+                }
+                if again {
+                    // A store that calls everything a conflict must not keep the engine from all else.
+                    self.blocked = Some(Instant::now() + MAX_PAUSE);
                 }
             }
             let driving = self.blocked.is_none() && self.lease.is_some();

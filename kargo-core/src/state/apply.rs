@@ -72,6 +72,18 @@ impl State {
                     // A hold belongs to the rule that it holds, and ends with it.
                     stage.holds.retain(|origin, _| promotes_by_itself(pipeline, name, origin));
                 }
+                // That freight passed through a stage when it had no steps says nothing about the stage with steps.
+                let has_steps = |name: &StageName| pipeline.stage(name).is_some_and(|stage| !stage.is_control_flow());
+                for known in self.freight.values_mut() {
+                    let FreightState { verified, presence, .. } = known;
+                    verified.retain(|stage, verified| {
+                        let keep = verified.promotion.is_some() || !has_steps(stage);
+                        if !keep {
+                            presence.remove(stage);
+                        }
+                        keep
+                    });
+                }
                 Ok(Affected::All)
             }
             EventKind::FreightFound { freight } => {

@@ -330,3 +330,21 @@ async fn options_of_any_size_stop_nothing() {
         engine.shutdown().await.expect("stops");
     }
 }
+
+/// That freight passed through a stage when it had no steps says nothing about the stage with steps.
+#[tokio::test(start_paused = true)]
+async fn freight_that_passed_is_not_verified_once_the_stage_has_steps() {
+    let shop = Shop::new();
+    let prod = || Shop::stage("prod").after("main", ["gate"]);
+    let engine = shop.start(Shop::of([Stage::new("gate").direct("main"), prod()])).await;
+    let id = verified(&engine, "gate", "1.0.0").await;
+    engine.shutdown().await.expect("stops");
+
+    let engine = shop.start(Shop::of([Shop::stage("gate").direct("main"), prod()])).await;
+    let refused =
+        engine.promote("prod", &id, Actor::user("alice")).await.expect_err("it was never promoted to the gate");
+    assert!(refused.to_string().contains("not verified in stage gate: it has not been promoted there"), "{refused}");
+    let promotion = engine.promote("gate", &id, Actor::user("alice")).await.expect("allowed");
+    engine.finished(&promotion).await.expect("ends");
+    assert!(engine.why("prod", &id).admission.is_open());
+}

@@ -21,13 +21,17 @@ struct Line {
     hangs: bool,
     /// Takes the lease away at the append that starts a task, as if another engine had been quicker by a hair.
     robbed: AtomicBool,
+    /// Calls every append a conflict.
+    refuses: AtomicBool,
+    appends: AtomicUsize,
     lease: Mutex<Option<Lease>>,
 }
 
 impl Line {
     fn to(inner: &Arc<MemoryStore>, hangs: bool) -> Arc<Self> {
-        let (cut, robbed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { inner: Arc::clone(inner), cut, hangs, robbed, lease: Mutex::new(None) })
+        let (cut, robbed, refuses) = Default::default();
+        let (appends, lease) = Default::default();
+        Arc::new(Self { inner: Arc::clone(inner), cut, hangs, robbed, refuses, appends, lease })
     }
 
     fn cut(&self, cut: bool) {
@@ -53,6 +57,10 @@ impl Store for Line {
         fence: Option<u64>,
     ) -> Result<()> {
         self.pass().await?;
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Conflict, "Somebody else was quicker."));
+        }
         let starts = records.iter().any(|record| String::from_utf8_lossy(record).contains("task-started"));
         if starts && self.robbed.swap(false, Ordering::SeqCst) {
             let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone().expect("taken");
@@ -303,4 +311,23 @@ async fn an_engine_that_lacks_the_plug_ins_for_a_newer_definition_does_not_drive
     assert_eq!(first.read(|state| state.freight().count()), 1, "it does nothing");
     let third = shop.start(newer).await;
     verified(&third, "dev", "2.0.0").await;
+}
+
+/// A store that calls everything a conflict does not keep the engine from answering, nor from stopping.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_always_sees_a_conflict_does_not_spin_the_engine() {
+    let shop = Shop::new();
+    let line = Line::to(&shop.store, false);
+    let slow = Slow::taking(1);
+    let engine = start(&shop, &slow, line.clone()).await.expect("starts");
+    let id = verified(&engine, "dev", "1.0.0").await;
+    line.refuses.store(true, Ordering::SeqCst);
+    shop.source.publish("2.0.0");
+    let appends = || line.appends.load(Ordering::SeqCst);
+    let before = appends();
+    an_hour().await;
+    assert!(appends() - before < 3600 * 60, "{} appends in an hour", appends() - before);
+    engine.promote("dev", &id, Actor::user("alice")).await.expect_err("a conflict");
+    line.refuses.store(false, Ordering::SeqCst);
+    verified(&engine, "dev", "2.0.0").await;
 }
