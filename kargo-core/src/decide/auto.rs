@@ -101,6 +101,7 @@ pub(super) fn decide_automatic(
     let empty = StageState::default();
     let known = state.stage(stage.name()).unwrap_or(&empty);
     let holds = holds(state, known);
+    let mut chosen: Vec<&Freight> = Vec::new();
     for request in stage.requests() {
         let origin = &request.origin;
         if holds.contains_key(origin) {
@@ -117,18 +118,41 @@ pub(super) fn decide_automatic(
         if runs.is_some_and(|runs| age(runs.freight()) > age(newest)) {
             continue;
         }
-        let id = promotion_id(pipeline.name(), state.seq(), stage.name(), newest.id(), now);
-        actions.push(Action::Record(Draft::rule(EventKind::PromotionRequested {
-            promotion: id,
-            stage: stage.name().clone(),
-            freight: newest.id().clone(),
-            trigger: Trigger::Automatic,
-            steps: stage.steps().to_vec(),
-            verification: stage.verification().to_vec(),
-            hold: HoldChange::None,
-        })));
-        return;
+        chosen.push(newest);
     }
+    // The warehouse that has waited longest for its turn is next: one that has something new whenever the stage is free must
+    // not keep the others out.
+    let next = match chosen.as_slice() {
+        [] => return,
+        [only] => *only,
+        several => {
+            let turns = last_turns(state, known);
+            let Some(next) = several.iter().min_by_key(|freight| turns.get(freight.origin())) else { return };
+            *next
+        }
+    };
+    let id = promotion_id(pipeline.name(), state.seq(), stage.name(), next.id(), now);
+    actions.push(Action::Record(Draft::rule(EventKind::PromotionRequested {
+        promotion: id,
+        stage: stage.name().clone(),
+        freight: next.id().clone(),
+        trigger: Trigger::Automatic,
+        steps: stage.steps().to_vec(),
+        verification: stage.verification().to_vec(),
+        hold: HoldChange::None,
+    })));
+}
+
+/// When a promotion of each warehouse's freight to the stage ended last, however it ended.
+fn last_turns<'a>(state: &'a State, stage: &StageState) -> BTreeMap<&'a WarehouseName, Option<Timestamp>> {
+    let mut turns = BTreeMap::new();
+    for promotion in stage.attempts.values().filter_map(|id| state.promotion(id)) {
+        if let Some(known) = state.freight_by_id(&promotion.freight) {
+            let turn = turns.entry(known.freight().origin()).or_insert(promotion.finished_at);
+            *turn = promotion.finished_at.max(*turn);
+        }
+    }
+    turns
 }
 
 fn age(freight: &Freight) -> (Timestamp, &FreightId) {

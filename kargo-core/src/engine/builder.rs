@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::deadline::Deadline;
 use super::driver::Driver;
 use super::{Engine, Shared, journal};
 use crate::clock::{Clock, SystemClock};
@@ -27,6 +29,8 @@ pub struct EngineOptions {
     pub shutdown_grace: Duration,
     /// How long a warehouse's look may take. Default: 5 minutes.
     pub discovery_deadline: Duration,
+    /// How long one call of the store may take. While the engine drives, none outlasts its lease either. Default: 10 seconds.
+    pub store_deadline: Duration,
 }
 
 impl Default for EngineOptions {
@@ -36,6 +40,21 @@ impl Default for EngineOptions {
             lease: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(30),
             discovery_deadline: Duration::from_secs(300),
+            store_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl EngineOptions {
+    /// "For ever" must not overflow a clock: a hundred years are enough.
+    fn within_reach(self) -> Self {
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        Self {
+            snapshot_every: self.snapshot_every.max(1),
+            lease: self.lease.min(LONGEST),
+            shutdown_grace: self.shutdown_grace.min(LONGEST),
+            discovery_deadline: self.discovery_deadline.min(LONGEST),
+            store_deadline: self.store_deadline.min(LONGEST),
         }
     }
 }
@@ -83,10 +102,13 @@ impl EngineBuilder {
     /// [`crate::ErrorKind::Conflict`] when another engine drives the pipeline; [`crate::ErrorKind::Corrupt`] when the journal cannot be read.
     pub async fn start(self) -> Result<Engine> {
         let Self { pipeline, plugins, store, clock, options } = self;
+        let options = options.within_reach();
         plugins.check(&pipeline)?;
         let pipeline = plugins.with_defaults(pipeline);
-        let store = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let unbounded = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let store: Arc<dyn Store> = Arc::new(Deadline::new(Arc::clone(&unbounded), options.store_deadline));
         let name = pipeline.name().clone();
+        let mut taken = Instant::now();
         let lease = store.acquire_lease(&name, &holder(), options.lease).await?;
         let state = match journal::recover(&*store, &name).await {
             Ok(state) => state,
@@ -96,6 +118,11 @@ impl EngineBuilder {
                 return Err(error);
             }
         };
+        if taken.elapsed() >= options.lease / 3 {
+            // A long journal takes its time; the first thing the engine does must not be to lose its lease.
+            taken = Instant::now();
+            store.renew_lease(&lease, options.lease).await?;
+        }
         let redefined = state.pipeline().is_none_or(|known| **known != pipeline);
         let head = watch::Sender::new(state.seq());
         let shared = Arc::new(Shared {
@@ -110,7 +137,7 @@ impl EngineBuilder {
             trouble: Mutex::new(None),
         });
         let (commands, inbox) = mpsc::channel(64);
-        let mut driver = Driver::new(Arc::clone(&shared), plugins, options, lease, inbox);
+        let mut driver = Driver::new(Arc::clone(&shared), unbounded, plugins, options, (lease, taken), inbox);
         if redefined {
             let defined = Draft::rule(EventKind::PipelineDefined { pipeline: Arc::new(pipeline) });
             if let Err(error) = driver.append(vec![defined]).await {

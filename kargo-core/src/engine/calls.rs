@@ -18,6 +18,7 @@ use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, Verdi
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::{StepSpec, VerifierSpec};
 use crate::state::{Draft, EventKind, Promotion, State, Task, TaskState};
+use crate::store::{MAX_LEVELS, levels};
 
 /// What a spawned call is.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub(super) enum Report {
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// The shortest pause that a plug-in can ask for between two looks.
 const MIN_CHECK: Duration = Duration::from_millis(10);
+/// The pause before an effect is asked again whose outcome could not be kept, so that trouble with the store is not the plug-in's.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 /// How long a changed reason waits for its place in the journal after the one before it.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// The longest pause that another side can ask for, so that a wrong number does not stop a promotion for days.
@@ -83,6 +86,8 @@ impl Driver {
             return;
         }
         let paced = self.pace.get(&task).copied();
+        // No pause is longer than [`MAX_ASKED`]: one that is was set by a clock that has been set back since.
+        let not_before = not_before.filter(|at| *at <= later(now, MAX_ASKED));
         if let Some(at) = not_before.into_iter().chain(paced).max().filter(|at| *at > now) {
             if let Some(stage) = self.shared.read(|state| Some(state.promotion(task.promotion())?.stage.clone())) {
                 self.set_timer(stage, at);
@@ -99,6 +104,11 @@ impl Driver {
             let Prepared { info, work, task } = match prepared {
                 Ok(prepared) => prepared,
                 Err(error) => return Returned::Task(Err(error)),
+            };
+            // Asked for here, since it is the plug-in's code: what it does wrong is its own failure.
+            let context = match &work {
+                Work::Step { step, .. } => context.with_deadline(later(now, step.defaults().call_deadline)),
+                Work::Verifier { .. } => context,
             };
             let call = call(&context, &info, &work, &task, resumed);
             Returned::Task(context.guard("call the plug-in", call).await)
@@ -150,14 +160,8 @@ impl Driver {
     }
 
     fn context(&self, task: &Task, cancel: &CancellationToken, prepared: Option<&Prepared>) -> Context {
-        let deadline = match prepared.map(|prepared| &prepared.work) {
-            Some(Work::Step { step, .. }) => step.defaults().call_deadline,
-            _ => Context::DEFAULT_DEADLINE,
-        };
         let actor = prepared.map_or_else(crate::Actor::engine, |prepared| prepared.info.actor.clone());
-        Context::new(Arc::clone(&self.shared.clock), actor, task.key())
-            .with_deadline(later(self.shared.clock.now(), deadline))
-            .with_cancellation(cancel.clone())
+        Context::new(Arc::clone(&self.shared.clock), actor, task.key()).with_cancellation(cancel.clone())
     }
 
     fn prepare(&self, task: &Task) -> Result<Prepared> {
@@ -223,6 +227,9 @@ impl Driver {
         let appended = self.append(vec![Draft::outcome(kind)]).await;
         if appended.is_err() {
             // What the effect did is found by its key when it is called again.
+            if self.shared.read(|state| state.task(task).is_some_and(|state| state.phase == Phase::Running)) {
+                self.pace.insert(task.clone(), later(now, SOON));
+            }
             self.mark(task);
         }
         appended
@@ -272,6 +279,9 @@ impl Driver {
         returned: Result<Returned, JoinError>,
     ) -> Result<()> {
         self.in_flight.remove(&task);
+        if self.shared.read(|state| state.task(&task).is_none_or(|state| state.phase != Phase::Running)) {
+            return Ok(());
+        }
         let result = match returned {
             Ok(Returned::Stopped(result)) => result,
             Ok(_) => Ok(()),
@@ -285,7 +295,7 @@ impl Driver {
         self.append(vec![stopped(task, phase, shorten(message))]).await
     }
 
-    fn mark(&mut self, task: &Task) {
+    pub(super) fn mark(&mut self, task: &Task) {
         let stage = self.shared.read(|state| Some(state.promotion(task.promotion())?.stage.clone()));
         self.dirty.extend(stage);
     }
@@ -370,26 +380,36 @@ async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState,
     }
 }
 
-/// Refuses what would make the journal grow without bound.
 fn bounded(report: Report) -> Result<Report> {
-    let (what, size) = match &report {
-        Report::Finished { outputs, .. } => ("outputs", json_size(outputs)),
-        Report::Waiting { state, .. } => ("state to remember", json_size(state)),
-    };
-    if size <= OUTPUT_LIMIT {
-        return Ok(report);
+    match &report {
+        Report::Finished { outputs, .. } => fits("outputs", outputs)?,
+        Report::Waiting { state, .. } => fits("a state to remember", state)?,
     }
-    let message = format!(
-        "The plug-in returned {what} of {size} bytes, and at most {OUTPUT_LIMIT} are kept in the journal; let it put out a reference instead."
-    );
-    Err(Error::new(ErrorKind::InvalidInput, message))
+    Ok(report)
 }
 
-fn json_size(value: &impl serde::Serialize) -> usize {
-    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
+/// Refuses what would make the journal grow without bound, or could not be read back from it.
+pub(super) fn fits(what: &str, value: &impl serde::Serialize) -> Result<()> {
+    let refused = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+    let json = match serde_json::to_vec(value) {
+        Ok(json) => json,
+        Err(error) => return refused(format!("The plug-in returned {what} that cannot be written as JSON: {error}.")),
+    };
+    let (size, levels) = (json.len(), levels(&json));
+    if size > OUTPUT_LIMIT {
+        return refused(format!(
+            "The plug-in returned {what} of {size} bytes, and at most {OUTPUT_LIMIT} are kept in the journal; let it put out a reference instead."
+        ));
+    }
+    if levels > MAX_LEVELS {
+        return refused(format!(
+            "The plug-in returned {what} that are nested {levels} levels deep, and at most {MAX_LEVELS} are kept in the journal; let it put out less, or a text."
+        ));
+    }
+    Ok(())
 }
 
-fn shorten(mut text: String) -> String {
+pub(super) fn shorten(mut text: String) -> String {
     if text.len() > MESSAGE_LIMIT {
         let mut end = MESSAGE_LIMIT;
         while !text.is_char_boundary(end) {

@@ -34,6 +34,18 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    fn refuse(self, error: Error) {
+        // Whoever asked may have gone; then nobody needs the answer.
+        let _ = match self {
+            Self::Promote { reply, .. } => reply.send(Err(error.into())).is_ok(),
+            Self::Abort { reply, .. } | Self::Approve { reply, .. } | Self::Refresh { reply, .. } => {
+                reply.send(Err(error)).is_ok()
+            }
+        };
+    }
+}
+
 /// Why a promotion was not taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -65,6 +77,9 @@ const TRIES: usize = 5;
 
 impl Driver {
     pub(super) async fn command(&mut self, command: Command) {
+        if self.lease.is_none() {
+            return command.refuse(self.not_driving());
+        }
         // Whoever asked may have gone; then nobody needs the answer.
         match command {
             Command::Promote { stage, freight, actor, reply } => {
@@ -103,7 +118,10 @@ impl Driver {
             let (event, answer) = self.shared.read(|state| draft(state, now))?;
             match self.append(vec![event]).await {
                 Ok(()) => return Ok(answer),
-                Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES && self.lease.is_some() => {}
+                // Has the lease looked at, too.
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES && self.lease.is_some() => {
+                    self.note(Err(error)).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

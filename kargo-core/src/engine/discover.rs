@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Call, MAX_ASKED, Returned};
+use super::calls::{Call, MAX_ASKED, Returned, SOON, fits, shorten};
 use super::driver::{Driver, panicked};
 use crate::actor::Actor;
 use crate::artifact::Artifact;
-use crate::clock::later;
+use crate::clock::{elapsed, later};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::freight::Freight;
 use crate::name::{PipelineName, WarehouseName};
@@ -23,6 +23,8 @@ use crate::warehouse::{Subscription, Warehouse};
 
 /// The pause after a look that failed, doubled up to the warehouse's interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// How long another reason for failing looks waits for its place in the journal after the one before it.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// When a warehouse looks next.
 #[derive(Debug)]
@@ -32,11 +34,13 @@ pub(super) struct Poll {
     again: bool,
     failures: u32,
     memory: Option<Vec<Remembered>>,
+    /// When the journal last told why looks fail.
+    told: Option<Timestamp>,
 }
 
 impl Poll {
     pub(super) fn due(now: Timestamp) -> Self {
-        Self { next: now, looking: false, again: false, failures: 0, memory: None }
+        Self { next: now, looking: false, again: false, failures: 0, memory: None, told: None }
     }
 
     pub(super) fn next(&self) -> Option<Timestamp> {
@@ -45,6 +49,11 @@ impl Poll {
 
     pub(super) fn is_looking(&self) -> bool {
         self.looking
+    }
+
+    pub(super) fn clock_set_back(&mut self, now: Timestamp) {
+        self.next = self.next.min(now);
+        self.told = None;
     }
 
     pub(super) fn dropped(&mut self, now: Timestamp) {
@@ -136,7 +145,7 @@ impl Driver {
                 poll.failures += 1;
                 let asked = if let Retry::After(pause) = error.retry() { pause.min(MAX_ASKED) } else { Duration::ZERO };
                 poll.next = later(now, pause.max(asked));
-                Err(error.report())
+                Err(shorten(error.report()))
             }
         };
         if let Some(poll) = self.polls.get_mut(name)
@@ -156,8 +165,20 @@ impl Driver {
     ) -> Result<()> {
         let failing = self.shared.read(|state| state.warehouse(name).and_then(|known| known.failing.clone()));
         let mut drafts = Vec::new();
+        let found = found.and_then(|artifacts| match fits("artifacts", &artifacts) {
+            Ok(()) => Ok(artifacts),
+            Err(error) => Err(error.report()),
+        });
         match found {
             Err(reason) if failing.as_ref() != Some(&reason) => {
+                if let Some(poll) = self.polls.get_mut(name) {
+                    // A reason that is worded anew with each look, such as with a request's number, must not flood the journal.
+                    let told = poll.told.is_some_and(|told| elapsed(told, now) < TELL_AGAIN);
+                    if failing.is_some() && told {
+                        return Ok(());
+                    }
+                    poll.told = Some(now);
+                }
                 drafts.push(Draft::outcome(EventKind::DiscoveryFailed { warehouse: name.clone(), reason }));
             }
             Err(_) => {}
@@ -165,7 +186,13 @@ impl Driver {
                 if failing.is_some() {
                     drafts.push(Draft::outcome(EventKind::DiscoveryRecovered { warehouse: name.clone() }));
                 }
-                let freight = Freight::new(name, artifacts, now);
+                // What is found later is newer, also when the clock was set back in between.
+                let after = |last: Timestamp| later(last, Duration::from_nanos(1));
+                let found_at = self.shared.read(|state| {
+                    let newest = state.newest_first(name).next();
+                    newest.map_or(now, |newest| now.max(after(newest.freight().discovered_at())))
+                });
+                let freight = Freight::new(name, artifacts, found_at);
                 if self.shared.read(|state| state.freight_by_id(freight.id()).is_none()) {
                     drafts.push(Draft::outcome(EventKind::FreightFound { freight }));
                 }
@@ -177,7 +204,9 @@ impl Driver {
         let appended = self.append(drafts).await;
         if appended.is_err() {
             // Look again soon, rather than lose what was found until the next interval.
-            self.poll_now(name);
+            if let Some(poll) = self.polls.get_mut(name) {
+                poll.next = poll.next.min(later(now, SOON));
+            }
         }
         appended
     }
@@ -185,7 +214,7 @@ impl Driver {
     /// Keeps what was found for the next start. It may be lost, so a failure is only a warning.
     async fn remember(&self, warehouse: &WarehouseName, memory: &[Remembered]) {
         let Ok(bytes) = serde_json::to_vec(memory) else { return };
-        if let Err(error) = self.shared.store.put_side(&side_key(&self.shared.name, warehouse), bytes).await {
+        if let Err(error) = self.store.put_side(&side_key(&self.shared.name, warehouse), bytes).await {
             tracing::warn!("{}", error.report());
         }
     }
@@ -207,7 +236,11 @@ async fn look(
     let memory = match memory {
         Some(memory) => memory,
         None => {
-            let kept = store.get_side(&side_key(pipeline, warehouse.name())).await?;
+            let kept = store.get_side(&side_key(pipeline, warehouse.name())).await.unwrap_or_else(|error| {
+                // It may be lost; looking from scratch finds the same.
+                tracing::warn!("{}", error.report());
+                None
+            });
             kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
         }
     };
@@ -243,9 +276,9 @@ fn newest(memory: &[Remembered]) -> Result<Vec<Artifact>, String> {
         remembered.candidates.first().cloned().ok_or_else(|| {
             let Subscription { source, config, .. } = &remembered.subscription;
             let number = index + 1;
-            format!(
+            shorten(format!(
                 "Subscription {number} ({source}) found nothing that fits {config}; no freight is made until it does."
-            )
+            ))
         })
     });
     newest.collect()

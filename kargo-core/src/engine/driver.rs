@@ -7,36 +7,50 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::builder::EngineOptions;
 use super::calls::{Call, InFlight, Returned};
 use super::command::Command;
+use super::deadline::{Deadline, LeaseEnd};
 use super::discover::Poll;
 use super::{Shared, journal};
+use crate::clock::elapsed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{StageName, WarehouseName};
 use crate::plugin::Plugins;
 use crate::state::Task;
-use crate::store::Lease;
+use crate::store::{Lease, Store};
 
 /// The pause before the store is tried again after an error, doubled up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// After how many conflicts in a row the engine decides again only after a pause.
+const CONFLICTS: u32 = 10;
+/// How long calls that are dropped may take to end: until their next await.
+const DROP_GRACE: Duration = Duration::from_secs(5);
+/// By how much the clock must have gone back to be noticed. Less than that only delays what was due.
+const SET_BACK: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
+    /// The store, on which no call outlasts the lease.
+    pub(super) store: Arc<dyn Store>,
     pub(super) plugins: Plugins,
     pub(super) options: EngineOptions,
     /// The right to drive; none while another engine has it.
     pub(super) lease: Option<Lease>,
+    /// When the lease is over by this engine's own reckoning, somewhat before the store's.
+    lease_end: Arc<LeaseEnd>,
     holder: String,
     inbox: mpsc::Receiver<Command>,
     /// Whether the journal may hold more than the state.
     pub(super) behind: bool,
     pub(super) since_snapshot: u64,
+    /// The snapshot that is being kept.
+    pub(super) snapshot: Option<JoinHandle<()>>,
     /// The stages to decide on.
     pub(super) dirty: BTreeSet<StageName>,
     /// When to decide on a stage again, without an event: one timer a stage, set anew with each decision.
@@ -59,25 +73,35 @@ pub(super) struct Driver {
     /// Until when the store is left alone after an error, and the pause after the next one.
     blocked: Option<Instant>,
     pause: Duration,
+    /// The time at the last look at the clock.
+    clock_was: Timestamp,
 }
 
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
+        store: Arc<dyn Store>,
         plugins: Plugins,
         options: EngineOptions,
-        lease: Lease,
+        (lease, taken): (Lease, Instant),
         inbox: mpsc::Receiver<Command>,
     ) -> Self {
+        let lease_end = Arc::new(LeaseEnd::default());
+        lease_end.set(Some(taken + span(options.lease)));
+        let store = Deadline::within(store, options.store_deadline, Arc::clone(&lease_end));
+        let clock_was = shared.clock.now();
         Self {
             shared,
+            store: Arc::new(store),
             plugins,
             options,
             holder: lease.holder.clone(),
             lease: Some(lease),
+            lease_end,
             inbox,
             behind: false,
             since_snapshot: 0,
+            snapshot: None,
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
             timer_of: HashMap::new(),
@@ -91,26 +115,36 @@ impl Driver {
             polls: BTreeMap::new(),
             blocked: None,
             pause: MIN_PAUSE,
+            clock_was,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<()> {
         self.mark_all();
         let mut renewal = Instant::now() + self.options.lease / 3;
+        let mut conflicts = 0;
         loop {
+            self.check_lease();
+            self.check_clock();
             if self.blocked.is_none() && self.lease.is_some() {
                 let settled = self.settle().await;
                 let again = settled.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
                 self.note(settled).await;
                 self.snapshot_if_due();
-                if again && !self.shared.stop.is_cancelled() {
+                conflicts = if again { conflicts + 1 } else { 0 };
+                if again && conflicts < CONFLICTS && !self.shared.stop.is_cancelled() {
                     continue;
+                }
+                if again {
+                    // A store that calls everything a conflict must not keep the engine from all else.
+                    self.blocked = Some(Instant::now() + MAX_PAUSE);
                 }
             }
             let driving = self.blocked.is_none() && self.lease.is_some();
             let wake = if driving { self.next_wake() } else { None };
             let clock = Arc::clone(&self.shared.clock);
             let blocked = self.blocked;
+            let lease_end = self.lease_end.get();
             // In this order, so that the same inputs give the same run: what ended before what is asked, and the lease before
             // both, since all else depends on it.
             tokio::select! {
@@ -137,9 +171,33 @@ impl Driver {
                 () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {
                     self.wake();
                 }
+                // Looked at before anything else, above.
+                () = async { match lease_end { Some(at) => sleep_until(at).await, None => pending().await } } => {}
             }
         }
         self.stop().await
+    }
+
+    /// A lease that could not be renewed in time may be another engine's by now: what is under way must end before that.
+    fn check_lease(&mut self) {
+        if self.lease.is_some() && self.lease_end.get().is_none_or(|end| end <= Instant::now()) {
+            let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let why = trouble.map_or_else(String::new, |trouble| format!(" {trouble}"));
+            let name = &self.shared.name;
+            self.lose_lease(format!("The lease on pipeline {name:?} could not be renewed in time.{why}"));
+        }
+    }
+
+    /// A clock that was set back must not make what was due wait until that time comes round again.
+    fn check_clock(&mut self) {
+        let now = self.shared.clock.now();
+        if elapsed(now, self.clock_was) >= SET_BACK {
+            self.pace.clear();
+            self.told.clear();
+            self.polls.values_mut().for_each(|poll| poll.clock_set_back(now));
+            self.mark_all();
+        }
+        self.clock_was = now;
     }
 
     /// Marks every stage, and every warehouse, as to be looked at: after a start, or a new definition.
@@ -160,7 +218,8 @@ impl Driver {
     pub(super) async fn note(&mut self, result: Result<()>) {
         let result = match (result, &self.lease) {
             (Err(error), Some(lease)) if error.kind() == ErrorKind::Conflict => {
-                match self.shared.store.renew_lease(lease, self.options.lease).await {
+                let lease = lease.clone();
+                match self.extend(&lease).await {
                     Err(lost) if lost.kind() == ErrorKind::Conflict => return self.lose_lease(lost.report()),
                     renewed => renewed,
                 }
@@ -171,6 +230,10 @@ impl Driver {
         let trouble = match result {
             Ok(()) => {
                 self.pause = MIN_PAUSE;
+                if self.lease.is_none() {
+                    // That the store works does not mean that this engine may drive.
+                    return;
+                }
                 None
             }
             Err(error) => {
@@ -181,6 +244,10 @@ impl Driver {
                 Some(error.report())
             }
         };
+        self.trouble(trouble);
+    }
+
+    fn trouble(&self, trouble: Option<String>) {
         *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
@@ -223,6 +290,10 @@ impl Driver {
             Err(error) => (error.id(), Err(error)),
         };
         let Some(call) = self.call_of.remove(&id) else { return };
+        if returned.as_ref().is_err_and(JoinError::is_cancelled) {
+            // Nobody cancels a call that is on the list, but a runtime that goes away. That says nothing about the effect.
+            return self.dropped(call).await;
+        }
         let handled = match call {
             Call::Look(warehouse) => self.looked(&warehouse, returned).await,
             Call::Task(task) => self.called(&task, id, returned).await,
@@ -231,38 +302,95 @@ impl Driver {
         self.note(handled).await;
     }
 
+    async fn dropped(&mut self, call: Call) {
+        match call {
+            Call::Look(warehouse) => {
+                let now = self.shared.clock.now();
+                self.polls.get_mut(&warehouse).into_iter().for_each(|poll| poll.dropped(now));
+            }
+            Call::Task(task) | Call::Stopping { task, .. } => {
+                self.in_flight.remove(&task);
+                self.mark(&task);
+            }
+        }
+        // The runtime may want to drop this task as well.
+        tokio::task::yield_now().await;
+    }
+
     /// Keeps the lease, or notices that it is lost: then nothing more is begun until it can be taken again.
     async fn renew(&mut self) {
-        let store = Arc::clone(&self.shared.store);
-        match &self.lease {
-            Some(lease) => match store.renew_lease(lease, self.options.lease).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    self.lose_lease(error.report());
+        let Some(lease) = self.lease.clone() else { return self.take_lease().await };
+        match self.extend(&lease).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Conflict => self.lose_lease(error.report()),
+            Err(error) => self.note(Err(error)).await,
+        }
+    }
+
+    async fn extend(&mut self, lease: &Lease) -> Result<()> {
+        // The store counts from when it hears of it, so counting from here ends first.
+        let asked = Instant::now();
+        self.store.renew_lease(lease, self.options.lease).await?;
+        self.lease_end.set(Some(asked + span(self.options.lease)));
+        Ok(())
+    }
+
+    /// Takes the lease again, when it can be had. Until then the journal is followed, so that whoever reads the state is not
+    /// misled.
+    async fn take_lease(&mut self) {
+        let taken = match self.catch_up().await {
+            Ok(()) if !self.calls.is_empty() => {
+                return self
+                    .trouble(Some("A call that was dropped has not ended yet; it blocks its thread.".to_owned()));
+            }
+            Ok(()) => {
+                // Another engine may have defined the pipeline anew, with plug-ins that this one lacks.
+                let pipeline = self.shared.read(|state| state.pipeline().cloned());
+                match pipeline.map_or(Ok(()), |pipeline| self.plugins.check(&pipeline)) {
+                    Ok(()) => {
+                        let asked = Instant::now();
+                        let lease = self.store.acquire_lease(&self.shared.name, &self.holder, self.options.lease).await;
+                        lease.map(|lease| (lease, asked))
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => self.note(Err(error)).await,
-            },
-            None => match store.acquire_lease(&self.shared.name, &self.holder, self.options.lease).await {
-                Ok(lease) => {
-                    self.lease = Some(lease);
-                    let caught_up = self.catch_up().await;
-                    self.note(caught_up).await;
-                    self.mark_all();
-                }
-                Err(error) => {
-                    tracing::debug!(pipeline = %self.shared.name, "{}", error.report());
-                    // Follow the journal meanwhile, so that whoever reads the state is not misled.
-                    let _ = self.catch_up().await;
-                }
-            },
+            }
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok((lease, asked)) => {
+                self.lease = Some(lease);
+                self.lease_end.set(Some(asked + span(self.options.lease)));
+                let caught_up = self.catch_up().await;
+                self.note(caught_up).await;
+                self.mark_all();
+            }
+            Err(error) => {
+                tracing::debug!(pipeline = %self.shared.name, "{}", error.report());
+                self.trouble(Some(error.report()));
+            }
         }
     }
 
     fn lose_lease(&mut self, why: String) {
         tracing::warn!(pipeline = %self.shared.name, "{why}");
         self.lease = None;
+        self.lease_end.set(None);
         self.drop_calls();
-        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.trouble(Some(why));
+    }
+
+    /// The refusal of what only the engine that drives may do.
+    pub(super) fn not_driving(&self) -> Error {
+        let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let name = &self.shared.name;
+        let why = trouble.map_or_else(String::new, |trouble| format!(" {trouble}"));
+        Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "This engine does not drive pipeline {name:?} now; ask the one that does, or try again later.{why}"
+            ),
+        )
     }
 
     fn drop_calls(&mut self) {
@@ -282,17 +410,36 @@ impl Driver {
 
     async fn stop(mut self) -> Result<()> {
         self.inbox.close();
+        // Whoever still waits for an answer learns at once that there will be none.
+        while self.inbox.try_recv().is_ok() {}
         // Calls under way get their time; what they return is still recorded, and what does not return is called again later.
         let until = Instant::now() + self.options.shutdown_grace;
+        let mut renewal = Instant::now();
         while !self.calls.is_empty() && self.lease.is_some() {
-            match timeout(until - Instant::now().min(until), self.calls.join_next_with_id()).await {
-                Ok(Some(returned)) => self.joined(returned).await,
-                Ok(None) | Err(_) => break,
+            let lease_end = self.lease_end.get().unwrap_or(until).min(until);
+            tokio::select! {
+                Some(returned) = self.calls.join_next_with_id() => self.joined(returned).await,
+                () = sleep_until(renewal) => {
+                    self.renew().await;
+                    renewal = Instant::now() + self.options.lease / 3;
+                }
+                () = sleep_until(lease_end) => {}
+            }
+            self.check_lease();
+            if until <= Instant::now() {
+                break;
             }
         }
         self.drop_calls();
+        let ended = async { while self.calls.join_next().await.is_some() {} };
+        let ended = timeout(DROP_GRACE, ended).await.is_ok();
+        if let Some(snapshot) = self.snapshot.take() {
+            // It holds the store, and whoever stops an engine may want to close that.
+            let _ = snapshot.await;
+        }
         let saved = if self.since_snapshot > 0 { journal::save_snapshot(&self.shared).await } else { Ok(()) };
-        let released = self.give_back().await;
+        // While a call goes on that cannot be dropped, nobody else may begin: the lease is left to run out.
+        let released = if ended { self.give_back().await } else { Ok(()) };
         self.shared.stopped.cancel();
         saved.and(released)
     }
@@ -300,10 +447,15 @@ impl Driver {
     /// Gives the lease back, so that the next engine need not wait for it to run out.
     pub(super) async fn give_back(&self) -> Result<()> {
         match &self.lease {
-            Some(lease) => self.shared.store.release_lease(lease).await,
+            Some(lease) => self.store.release_lease(lease).await,
             None => Ok(()),
         }
     }
+}
+
+/// For how long an engine counts on a lease that lasts `ttl`: somewhat less, so that its calls have ended when it is over.
+fn span(ttl: Duration) -> Duration {
+    ttl - ttl / 10
 }
 
 impl Drop for Driver {

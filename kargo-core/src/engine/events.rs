@@ -24,7 +24,8 @@ pub(super) fn stream(shared: Arc<Shared>, after: u64) -> impl Stream<Item = Resu
                     return Ok(Some((event, (shared, head, last, page))));
                 }
                 let seen = *head.borrow_and_update();
-                if seen > last {
+                let more = seen > last;
+                if more {
                     for record in shared.store.read(&shared.name, last, PAGE).await? {
                         last += 1;
                         page.push_back(decode_event(&shared.name, last, &record)?);
@@ -36,7 +37,8 @@ pub(super) fn stream(shared: Arc<Shared>, after: u64) -> impl Stream<Item = Resu
                 tokio::select! {
                     _ = head.changed() => {}
                     () = shared.stopped.cancelled() => {
-                        if *head.borrow() <= last {
+                        // Also when the store no longer has what it had: then there is nothing to wait for.
+                        if more || *head.borrow() <= last {
                             return Ok(None);
                         }
                     }

@@ -98,18 +98,22 @@ impl Driver {
         let now = self.shared.clock.now();
         let events: Vec<Event> = (last + 1..).zip(drafts).map(|(seq, draft)| draft.at(seq, now)).collect();
         let records = events.iter().map(encode_event).collect::<Result<Vec<_>>>()?;
-        let fence = self.lease.as_ref().map(|lease| lease.fence);
-        let appended = self.shared.store.append(&self.shared.name, last, records.clone(), fence).await;
+        let Some(fence) = self.lease.as_ref().map(|lease| lease.fence) else { return Err(self.not_driving()) };
+        let appended = self.store.append(&self.shared.name, last, records.clone(), Some(fence)).await;
         let Err(error) = appended else {
             self.applied(&events, true)?;
             return Ok(());
         };
         self.behind = true;
-        let found = self.shared.store.read(&self.shared.name, last, records.len()).await?;
-        if found == records {
-            self.behind = false;
-            self.applied(&events, true)?;
-            return Ok(());
+        // A conflict means that nothing was appended. What is found then is another engine's, also when it decided the same at
+        // the same instant and so wrote the same bytes.
+        if error.kind() != ErrorKind::Conflict {
+            let found = self.store.read(&self.shared.name, last, records.len()).await?;
+            if found == records {
+                self.behind = false;
+                self.applied(&events, false)?;
+                return Ok(());
+            }
         }
         self.catch_up().await?;
         Err(error)
@@ -118,12 +122,12 @@ impl Driver {
     /// Reads and applies what is in the journal beyond the state.
     pub(super) async fn catch_up(&mut self) -> Result<()> {
         let last = self.shared.read(State::seq);
-        let events = read_all(&*self.shared.store, &self.shared.name, last).await?;
+        let events = read_all(&*self.store, &self.shared.name, last).await?;
         self.behind = false;
         self.applied(&events, false)
     }
 
-    /// Applies events that are in the journal; `ours` when this engine appended them.
+    /// Applies events that are in the journal; `ours` when it is certain that this engine appended them.
     fn applied(&mut self, events: &[Event], ours: bool) -> Result<()> {
         for affected in self.shared.apply(events)? {
             match affected {
@@ -147,16 +151,17 @@ impl Driver {
 
     /// Keeps a snapshot when enough has happened since the last one. It only saves time, so a failure is no more than a warning.
     pub(super) fn snapshot_if_due(&mut self) {
-        if self.since_snapshot < self.options.snapshot_every {
+        let keeping = self.snapshot.as_ref().is_some_and(|keeping| !keeping.is_finished());
+        if self.since_snapshot < self.options.snapshot_every || keeping {
             return;
         }
         self.since_snapshot = 0;
         let shared = std::sync::Arc::clone(&self.shared);
-        tokio::spawn(async move {
+        self.snapshot = Some(tokio::spawn(async move {
             if let Err(error) = save_snapshot(&shared).await {
                 tracing::warn!("{}", error.report());
             }
-        });
+        }));
     }
 }
 

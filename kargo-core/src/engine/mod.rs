@@ -39,6 +39,7 @@
 mod builder;
 mod calls;
 mod command;
+mod deadline;
 mod discover;
 mod driver;
 mod events;
@@ -108,7 +109,7 @@ impl Engine {
         &self.shared.name
     }
 
-    /// Looks at the state. Keep `look` short: the engine waits for it.
+    /// Looks at the state. Keep `look` short: the engine waits for it. It must not call the engine, which may be waiting for it.
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         self.shared.read(look)
     }
@@ -185,7 +186,7 @@ impl Engine {
     }
 
     /// The journal after event `after`, and then what is appended to it, until the engine stops. From 0 it is the whole
-    /// audit trail.
+    /// audit trail. It ends at an error of the store; ask again after the last event that came.
     pub fn events(&self, after: u64) -> impl Stream<Item = Result<Event>> + Send + use<> {
         events::stream(Arc::clone(&self.shared), after)
     }
@@ -198,7 +199,7 @@ impl Engine {
         journal::read_all(&*self.shared.store, &self.shared.name, 0).await
     }
 
-    /// Waits until `look` finds something in the state. Cancel-safe.
+    /// Waits until `look` finds something in the state. As for [`Engine::read`], `look` must not call the engine. Cancel-safe.
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`] when the engine stops before.

@@ -4,8 +4,10 @@ mod graph;
 mod problem;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::{PipelineName, StageName, WarehouseName, name_fault};
 use crate::stage::Stage;
@@ -16,7 +18,8 @@ pub use problem::{PipelineError, Problem};
 
 /// Warehouses and stages that fit together: names are unique, every reference resolves, there is no cycle.
 ///
-/// A value of this type is always valid, also when it was deserialised.
+/// A value of this type is always valid, also when it was deserialised. One from a journal was valid when it was journaled: later
+/// versions may ask more of new definitions.
 ///
 /// ```
 /// use kargo_core::{Pipeline, Stage, Subscription, Warehouse};
@@ -70,6 +73,23 @@ impl TryFrom<Definition> for Pipeline {
     fn try_from(definition: Definition) -> Result<Self, PipelineError> {
         PipelineBuilder { name: definition.name, warehouses: definition.warehouses, stages: definition.stages }.build()
     }
+}
+
+/// Reads a definition from a journal. It was checked when it was journaled, perhaps by rules that have become stricter since;
+/// a journal must stay readable all the same.
+pub(crate) fn journaled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Pipeline>, D::Error> {
+    let Definition { name, warehouses, stages } = Definition::deserialize(deserializer)?;
+    let warehouses = warehouses.into_iter().map(|warehouse| (warehouse.name.clone(), warehouse)).collect();
+    let stages = stages.into_iter().map(|stage| (stage.name.clone(), stage)).collect();
+    let graph = Graph::new(&stages).map_err(|_| D::Error::custom("the stages wait for each other in a ring"))?;
+    Ok(Arc::new(Pipeline { name, warehouses, stages, graph }))
+}
+
+/// As [`journaled`], for a state that may have no definition yet.
+pub(crate) fn journaled_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Pipeline>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Journaled(#[serde(deserialize_with = "journaled")] Arc<Pipeline>);
+    Ok(Option::<Journaled>::deserialize(deserializer)?.map(|Journaled(pipeline)| pipeline))
 }
 
 impl Pipeline {

@@ -164,6 +164,17 @@ pub enum Problem {
         /// Where.
         place: String,
     },
+    /// A configuration that could be journaled, but not read back.
+    #[error(
+        "The configuration of {place} is nested {levels} levels deep, and the journal keeps at most {}; make it flatter, or write parts of it as text.",
+        crate::store::MAX_LEVELS
+    )]
+    TooDeep {
+        /// Where.
+        place: String,
+        /// How deep it is nested.
+        levels: usize,
+    },
     /// A control-flow stage with verifiers.
     #[error(
         "Stage {stage:?} has verifiers but no steps: freight passes through it, so nothing would be verified; add a step, or move the verifiers."
@@ -212,6 +223,10 @@ pub(super) fn check_subscriptions(warehouse: &Warehouse, problems: &mut Vec<Prob
 fn check_config(config: &Value, place: impl Fn() -> String, problems: &mut Vec<Problem>) {
     if holds_password(config) {
         problems.push(Problem::SecretInConfig { place: place() });
+    }
+    let levels = crate::store::levels(config.to_string().as_bytes());
+    if levels > crate::store::MAX_LEVELS {
+        problems.push(Problem::TooDeep { place: place(), levels });
     }
 }
 

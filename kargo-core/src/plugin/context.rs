@@ -139,7 +139,8 @@ impl Context {
             result = work => result,
             () = self.clock.sleep_until(self.deadline) => Err(Error::new(
                 ErrorKind::Timeout,
-                format!("No answer came before the deadline {}; whether it took effect is not known.", self.deadline),
+                // Without the time, so that the same trouble has the same words every time.
+                "No answer came before the call's deadline; whether it took effect is not known.",
             ).operation(operation)),
         }
     }

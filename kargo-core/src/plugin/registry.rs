@@ -92,6 +92,14 @@ fn find<'a, T: ?Sized>(map: &'a BTreeMap<String, Arc<T>>, kind: &str, name: &str
     })
 }
 
+/// A panic while a plug-in checks a configuration is a refusal of that configuration.
+fn caught(check: impl FnOnce() -> Result<()>) -> Result<()> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).unwrap_or_else(|_| {
+        let message = "The plug-in panicked while it checked its configuration; report that to its author.";
+        Err(Error::new(ErrorKind::Panicked, message))
+    })
+}
+
 impl Plugins {
     /// Begins a set of plug-ins.
     pub fn builder() -> PluginsBuilder {
@@ -154,17 +162,19 @@ impl Plugins {
         };
         for warehouse in pipeline.warehouses() {
             for (index, subscription) in warehouse.subscriptions().iter().enumerate() {
-                let result = self.source(&subscription.source).and_then(|source| source.validate(&subscription.config));
+                let result = self
+                    .source(&subscription.source)
+                    .and_then(|source| caught(|| source.validate(&subscription.config)));
                 note(format!("warehouse {:?}, subscription {}", warehouse.name(), index + 1), result);
             }
         }
         for stage in pipeline.stages() {
             for (index, step) in stage.steps().iter().enumerate() {
-                let result = self.step(&step.uses).and_then(|found| found.validate(&step.config));
+                let result = self.step(&step.uses).and_then(|found| caught(|| found.validate(&step.config)));
                 note(format!("stage {:?}, step {} ({})", stage.name(), index + 1, step.uses), result);
             }
             for spec in stage.verification() {
-                let result = self.verifier(&spec.verifier).and_then(|found| found.validate(&spec.config));
+                let result = self.verifier(&spec.verifier).and_then(|found| caught(|| found.validate(&spec.config)));
                 note(format!("stage {:?}, verifier {:?}", stage.name(), spec.verifier), result);
             }
         }

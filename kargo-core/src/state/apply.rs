@@ -1,6 +1,6 @@
 //! The fold.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +11,9 @@ use super::stage::{Hold, StageState};
 use super::{Approval, FreightState, State, Verified};
 use crate::clock::elapsed;
 use crate::name::{PromotionId, StageName, WarehouseName};
+use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
+use crate::stage::Stage;
 
 /// Why an event does not follow on a state. A journal that was written by this crate has no such event: the store has lost
 /// or mixed up entries.
@@ -66,6 +68,22 @@ impl State {
         match &event.kind {
             EventKind::PipelineDefined { pipeline } => {
                 self.pipeline = Some(Arc::clone(pipeline));
+                for (name, stage) in &mut self.stages {
+                    // A hold belongs to the rule that it holds, and ends with it.
+                    stage.holds.retain(|origin, _| promotes_by_itself(pipeline, name, origin));
+                }
+                // That freight passed through a stage when it had no steps says nothing about the stage with steps.
+                let has_steps = |name: &StageName| pipeline.stage(name).is_some_and(|stage| !stage.is_control_flow());
+                for known in self.freight.values_mut() {
+                    let FreightState { verified, presence, .. } = known;
+                    verified.retain(|stage, verified| {
+                        let keep = verified.promotion.is_some() || !has_steps(stage);
+                        if !keep {
+                            presence.remove(stage);
+                        }
+                        keep
+                    });
+                }
                 Ok(Affected::All)
             }
             EventKind::FreightFound { freight } => {
@@ -88,7 +106,7 @@ impl State {
             EventKind::FreightApproved { freight, stage } => {
                 let known = self.freight.get_mut(freight).ok_or_else(|| dangling(format!("freight {freight}")))?;
                 known.approved.insert(stage.clone(), Approval { actor: event.actor.clone(), at });
-                Ok(only(stage))
+                Ok(self.with_downstream(stage))
             }
             EventKind::FreightPassed { freight, stage } => {
                 let known = self.freight.get_mut(freight).ok_or_else(|| dangling(format!("freight {freight}")))?;
@@ -225,7 +243,10 @@ impl State {
         if let Some(origin) = self.freight.get(&promotion.freight).map(|known| known.freight.origin().clone()) {
             // An abort means that the choice was taken back; a failure does not.
             match promotion.hold {
-                HoldChange::Hold if phase != Phase::Aborted => {
+                HoldChange::Hold
+                    if phase != Phase::Aborted
+                        && self.pipeline.as_ref().is_some_and(|p| promotes_by_itself(p, &promotion.stage, &origin)) =>
+                {
                     let (freight, actor) = (promotion.freight.clone(), promotion.actor.clone());
                     stage.holds.insert(origin, Hold { freight, promotion: id.clone(), actor, at });
                 }
@@ -308,11 +329,27 @@ impl State {
         Some((stage, state))
     }
 
+    /// `stage` and those after it. Whether freight may pass a control-flow stage is asked anew behind it, so those behind that
+    /// are affected as well, though no event of its own may come.
     fn with_downstream(&self, stage: &StageName) -> Affected {
-        let downstream = self.pipeline.iter().flat_map(|pipeline| pipeline.downstream(stage));
-        let names = downstream.map(|stage| stage.name().clone());
-        Affected::Stages(std::iter::once(stage.clone()).chain(names).collect())
+        let mut names = vec![stage.clone()];
+        let mut seen = BTreeSet::from([stage.clone()]);
+        let mut next = 0;
+        while let Some(name) = names.get(next).cloned() {
+            next += 1;
+            let Some(pipeline) = &self.pipeline else { break };
+            let passes = pipeline.stage(&name).is_some_and(Stage::is_control_flow);
+            if name == *stage || passes {
+                let downstream = pipeline.downstream(&name).map(|stage| stage.name());
+                names.extend(downstream.filter(|name| seen.insert((*name).clone())).cloned());
+            }
+        }
+        Affected::Stages(names)
     }
+}
+
+fn promotes_by_itself(pipeline: &Pipeline, stage: &StageName, origin: &WarehouseName) -> bool {
+    pipeline.stage(stage).is_some_and(|stage| stage.auto_promotes() && stage.request_for(origin).is_some())
 }
 
 fn remember(history: &mut VecDeque<PromotionId>, id: &PromotionId) {

@@ -156,6 +156,7 @@ pub enum EventKind {
     /// The pipeline was defined, or defined anew. Promotions under way keep the steps they started with.
     PipelineDefined {
         /// The definition.
+        #[serde(deserialize_with = "crate::pipeline::journaled")]
         pipeline: Arc<Pipeline>,
     },
     /// A warehouse found new freight.

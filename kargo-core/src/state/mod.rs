@@ -31,6 +31,7 @@ pub use stage::{Hold, StageState};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     seq: u64,
+    #[serde(deserialize_with = "crate::pipeline::journaled_option")]
     pipeline: Option<Arc<Pipeline>>,
     freight: BTreeMap<FreightId, FreightState>,
     /// Freight of each warehouse by age, so that the newest is found without looking at all.

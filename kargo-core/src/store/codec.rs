@@ -7,6 +7,30 @@ use crate::state::{Event, State};
 /// The form that this version writes. A reader refuses a higher one rather than guess.
 const FORM: u8 = 1;
 
+/// How deep what others put into an event may be nested. A reader of JSON stops at 128 levels, and events and snapshots have
+/// some of their own: what is deeper could be written, and never read again.
+pub(crate) const MAX_LEVELS: usize = 64;
+
+/// How deep a JSON text is nested.
+pub(crate) fn levels(json: &[u8]) -> usize {
+    let (mut now, mut most) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !in_text => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
 pub(crate) fn encode_event(event: &Event) -> Result<Vec<u8>> {
     encode(event, "an event")
 }

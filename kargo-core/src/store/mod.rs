@@ -27,13 +27,13 @@ use crate::name::PipelineName;
 
 #[cfg(feature = "redb")]
 pub use self::redb::{RedbOptions, RedbStore};
-pub(crate) use codec::{decode_event, decode_snapshot, encode_event, encode_snapshot};
+pub(crate) use codec::{MAX_LEVELS, decode_event, decode_snapshot, encode_event, encode_snapshot, levels};
 pub use memory::MemoryStore;
 
 /// A journal store.
 ///
 /// All methods may be called from any number of tasks at once, and are cancel-safe in this sense: a dropped
-/// [`Store::append`] has happened in full or not at all.
+/// [`Store::append`] happens in full or not at all, perhaps only after it was dropped.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
     /// Appends `records` to the pipeline's journal, as numbers `expected + 1` and on. All or none; durable when it returns.

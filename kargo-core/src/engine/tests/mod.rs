@@ -1,7 +1,9 @@
 //! Scenarios on a whole engine, with scripted plug-ins, on paused time.
 
 mod crash;
+mod ends;
 mod faults;
+mod leases;
 mod promotion;
 mod queue;
 mod rules;

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use redb::DatabaseError::DatabaseAlreadyOpen;
 use redb::{Database, DatabaseError, ReadableTable, StorageError, TableDefinition};
 
 use super::tables::LEASES;
@@ -20,6 +22,8 @@ pub(super) struct DatabaseSlot {
     path: PathBuf,
     open: Box<Open>,
     current: Mutex<Option<Arc<Database>>>,
+    /// Whether it has been open before: then the file's lock is ours.
+    opened: AtomicBool,
 }
 
 impl fmt::Debug for DatabaseSlot {
@@ -33,9 +37,10 @@ impl DatabaseSlot {
         path: PathBuf,
         open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let slot = Self { path, open: Box::new(open), current: Mutex::new(None) };
+        let slot = Self { path, open: Box::new(open), current: Mutex::new(None), opened: AtomicBool::new(false) };
         let database = slot.get()?;
         slot.prepare(&database)?;
+        slot.opened.store(true, Ordering::Relaxed);
         Ok(slot)
     }
 
@@ -49,7 +54,16 @@ impl DatabaseSlot {
         if let Some(database) = &*current {
             return Ok(Arc::clone(database));
         }
-        let database = Arc::new((self.open)().map_err(|error| storage_error(&self.path, "open", error.into()))?);
+        let database = Arc::new((self.open)().map_err(|error| match error {
+            DatabaseAlreadyOpen if self.opened.load(Ordering::Relaxed) => {
+                let path = self.path.display();
+                let message = format!(
+                    "The store {path} is opened again after an error, and a read from before has not ended yet; try again."
+                );
+                Error::new(ErrorKind::Unavailable, message).because(error)
+            }
+            error => storage_error(&self.path, "open", error.into()),
+        })?);
         *current = Some(Arc::clone(&database));
         Ok(database)
     }

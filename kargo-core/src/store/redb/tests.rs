@@ -155,3 +155,27 @@ async fn a_full_disk_is_said_and_nothing_is_lost() {
     assert_eq!(records.first().map(Vec::as_slice), Some(&b"one"[..]), "what was acknowledged is there");
     assert_eq!(records.last().map(Vec::as_slice), Some(&b"three"[..]));
 }
+
+/// A read that is still under way holds the old file while the store is opened anew. That is no other process.
+#[tokio::test]
+async fn a_file_that_is_still_held_while_it_is_opened_again_is_no_conflict() {
+    let disk = SmallDisk { bytes: Arc::new(InMemoryBackend::new()), limit: Arc::new(AtomicU64::new(u64::MAX)) };
+    let backend = disk.clone();
+    let held = Arc::new(AtomicU64::new(0));
+    let holding = Arc::clone(&held);
+    let open = move || match holding.load(Ordering::SeqCst) {
+        0 => redb::Database::builder().create_with_backend(backend.clone()),
+        _ => Err(redb::DatabaseError::DatabaseAlreadyOpen),
+    };
+    let store = RedbStore::open_by("small.redb".into(), open).expect("opens");
+    let pipeline = "shop".into();
+    disk.limit.store(0, Ordering::SeqCst);
+    held.store(1, Ordering::SeqCst);
+    store.append(&pipeline, 0, vec![b"one".to_vec()], None).await.expect_err("no room");
+    let error = store.append(&pipeline, 0, vec![b"one".to_vec()], None).await.expect_err("held");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    disk.limit.store(u64::MAX, Ordering::SeqCst);
+    held.store(0, Ordering::SeqCst);
+    let head = store.head(&pipeline).await.expect("reads again");
+    store.append(&pipeline, head, vec![b"two".to_vec()], None).await.expect("room again");
+}
