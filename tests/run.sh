@@ -295,7 +295,6 @@ if [[ -n ${http_proxy:-}${HTTP_PROXY:-}${https_proxy:-}${HTTPS_PROXY:-}${all_pro
     export no_proxy=$NO_PROXY
 fi
 
-export KARGO_TEST_SERVERS=1
 code=0
 cargo test --workspace --all-features --no-fail-fast "$@" | tee "$work/cargo.log" || code=$?
 

@@ -102,6 +102,9 @@ fn open_repository(args: &Args, folder: &Path) -> Result<(Option<BareRepository>
         let remote = Remote::new(repository.url())?;
         return Ok((Some(repository), remote));
     };
+    if !given.contains("://") && !Path::new(given).is_dir() {
+        bail!("there is no repository at {given}; give the path of one that is there, or a URL");
+    }
     let mut remote = Remote::builder(given);
     if let Some(user) = &args.repository_user {
         remote = remote.credentials(Credentials::basic(user, secret("GIT_PASSWORD")?));

@@ -145,17 +145,14 @@ impl Driver {
             let clock = Arc::clone(&self.shared.clock);
             let blocked = self.blocked;
             let lease_end = self.lease_end.get();
+            // In this order, so that the same inputs give the same run: what ended before what is asked, and the lease before
+            // both, since all else depends on it.
             tokio::select! {
+                biased;
                 () = self.shared.stop.cancelled() => break,
-                command = self.inbox.recv() => match command {
-                    Some(command) => self.command(command).await,
-                    None => break,
-                },
-                Some(returned) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {
-                    self.joined(returned).await;
-                }
-                () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {
-                    self.wake();
+                () = sleep_until(renewal) => {
+                    self.renew().await;
+                    renewal = Instant::now() + self.options.lease / 3;
                 }
                 () = async { match blocked { Some(at) => sleep_until(at).await, None => pending().await } } => {
                     self.blocked = None;
@@ -164,9 +161,15 @@ impl Driver {
                         self.note(caught_up).await;
                     }
                 }
-                () = sleep_until(renewal) => {
-                    self.renew().await;
-                    renewal = Instant::now() + self.options.lease / 3;
+                Some(returned) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {
+                    self.joined(returned).await;
+                }
+                command = self.inbox.recv() => match command {
+                    Some(command) => self.command(command).await,
+                    None => break,
+                },
+                () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {
+                    self.wake();
                 }
                 // Looked at before anything else, above.
                 () = async { match lease_end { Some(at) => sleep_until(at).await, None => pending().await } } => {}
@@ -415,6 +418,7 @@ impl Driver {
         while !self.calls.is_empty() && self.lease.is_some() {
             let lease_end = self.lease_end.get().unwrap_or(until).min(until);
             tokio::select! {
+                biased;
                 Some(returned) = self.calls.join_next_with_id() => self.joined(returned).await,
                 () = sleep_until(renewal) => {
                     self.renew().await;

@@ -54,6 +54,12 @@ pub(super) async fn read_all(store: &dyn Store, pipeline: &PipelineName, after: 
     }
 }
 
+/// The whole journal.
+#[cfg(feature = "testing")]
+pub(crate) async fn read_journal(store: &dyn Store, pipeline: &PipelineName) -> Result<Vec<Event>> {
+    read_all(store, pipeline, 0).await
+}
+
 fn misfit(pipeline: &PipelineName, error: crate::state::ApplyError) -> Error {
     let message =
         format!("The journal of pipeline {pipeline:?} does not fit together; restore the store from a backup.");

@@ -67,6 +67,8 @@ pub use builder::{EngineBuilder, EngineOptions};
 pub use command::PromoteError;
 
 use command::Command;
+#[cfg(feature = "testing")]
+pub(crate) use journal::read_journal;
 
 /// A handle to a running engine. Cheap to clone; the engine stops when it is told to, or when the last handle is dropped.
 #[derive(Debug, Clone)]
@@ -250,6 +252,14 @@ impl Engine {
                 self.shared.stopped.cancelled().await;
                 Ok(())
             }
+        }
+    }
+
+    /// Ends the engine as a crash of its process would: at once, wherever it is.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kill(&self) {
+        if let Some(driver) = self.shared.driver.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            driver.abort();
         }
     }
 

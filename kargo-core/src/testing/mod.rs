@@ -1,12 +1,14 @@
-//! For the tests of hosts, plug-ins and stores: a clock that is turned by hand, plug-ins that play a script, and the
-//! suite that every store has to pass.
+//! For the tests of hosts, plug-ins and stores: clocks that a test turns or pauses, plug-ins that play a script, the suite that
+//! every store has to pass, and a [`Simulation`] that runs a whole pipeline under faults.
 
 mod clock;
 mod conformance;
 mod scripted;
+mod simulation;
 mod source;
 
 pub use clock::{ManualClock, TokioClock};
 pub use conformance::store_conformance;
 pub use scripted::{Play, Scripted, ScriptedCall};
+pub use simulation::{Report, Simulation, Violation};
 pub use source::ScriptedSource;

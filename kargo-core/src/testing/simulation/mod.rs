@@ -1,0 +1,127 @@
+//! A deterministic simulation: a pipeline's engines, plug-ins and store under every fault that can be thought of, from a seed.
+//!
+//! One run is one seed. On paused time, one or two engines drive the pipeline while plug-ins fail, hang, panic, answer late or
+//! lose their answers, processes die between any two operations of the store, appends fail after they were kept, people
+//! promote, approve and abort, and new versions appear. Then the weather turns fair, and everything has to come to its end. After the
+//! run the whole journal is checked against the rules of the [`engine`](crate::engine): what [`Violation`] names.
+//!
+//! The same seed gives the same run, so a failure can be looked at again.
+//!
+//! ```
+//! use kargo_core::testing::Simulation;
+//! use kargo_core::{Pipeline, Stage, StepSpec, Subscription, Warehouse};
+//! use serde_json::json;
+//!
+//! // A host's own pipeline: its plug-ins are played by the simulation.
+//! let stage = |name| Stage::new(name).step(StepSpec::write("config", json!({}))).verify("smoke", json!({}));
+//! let pipeline = Pipeline::builder("shop")
+//!     .warehouse(Warehouse::new("main").subscribe(Subscription::new("image", json!({}))))
+//!     .stage(stage("dev").direct("main").auto_promote())
+//!     .stage(stage("prod").after("main", ["dev"]))
+//!     .build()?;
+//! let simulation = Simulation::new(pipeline);
+//! for seed in 0..20 {
+//!     simulation.run(seed)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod people;
+mod plugins;
+mod random;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::EngineOptions;
+use crate::pipeline::Pipeline;
+use crate::plugin::Plugins;
+use crate::store::{MemoryStore, Store};
+
+use people::Scene;
+use plugins::World;
+
+pub use check::{Report, Violation};
+
+/// Runs a pipeline under faults.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    pipeline: Pipeline,
+    acts: usize,
+    trouble: u32,
+}
+
+impl Simulation {
+    /// A simulation of `pipeline`. Its plug-ins are played: any name and any configuration will do.
+    pub fn new(pipeline: Pipeline) -> Self {
+        Self { pipeline, acts: 24, trouble: 100 }
+    }
+
+    /// Sets how many things people and processes do before the weather turns fair. Default: 24.
+    #[must_use]
+    pub fn acts(mut self, acts: usize) -> Self {
+        self.acts = acts;
+        self
+    }
+
+    /// Sets how much goes wrong, in percent of what does by default; 0 is a run without faults.
+    #[must_use]
+    pub fn trouble(mut self, percent: u32) -> Self {
+        self.trouble = percent;
+        self
+    }
+
+    /// Runs once from `seed`, and says what happened.
+    ///
+    /// # Errors
+    /// The [`Violation`], when a rule was broken; it names the seed.
+    ///
+    /// # Panics
+    /// When it is called from inside a runtime.
+    pub fn run(&self, seed: u64) -> Result<Report, Violation> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without I/O can always be made");
+        runtime.block_on(async {
+            let store = Arc::new(MemoryStore::new());
+            let world = World::new(seed, self.trouble, Arc::clone(&store) as Arc<dyn Store>);
+            let plugins = world.plugins(&self.pipeline);
+            let mut scene = Scene::new(self.pipeline.clone(), plugins, world.clone(), options());
+            scene.play(self.acts).await;
+            let end = scene.fair_weather().await;
+            check::check(seed, &self.pipeline, &world, &*store, end).await
+        })
+    }
+}
+
+/// Short leases and snapshots, so that both matter in a short run.
+fn options() -> EngineOptions {
+    EngineOptions {
+        snapshot_every: 20,
+        lease: Duration::from_secs(60),
+        shutdown_grace: Duration::from_secs(5),
+        ..EngineOptions::default()
+    }
+}
+
+impl World {
+    fn plugins(&self, pipeline: &Pipeline) -> Plugins {
+        let mut plugins = Plugins::builder();
+        for subscription in pipeline.warehouses().flat_map(|warehouse| warehouse.subscriptions()) {
+            plugins = plugins.source(subscription.source.clone(), self.source());
+        }
+        for stage in pipeline.stages() {
+            for step in stage.steps() {
+                plugins = plugins.step(step.uses.clone(), self.step());
+            }
+            for verifier in stage.verification() {
+                plugins = plugins.verifier(verifier.verifier.clone(), self.verifier());
+            }
+        }
+        plugins.build()
+    }
+}
+
+#[cfg(test)]
+mod tests;
