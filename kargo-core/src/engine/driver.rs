@@ -418,6 +418,7 @@ impl Driver {
         while !self.calls.is_empty() && self.lease.is_some() {
             let lease_end = self.lease_end.get().unwrap_or(until).min(until);
             tokio::select! {
+                biased;
                 Some(returned) = self.calls.join_next_with_id() => self.joined(returned).await,
                 () = sleep_until(renewal) => {
                     self.renew().await;
