@@ -91,6 +91,27 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn get_side(&self, key: &str) -> Result<Option<Vec<u8>>>;
 }
 
+/// What [`Store::wait`] does in a store that counts its own appends in `news`.
+async fn wait_for_news(
+    store: &impl Store,
+    news: &tokio::sync::watch::Sender<u64>,
+    pipeline: &PipelineName,
+    after: u64,
+    timeout: Duration,
+) -> Result<()> {
+    // Subscribed before the first look, so that nothing that comes after it is missed.
+    let mut news = news.subscribe();
+    let wait = async {
+        while store.head(pipeline).await? <= after {
+            if news.changed().await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(timeout, wait).await.unwrap_or(Ok(()))
+}
+
 /// The right to drive a pipeline, for a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {

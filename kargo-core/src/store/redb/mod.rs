@@ -170,16 +170,7 @@ impl Store for RedbStore {
     }
 
     async fn wait(&self, pipeline: &PipelineName, after: u64, timeout: Duration) -> Result<()> {
-        let mut news = self.news.subscribe();
-        let wait = async {
-            while self.head(pipeline).await? <= after {
-                if news.changed().await.is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        tokio::time::timeout(timeout, wait).await.unwrap_or(Ok(()))
+        crate::store::wait_for_news(self, &self.news, pipeline, after, timeout).await
     }
 
     async fn put_side(&self, key: &str, value: Vec<u8>) -> Result<()> {
