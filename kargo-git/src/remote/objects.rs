@@ -24,14 +24,14 @@ impl std::fmt::Debug for Pack {
 }
 
 impl Pack {
-    /// Checks a pack and indexes it. Blocking.
-    pub(super) fn receive(bytes: &[u8], hash: gix::hash::Kind) -> Result<Self> {
+    /// Checks a pack and indexes it, unless `abandoned` becomes true before. Blocking.
+    pub(super) fn receive(bytes: &[u8], hash: gix::hash::Kind, abandoned: &AtomicBool) -> Result<Self> {
         let directory = tempfile::tempdir().map_err(no_room)?;
         let outcome = gix_pack::Bundle::write_to_directory(
             &mut std::io::Cursor::new(bytes),
             Some(directory.path()),
             &mut gix::progress::Discard,
-            &AtomicBool::new(false),
+            abandoned,
             None::<gix::objs::find::Never>,
             hash,
             gix_pack::bundle::write::Options {
@@ -135,12 +135,39 @@ impl NewObjects {
 mod tests {
     use super::*;
 
+    static WANTED: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn a_pack_that_claims_more_than_it_holds_gets_no_memory() {
+        let hash = gix::hash::Kind::Sha1;
+        for count in [1_u32 << 20, 1 << 24, u32::MAX] {
+            let mut pack = b"PACK\0\0\0\x02".to_vec();
+            pack.extend_from_slice(&count.to_be_bytes());
+            // A blob that says it is an exabyte, and is nothing.
+            pack.extend_from_slice(&[0xbf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+            pack.extend_from_slice(&[0x78, 0x9c, 0x03, 0, 0, 0, 0, 1]);
+            pack.extend_from_slice(&[0; 20]);
+            let error = Pack::receive(&pack, hash, &WANTED).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_pack_that_nobody_waits_for_is_not_unpacked() {
+        let hash = gix::hash::Kind::Sha1;
+        let mut new = NewObjects::default();
+        for n in 0..100_u32 {
+            new.insert(hash, Kind::Blob, n.to_be_bytes().to_vec()).unwrap();
+        }
+        assert!(Pack::receive(&new.pack(hash).unwrap(), hash, &AtomicBool::new(true)).is_err());
+    }
+
     #[test]
     fn what_is_packed_is_found_again() {
         let hash = gix::hash::Kind::Sha1;
         let mut new = NewObjects::default();
         let id = new.insert(hash, Kind::Blob, b"image: v1\n".to_vec()).unwrap();
-        let pack = Pack::receive(&new.pack(hash).unwrap(), hash).unwrap();
+        let pack = Pack::receive(&new.pack(hash).unwrap(), hash, &WANTED).unwrap();
         assert_eq!(pack.find(&id).unwrap(), Some((Kind::Blob, b"image: v1\n".to_vec())));
         assert_eq!(pack.find(&gix::ObjectId::null(hash)).unwrap(), None);
     }
@@ -152,7 +179,11 @@ mod tests {
         new.insert(hash, Kind::Blob, b"image: v1\n".to_vec()).unwrap();
         let good = new.pack(hash).unwrap();
         for cut in [0, 1, 12, good.len() - 1] {
-            assert_eq!(Pack::receive(&good[..cut], hash).unwrap_err().kind(), ErrorKind::InvalidResponse, "{cut}");
+            assert_eq!(
+                Pack::receive(&good[..cut], hash, &WANTED).unwrap_err().kind(),
+                ErrorKind::InvalidResponse,
+                "{cut}"
+            );
         }
     }
 }

@@ -175,6 +175,14 @@ impl Session {
         }
     }
 
+    /// Makes sure that a power cut does not take back where `branch` stands. A server sees to that itself.
+    pub(crate) async fn flush(&mut self, branch: &str) -> Result<()> {
+        match self {
+            Self::Local(local) => local.flush(&format!("refs/heads/{branch}")).await,
+            Self::Wire(_) => Ok(()),
+        }
+    }
+
     /// Moves a ref, after storing `objects`.
     pub(crate) async fn push(&mut self, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
         match self {

@@ -175,9 +175,9 @@ impl Wire {
             body
         };
         let answer = self.http.call(Service::Upload, v2, body).await?;
-        let pack = blocking(move || {
+        let pack = blocking(move |abandoned| {
             let bytes = if v2 { pack_of_v2(&answer)? } else { pack_of_v0(&answer, shallow)? };
-            Pack::receive(&bytes, hash)
+            Pack::receive(&bytes, hash, abandoned)
         })
         .await?;
         self.packs.push(pack);

@@ -1,0 +1,23 @@
+//! Getting files onto the disk before anybody is told that they are there: a rename outlives the process that made it, but a power
+//! cut only when what was renamed had been flushed before, and its directory after.
+
+use std::io;
+use std::path::Path;
+
+/// Flushes a file or a directory. Does nothing where directories cannot be flushed.
+pub(super) fn flush(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    tests::FLUSHED.with_borrow_mut(|flushed| flushed.push(path.to_owned()));
+    if cfg!(unix) { std::fs::File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+
+    thread_local! {
+        /// What this thread has flushed, in order.
+        pub(in crate::remote) static FLUSHED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    }
+}
