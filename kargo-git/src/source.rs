@@ -239,7 +239,7 @@ fn candidate(
         None => subject.to_owned(),
     };
     Artifact::Commit(GitCommit {
-        repo_url: subscription.repo_url.clone(),
+        repo_url: without_user(&subscription.repo_url),
         id: id.to_string(),
         branch,
         tag,
@@ -247,6 +247,16 @@ fn candidate(
         author: Some(info.author.clone()),
         subscription_name: None,
     })
+}
+
+/// A URL as it was written, but without user and password: freight is seen by many, and kept for long.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{host}{path}"),
+        None => url.to_owned(),
+    }
 }
 
 /// What was seen, in a form that changes when the refs or the subscription do.
@@ -262,6 +272,22 @@ fn cursor<'a>(config: &Value, refs: impl IntoIterator<Item = (&'a str, ObjectId)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_that_is_found_does_not_carry_the_password_of_its_url() {
+        let info = CommitInfo { parents: vec![], time: 0, author: String::new(), message: String::new() };
+        let id = ObjectId::null(gix::hash::Kind::Sha1);
+        for (url, shown) in [
+            ("https://kargo:s3cret@git.example/acme/app.git", "https://git.example/acme/app.git"),
+            ("https://s3cret@git.example/acme/app.git", "https://git.example/acme/app.git"),
+            ("https://GIT.example/acme/app", "https://GIT.example/acme/app"),
+            ("/srv/git/app@home.git", "/srv/git/app@home.git"),
+        ] {
+            let found = candidate(&GitSubscription::new(url), id, &info, None, None);
+            let Artifact::Commit(commit) = found else { panic!("{found} is no commit") };
+            assert_eq!(commit.repo_url, shown);
+        }
+    }
 
     #[test]
     fn git_19_the_longest_prefix_gives_the_credentials_and_ends_at_a_slash() {

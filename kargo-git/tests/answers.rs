@@ -105,6 +105,26 @@ async fn a_status_says_what_is_wrong_and_whether_to_try_again() {
 }
 
 #[tokio::test]
+async fn a_pause_may_be_named_as_a_date() {
+    let in_an_hour = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let date = in_an_hour.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let error = fails(move |_| answer("429 Too Many Requests", &format!("Retry-After: {date}\r\n"), "")).await;
+    let Retry::After(pause) = error.retry() else { panic!("{:?}", error.retry()) };
+    assert!((3500..=3600).contains(&pause.as_secs()), "{pause:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_that_costs_the_credentials_is_named_when_they_are_missed() {
+    let elsewhere = Fake::new(|_| answer("401 Unauthorized", "", ""));
+    let target = elsewhere.url.clone();
+    let error =
+        fails(move |_| answer("301 Moved", &format!("Location: {target}/info/refs?service=git-upload-pack\r\n"), ""))
+            .await;
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.message().contains(&elsewhere.url) && error.message().contains("redirect"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_or_says_nothing_is_not_waited_for_without_end() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let remote = Remote::new(format!("http://{closed}/x.git")).unwrap();
