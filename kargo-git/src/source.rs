@@ -275,8 +275,8 @@ mod tests {
 
     #[test]
     fn a_commit_that_is_found_does_not_carry_the_password_of_its_url() {
-        let info = CommitInfo { parents: vec![], time: 0, author: String::new(), message: String::new() };
         let id = ObjectId::null(gix::hash::Kind::Sha1);
+        let info = CommitInfo { tree: id, parents: vec![], time: 0, author: String::new(), message: String::new() };
         for (url, shown) in [
             ("https://kargo:s3cret@git.example/acme/app.git", "https://git.example/acme/app.git"),
             ("https://s3cret@git.example/acme/app.git", "https://git.example/acme/app.git"),

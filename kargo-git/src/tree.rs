@@ -20,14 +20,8 @@ impl TreeEdit {
     /// Begins with the tree of `commit`.
     pub(crate) async fn on(session: &mut Session, commit: ObjectId) -> Result<Self> {
         let hash = session.hash().await?;
-        session.commits(&[commit], 1, true).await?;
-        let (kind, data) = session.object(commit).await?;
-        if kind != Kind::Commit {
-            return Err(corrupt(format!("{commit} is not a commit")));
-        }
-        let root = gix::objs::CommitRef::from_bytes(&data, hash)
-            .map_err(|error| corrupt(format!("the commit {commit} cannot be read")).because(error))?
-            .tree();
+        let commits = session.commits(&[commit], 1, true).await?;
+        let root = commits.get(&commit).ok_or_else(|| corrupt(format!("{commit} is not a commit")))?.tree;
         Ok(Self { hash, base: root, root, new: NewObjects::default() })
     }
 

@@ -70,13 +70,18 @@ impl GitWriter {
         self
     }
 
-    /// Sets who makes the commits. Characters that Git cannot keep in names are left out.
+    /// Sets who makes the commits. Characters that Git cannot keep in names are left out; of what is empty then, the default stays.
     #[must_use]
     pub fn committer(mut self, name: &str, email: &str) -> Self {
         let clean = |text: &str| {
             text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect::<String>().trim().to_owned()
         };
-        self.identity = Identity { name: clean(name), email: clean(email) };
+        // Servers that check commits refuse one without a name.
+        for (text, part) in [(clean(name), &mut self.identity.name), (clean(email), &mut self.identity.email)] {
+            if !text.is_empty() {
+                *part = text;
+            }
+        }
         self
     }
 
@@ -277,6 +282,17 @@ mod tests {
         let promotion = PromotionInfo::new("shop", id, "dev", Freight::new("main", vec![], at), Actor::engine(), at);
         let config = serde_json::to_value(YamlUpdate::new("values.yaml").set("tag", value)).unwrap();
         writer.write(&cx, &WriteRequest::new(&promotion, &config, at)).await
+    }
+
+    #[test]
+    fn a_commit_always_has_a_committer() {
+        let writer = GitWriter::new(Remote::new("/srv/config.git").unwrap()).committer("<>", " ");
+        assert_eq!((writer.identity.name.as_str(), writer.identity.email.as_str()), ("Kargo", "kargo@localhost"));
+        let writer = writer.committer(" Ada <Lovelace>\n", "ada@acme.example");
+        assert_eq!(
+            (writer.identity.name.as_str(), writer.identity.email.as_str()),
+            ("Ada Lovelace", "ada@acme.example")
+        );
     }
 
     #[tokio::test]

@@ -82,9 +82,9 @@ impl RemoteBuilder {
         self
     }
 
-    /// The HTTP client that these settings make.
+    /// The HTTP client that these settings make, for servers on other machines.
     pub(crate) fn make_client(&self) -> Result<reqwest::Client> {
-        http::client(self.timeouts, &self.ca)
+        http::client(self.timeouts, &self.ca, false)
     }
 
     /// The remote. Nothing is asked of it yet.
@@ -108,6 +108,7 @@ impl RemoteBuilder {
                     ));
                 }
                 let client = match self.client.clone() {
+                    _ if is_loopback(base) => http::client(self.timeouts, &self.ca, true)?,
                     Some(client) => client,
                     None => self.make_client()?,
                 };

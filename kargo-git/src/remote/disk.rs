@@ -4,11 +4,18 @@
 use std::io;
 use std::path::Path;
 
-/// Flushes a file or a directory. Does nothing where directories cannot be flushed.
+/// Flushes a file or a directory. Does nothing where the system or the file system has no such thing.
 pub(super) fn flush(path: &Path) -> io::Result<()> {
     #[cfg(test)]
     tests::FLUSHED.with_borrow_mut(|flushed| flushed.push(path.to_owned()));
-    if cfg!(unix) { std::fs::File::open(path)?.sync_all() } else { Ok(()) }
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match std::fs::File::open(path)?.sync_all() {
+        // Some network file systems refuse it for directories.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        flushed => flushed,
+    }
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ impl From<Failure> for Error {
     }
 }
 
-pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>]) -> Result<reqwest::Client> {
+/// A client; one for `this_machine` goes past the proxies that the environment names, which would see what stays here otherwise.
+pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>], this_machine: bool) -> Result<reqwest::Client> {
     let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{what} could not be used for HTTPS."));
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("git/kargo-", env!("CARGO_PKG_VERSION")))
@@ -58,6 +59,9 @@ pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>]) -> Result<reqwest::Clie
         .no_brotli()
         .no_zstd()
         .no_deflate();
+    if this_machine {
+        builder = builder.no_proxy();
+    }
     for pem in ca {
         let certificates = reqwest::Certificate::from_pem_bundle(pem)
             .map_err(|error| invalid("The CA certificate (PEM)").because(error))?;
@@ -256,6 +260,10 @@ impl Http {
                     None => format!("{shown} asks for credentials and none fit its URL; give the remote some."),
                 },
             ),
+            // How some forges say that too much was asked.
+            StatusCode::FORBIDDEN if response.headers().contains_key(RETRY_AFTER) => {
+                (ErrorKind::RateLimited, format!("{shown} asks to slow down."))
+            }
             StatusCode::FORBIDDEN => (
                 ErrorKind::PermissionDenied,
                 match &self.user {

@@ -304,7 +304,7 @@ fn resolve(mut reference: gix::Reference<'_>) -> Result<Option<RemoteRef>> {
         Ok(id) => id.detach(),
         // A branch that HEAD names and that has no commit yet.
         Err(_) if target.is_some() => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
+        Err(error) => return Err(unreadable(error).with("ref", name)),
     };
     let id = direct.unwrap_or(peeled);
     Ok(Some(RemoteRef { name, id, peeled: (peeled != id).then_some(peeled), target }))

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::ObjectId;
 use gix::objs::Kind;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::{Error, ErrorKind, Result, Retry};
 
 use super::advertisement::{Advertisement, object_id};
 use super::http::{Http, Service};
@@ -66,8 +66,15 @@ impl Wire {
     pub(super) async fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
         let remembered = self.advertisement.is_some() && !self.http.was_used();
         match self.list(prefixes).await {
-            // The server may have changed since it introduced itself.
-            Err(_) if remembered => {
+            // The server may have changed since it introduced itself. One that asks for a pause has not.
+            Err(error)
+                if remembered
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::InvalidResponse | ErrorKind::NotFound | ErrorKind::Unavailable
+                    )
+                    && !matches!(error.retry(), Retry::After(_)) =>
+            {
                 self.introduce(None);
                 self.advertisement = None;
                 self.list(prefixes).await
