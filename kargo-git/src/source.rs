@@ -238,13 +238,15 @@ fn candidate(
         Some((end, _)) => format!("{}...", &subject[..end]),
         None => subject.to_owned(),
     };
+    // Anybody may write a commit, and what it says is shown in terminals and kept in stores.
+    let readable = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     Artifact::Commit(GitCommit {
         repo_url: without_user(&subscription.repo_url),
         id: id.to_string(),
         branch,
         tag,
-        message: Some(message),
-        author: Some(info.author.clone()),
+        message: Some(readable(&message)),
+        author: Some(readable(&info.author)),
         subscription_name: None,
     })
 }
@@ -287,6 +289,17 @@ mod tests {
             let Artifact::Commit(commit) = found else { panic!("{found} is no commit") };
             assert_eq!(commit.repo_url, shown);
         }
+    }
+
+    #[test]
+    fn a_commit_that_is_found_has_no_control_characters_in_its_texts() {
+        let id = ObjectId::null(gix::hash::Kind::Sha1);
+        let (author, message) = ("A\x1b[31m <a@b>".to_owned(), "Add\0 \x1b[2Jx\n\nMore".to_owned());
+        let info = CommitInfo { tree: id, parents: vec![], time: 0, author, message };
+        let found = candidate(&GitSubscription::new("/srv/x.git"), id, &info, None, None);
+        let Artifact::Commit(commit) = found else { panic!("{found} is no commit") };
+        assert_eq!(commit.message.as_deref(), Some("Add   [2Jx"));
+        assert_eq!(commit.author.as_deref(), Some("A [31m <a@b>"));
     }
 
     #[test]

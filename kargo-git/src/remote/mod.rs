@@ -33,8 +33,8 @@ pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session}
 /// A repository: behind `http://` or `https://`, or on this machine as a path or a `file://` URL.
 ///
 /// A repository behind HTTP is spoken to in Git's own protocol; between two calls nothing is kept but connections and what the server
-/// can do. A local one is read and
-/// written directly, without a `git` program, and **no hooks of it run**. Cheap to clone.
+/// can do. Proxies are those of the environment, except for servers on this machine. A local repository is read and written directly,
+/// without a `git` program, and **no hooks of it run**; what was written to it is flushed to the disk. Cheap to clone.
 ///
 /// ```
 /// use kargo_git::{Credentials, Remote};

@@ -7,7 +7,7 @@ use gix::ObjectId;
 use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 
-use super::advertisement::{Advertisement, object_id};
+use super::advertisement::{Advertisement, object_id, ref_name};
 use super::http::{Http, Service};
 use super::objects::Pack;
 use super::packet::{self, Packet, Packets, broken, text};
@@ -263,7 +263,7 @@ fn command(body: &mut Vec<u8>, name: &str, advertisement: &Advertisement) {
 fn parse_ref(line: &str) -> Result<RemoteRef> {
     let mut words = line.split(' ');
     let id = object_id(words.next().unwrap_or_default())?;
-    let name = words.next().ok_or_else(|| broken("a ref has no name"))?.to_owned();
+    let name = ref_name(words.next().ok_or_else(|| broken("a ref has no name"))?)?;
     let mut found = RemoteRef { name, id, peeled: None, target: None };
     for word in words {
         if let Some(id) = word.strip_prefix("peeled:") {
