@@ -319,16 +319,7 @@ fn unreadable(error: gix::error::Error) -> Error {
 }
 
 fn unwritable(repository: &gix::Repository, error: gix::error::Error) -> Error {
-    let kind = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .find_map(|error| match error.kind() {
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                Some(ErrorKind::PermissionDenied)
-            }
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Some(ErrorKind::Full),
-            _ => None,
-        })
-        .unwrap_or(ErrorKind::Unavailable);
+    let kind = disk::fault(&error).unwrap_or(ErrorKind::Unavailable);
     let message = format!(
         "The repository {} cannot be written; has it room, and may this user write it?",
         repository.git_dir().display()

@@ -7,6 +7,8 @@ use gix::ObjectId;
 use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result};
 
+use super::disk;
+
 /// The biggest object, in bytes, for which memory is given: a pack of few bytes can claim any size.
 const MAX_OBJECT: usize = 512 << 20;
 
@@ -26,7 +28,8 @@ impl std::fmt::Debug for Pack {
 impl Pack {
     /// Checks a pack and indexes it, unless `abandoned` becomes true before. Blocking.
     pub(super) fn receive(bytes: &[u8], hash: gix::hash::Kind, abandoned: &AtomicBool) -> Result<Self> {
-        let directory = tempfile::tempdir().map_err(no_room)?;
+        // By their names, those that a killed process leaves are known as ours.
+        let directory = tempfile::Builder::new().prefix("kargo-git-").tempdir().map_err(no_room)?;
         let outcome = gix_pack::Bundle::write_to_directory(
             &mut std::io::Cursor::new(bytes),
             Some(directory.path()),
@@ -59,12 +62,19 @@ impl Pack {
     }
 }
 
-fn no_room(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Full, "The directory for temporary files cannot hold the received objects; make room in it.")
-        .because(error)
+fn no_room(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(
+        ErrorKind::Full,
+        "The directory for temporary files cannot hold the received objects; make room in it, and let this user write there.",
+    )
+    .because(error)
 }
 
 fn damaged(error: gix::error::Error) -> Error {
+    // The server is not to blame for this machine's disk.
+    if disk::fault(&error).is_some() {
+        return no_room(error);
+    }
     Error::new(ErrorKind::InvalidResponse, "The pack that the server sent is damaged.")
         .retry_as(kargo_core::Retry::Backoff)
         .because(error)
