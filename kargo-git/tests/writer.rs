@@ -386,6 +386,23 @@ async fn a_branch_that_a_linked_work_tree_has_checked_out_is_not_moved_under_it(
 }
 
 #[tokio::test]
+async fn a_repository_in_a_format_that_is_not_known_is_left_alone() {
+    let (repository, writer) = repository();
+    let config = repository.path().join("config");
+    let write = || async { write(&writer, &promotion("dev.1", "v2"), &image_tag("env/dev/values.yaml"), false).await };
+    for (extension, named) in [("refStorage = reftable", "refstorage"), ("somethingNew = true", "somethingnew")] {
+        let text = format!("[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\t{extension}\n");
+        std::fs::write(&config, text).unwrap();
+        let error = write().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().to_lowercase().contains(named), "{error}");
+    }
+    let text = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\trefStorage = files\n\tobjectFormat = sha1\n";
+    std::fs::write(&config, text).unwrap();
+    assert!(write().await.unwrap().changed);
+}
+
+#[tokio::test]
 async fn paths_with_spaces_and_letters_of_any_language_are_written() {
     let (repository, writer) = repository();
     let path = "umgebung für/übung 1/wert e.yaml";

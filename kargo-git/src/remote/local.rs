@@ -283,13 +283,42 @@ fn log_signature() -> gix::actor::Signature {
 }
 
 pub(crate) fn open(path: &Path) -> Result<gix::Repository> {
-    gix::open_opts(path, gix::open::Options::isolated().strict_config(false)).map_err(|error| {
+    let repository = gix::open_opts(path, gix::open::Options::isolated().strict_config(false)).map_err(|error| {
         let (kind, hint) = if path.exists() {
             (ErrorKind::InvalidInput, "it is there, but no repository")
         } else {
             (ErrorKind::NotFound, "nothing is there")
         };
         Error::new(kind, format!("There is no Git repository at {}: {hint}.", path.display())).because(error)
+    })?;
+    match unknown_format(&repository) {
+        Some(format) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("The repository at {} has {format}, which is not supported; serve it over HTTP.", path.display()),
+        )),
+        None => Ok(repository),
+    }
+}
+
+/// What of the repository's format is not known here. As Git does, such a repository is not touched: its refs or objects may be
+/// somewhere else than they seem.
+fn unknown_format(repository: &gix::Repository) -> Option<String> {
+    const KNOWN: [&str; 7] =
+        ["noop", "noop-v1", "objectformat", "partialclone", "preciousobjects", "relativeworktrees", "worktreeconfig"];
+    let config = repository.config_snapshot();
+    // In the first version extensions do not count. Versions to come are refused by gix.
+    if config.integer("core.repositoryFormatVersion").unwrap_or(0) < 1 {
+        return None;
+    }
+    let sections = config.plumbing().sections_by_name("extensions").into_iter().flatten();
+    let names = sections.flat_map(|section| section.value_names().map(|name| name.to_lowercase()).collect::<Vec<_>>());
+    names.into_iter().find_map(|name| match name.as_str() {
+        "refstorage" => {
+            let storage = config.string("extensions.refStorage")?.to_string();
+            (storage != "files").then(|| format!("the extension refstorage = {storage}"))
+        }
+        name if KNOWN.contains(&name) => None,
+        name => Some(format!("the extension {name}")),
     })
 }
 
