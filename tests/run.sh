@@ -63,6 +63,7 @@ install_what_is_missing() {
         [git]=git
         [htpasswd]=apache2-utils
         [curl]=curl
+        [openssl]=openssl
     )
     local missing=() program
     for program in "${!package_of[@]}"; do
@@ -182,6 +183,7 @@ auth_registry() {
 
 git_server() {
     local port=$1 user=""
+    tls_port=$(free_port)
     # Started as root, nginx would answer as another user, who cannot reach the temporary directory.
     if ((EUID == 0)); then user="user root;"; fi
     # What the server may do is set here and overrides the configuration of each repository.
@@ -234,11 +236,48 @@ http {
             fastcgi_param GIT_CONFIG_KEY_0 http.receivepack;
             fastcgi_param GIT_CONFIG_VALUE_0 false;
         }
+        # As /git/, but every push comes at a bad time.
+        location ~ ^/503(/.*)\$ {
+            add_header Retry-After 7 always;
+            return 503;
+        }
+        location / { return 404; }
+    }
+    server {
+        listen 127.0.0.1:$tls_port ssl;
+        server_name localhost;
+        ssl_certificate $work/tls/server.pem;
+        ssl_certificate_key $work/tls/server.key;
+        location ~ ^/git(/.*)\$ {
+            auth_basic "kargo tests";
+            auth_basic_user_file $work/git.htpasswd;
+            include $work/git-location.conf;
+            fastcgi_param GIT_CONFIG_COUNT 1;
+            fastcgi_param GIT_CONFIG_KEY_0 http.receivepack;
+            fastcgi_param GIT_CONFIG_VALUE_0 true;
+        }
         location / { return 404; }
     }
 }
 EOF
     command=(nginx -p "$work" -e "$work/nginx-error.log" -c "$work/nginx.conf")
+}
+
+# An authority of this run, and a certificate of it for localhost.
+make_certificates() {
+    local tls=$work/tls
+    mkdir -p "$tls"
+    {
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -sha256 \
+            -subj "/CN=kargo tests" -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign" \
+            -keyout "$tls/ca.key" -out "$tls/ca.pem"
+        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=localhost" \
+            -keyout "$tls/server.key" -out "$tls/server.csr"
+        printf '%s\n' "subjectAltName=DNS:localhost" "extendedKeyUsage=serverAuth" \
+            "basicConstraints=critical,CA:FALSE" >"$tls/server.ext"
+        openssl x509 -req -in "$tls/server.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -set_serial 2 -days 2 -sha256 \
+            -extfile "$tls/server.ext" -out "$tls/server.pem"
+    } >"$work/openssl.log" 2>&1 || die "openssl makes no certificates: $(cat "$work/openssl.log")"
 }
 
 command -v cargo >/dev/null || die "cargo is missing; install Rust from https://rustup.rs"
@@ -272,10 +311,13 @@ export KARGO_TEST_REGISTRY_PASSWORD=$password
 [[ $(status "http://$address/v2/" --user "$user:$password") == 200 ]] || die "registry-auth refuses its own user"
 
 start "$work/fcgiwrap.log" fcgiwrap -f -c 8 -s "unix:$work/fcgiwrap.sock"
+make_certificates
 serve git git_server 401 /git/
 export KARGO_TEST_GIT_ROOT=$work/git
 export KARGO_TEST_GIT_HTTP=http://$address/git
 export KARGO_TEST_GIT_HTTP_READONLY=http://$address/git-readonly
+export KARGO_TEST_GIT_HTTPS=https://localhost:$tls_port/git
+export KARGO_TEST_GIT_CA=$work/tls/ca.pem
 export KARGO_TEST_GIT_USER=$user
 export KARGO_TEST_GIT_PASSWORD=$password
 

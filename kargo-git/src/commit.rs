@@ -7,6 +7,7 @@ use gix::objs::{Kind, WriteTo as _};
 use kargo_core::plugin::{Context, WriteRequest};
 use kargo_core::{Error, ErrorKind, Result};
 
+use crate::history::{Extent, walk};
 use crate::remote::{NewObjects, Session};
 
 /// The trailer by which a step finds its own commit again.
@@ -87,23 +88,26 @@ pub(crate) async fn find_own(
 ) -> Result<Option<ObjectId>> {
     let key = one_line(key);
     let mut found = None;
-    let complete = crate::history::walk(session, &[tip], since, known, |id, info| {
+    let extent = walk(session, &[tip], since, known, |id, info| {
         if info.trailer(KEY) == Some(key.as_str()) {
             found = Some(id);
         }
         found.is_some()
     })
     .await?;
-    if found.is_none() && !complete {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "Whether an earlier try had written to {} cannot be found out: too many commits came after it; look for the trailer {KEY}: {key}.",
-                session.shown()
-            ),
-        ));
-    }
-    Ok(found)
+    let why = match extent {
+        _ if found.is_some() => return Ok(found),
+        Extent::Whole => return Ok(None),
+        Extent::CutOff => "its history is cut off after the step began",
+        Extent::TooLong => "its history since then is too long",
+    };
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "Whether an earlier try had written to {} cannot be found out: {why}; look for the trailer {KEY}: {key}.",
+            session.shown()
+        ),
+    ))
 }
 
 /// `text` without line breaks and control characters, so that it cannot forge a trailer.

@@ -1,6 +1,6 @@
 //! Walking history, of which only commits are fetched, in growing batches.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use gix::ObjectId;
@@ -15,45 +15,66 @@ const DEPTHS: [u32; 4] = [16, 128, 1024, 8192];
 /// How far, in seconds, clocks of committers may be apart.
 const SKEW: i64 = 6 * 3600;
 
+/// How many commits in a row must look older than they may be before what lies behind them is left out. One machine with a wrong clock
+/// hides nothing; no more than this fits into the first batch.
+const OLD: u32 = 12;
+
+/// How much of a history was visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All that could count, or the walk was stopped.
+    Whole,
+    /// The repository is shallow and ends at a commit that is not older than was asked for.
+    CutOff,
+    /// There is more than is looked into.
+    TooLong,
+}
+
 /// Visits the commits reachable from `tips` that are not much older than `since`, newest generations first, until `visit` returns true.
-/// What lies behind the commits in `known` is left out. A commit may be visited again when more is fetched. Returns whether all there
-/// was had been visited (or the walk was stopped).
+/// What lies behind the commits in `known` is left out. A commit may be visited again when more is fetched.
 pub(crate) async fn walk(
     session: &mut Session,
     tips: &[ObjectId],
     since: i64,
     known: &HashSet<ObjectId>,
     mut visit: impl FnMut(ObjectId, &CommitInfo) -> bool + Send,
-) -> Result<bool> {
+) -> Result<Extent> {
     let oldest = since.saturating_sub(SKEW);
     for depth in DEPTHS {
         let commits = session.commits(tips, depth, false).await?;
-        let mut seen = HashSet::new();
-        let mut level = tips.to_vec();
-        let mut complete = true;
+        // With how many commits that look old in a row above it, and the time of the one above.
+        let mut seen: HashMap<ObjectId, u32> = HashMap::new();
+        let mut level: Vec<(ObjectId, u32, i64)> = tips.iter().map(|tip| (*tip, 0, i64::MAX)).collect();
+        let (mut cut_off, mut too_long) = (false, false);
+        let mut generation = 0;
         while !level.is_empty() {
-            for id in std::mem::take(&mut level) {
-                if known.contains(&id) || !seen.insert(id) {
+            for (id, old, above) in std::mem::take(&mut level) {
+                if known.contains(&id) || seen.get(&id).is_some_and(|before| *before <= old) {
                     continue;
                 }
+                seen.insert(id, old);
                 match commits.get(&id) {
                     Some(info) => {
                         if visit(id, info) {
-                            return Ok(true);
+                            return Ok(Extent::Whole);
                         }
-                        if info.time >= oldest {
-                            level.extend(&info.parents);
+                        let old = if info.time >= oldest { 0 } else { old + 1 };
+                        if old < OLD {
+                            level.extend(info.parents.iter().map(|parent| (*parent, old, info.time)));
                         }
                     }
-                    None => complete = false,
+                    // So many generations were fetched, as far as the repository has them.
+                    None if generation < depth => cut_off |= above >= since,
+                    None => too_long = true,
                 }
             }
+            generation += 1;
         }
-        if complete {
-            return Ok(true);
+        if cut_off || !too_long {
+            return Ok(if cut_off { Extent::CutOff } else { Extent::Whole });
         }
     }
-    Ok(false)
+    Ok(Extent::TooLong)
 }
 
 /// Tells how two commits of the repository stand to each other. Only commits are fetched, some thousands at most; what lies deeper is
@@ -97,7 +118,7 @@ async fn relate(session: &mut Session, observed: ObjectId, wanted: ObjectId) -> 
     let since = both.values().map(|info| info.time).min().unwrap_or(0);
     let nothing = HashSet::new();
     let mut found = false;
-    let complete = walk(session, &[observed], since, &nothing, |id, _| {
+    let behind = walk(session, &[observed], since, &nothing, |id, _| {
         found = id == wanted;
         found
     })
@@ -105,15 +126,14 @@ async fn relate(session: &mut Session, observed: ObjectId, wanted: ObjectId) -> 
     if found {
         return Ok(Relation::Later);
     }
-    let complete = complete
-        & walk(session, &[wanted], since, &nothing, |id, _| {
-            found = id == observed;
-            found
-        })
-        .await?;
-    Ok(match (found, complete) {
-        (true, _) => Relation::Earlier,
-        (false, true) => Relation::Diverged,
-        (false, false) => Relation::Unknown,
+    let ahead = walk(session, &[wanted], since, &nothing, |id, _| {
+        found = id == observed;
+        found
+    })
+    .await?;
+    Ok(match (found, behind, ahead) {
+        (true, ..) => Relation::Earlier,
+        (false, Extent::Whole, Extent::Whole) => Relation::Diverged,
+        (false, ..) => Relation::Unknown,
     })
 }

@@ -238,15 +238,27 @@ fn candidate(
         Some((end, _)) => format!("{}...", &subject[..end]),
         None => subject.to_owned(),
     };
+    // Anybody may write a commit, and what it says is shown in terminals and kept in stores.
+    let readable = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     Artifact::Commit(GitCommit {
-        repo_url: subscription.repo_url.clone(),
+        repo_url: without_user(&subscription.repo_url),
         id: id.to_string(),
         branch,
         tag,
-        message: Some(message),
-        author: Some(info.author.clone()),
+        message: Some(readable(&message)),
+        author: Some(readable(&info.author)),
         subscription_name: None,
     })
+}
+
+/// A URL as it was written, but without user and password: freight is seen by many, and kept for long.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{host}{path}"),
+        None => url.to_owned(),
+    }
 }
 
 /// What was seen, in a form that changes when the refs or the subscription do.
@@ -262,6 +274,33 @@ fn cursor<'a>(config: &Value, refs: impl IntoIterator<Item = (&'a str, ObjectId)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_that_is_found_does_not_carry_the_password_of_its_url() {
+        let id = ObjectId::null(gix::hash::Kind::Sha1);
+        let info = CommitInfo { tree: id, parents: vec![], time: 0, author: String::new(), message: String::new() };
+        for (url, shown) in [
+            ("https://kargo:s3cret@git.example/acme/app.git", "https://git.example/acme/app.git"),
+            ("https://s3cret@git.example/acme/app.git", "https://git.example/acme/app.git"),
+            ("https://GIT.example/acme/app", "https://GIT.example/acme/app"),
+            ("/srv/git/app@home.git", "/srv/git/app@home.git"),
+        ] {
+            let found = candidate(&GitSubscription::new(url), id, &info, None, None);
+            let Artifact::Commit(commit) = found else { panic!("{found} is no commit") };
+            assert_eq!(commit.repo_url, shown);
+        }
+    }
+
+    #[test]
+    fn a_commit_that_is_found_has_no_control_characters_in_its_texts() {
+        let id = ObjectId::null(gix::hash::Kind::Sha1);
+        let (author, message) = ("A\x1b[31m <a@b>".to_owned(), "Add\0 \x1b[2Jx\n\nMore".to_owned());
+        let info = CommitInfo { tree: id, parents: vec![], time: 0, author, message };
+        let found = candidate(&GitSubscription::new("/srv/x.git"), id, &info, None, None);
+        let Artifact::Commit(commit) = found else { panic!("{found} is no commit") };
+        assert_eq!(commit.message.as_deref(), Some("Add   [2Jx"));
+        assert_eq!(commit.author.as_deref(), Some("A [31m <a@b>"));
+    }
 
     #[test]
     fn git_19_the_longest_prefix_gives_the_credentials_and_ends_at_a_slash() {

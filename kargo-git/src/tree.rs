@@ -20,14 +20,8 @@ impl TreeEdit {
     /// Begins with the tree of `commit`.
     pub(crate) async fn on(session: &mut Session, commit: ObjectId) -> Result<Self> {
         let hash = session.hash().await?;
-        session.commits(&[commit], 1, true).await?;
-        let (kind, data) = session.object(commit).await?;
-        if kind != Kind::Commit {
-            return Err(corrupt(format!("{commit} is not a commit")));
-        }
-        let root = gix::objs::CommitRef::from_bytes(&data, hash)
-            .map_err(|error| corrupt(format!("the commit {commit} cannot be read")).because(error))?
-            .tree();
+        let commits = session.commits(&[commit], 1, true).await?;
+        let root = commits.get(&commit).ok_or_else(|| corrupt(format!("{commit} is not a commit")))?.tree;
         Ok(Self { hash, base: root, root, new: NewObjects::default() })
     }
 
@@ -39,6 +33,8 @@ impl TreeEdit {
         for directory in directories {
             match find(&self.entries(session, tree).await?, directory) {
                 Some(entry) if entry.mode.is_tree() => tree = entry.oid,
+                // What lies behind it is another file's business, or another repository's.
+                Some(entry) if entry.mode.is_link() || entry.mode.is_commit() => return Err(no_file(path, entry)),
                 _ => return Ok(None),
             }
         }
@@ -267,6 +263,36 @@ mod tests {
         edit.write(&mut session, "a0", b"2".to_vec()).await.unwrap();
         let (root, new) = edit.finish().unwrap().unwrap();
         assert_eq!(names(&new, root), ["a.b", "a", "a0"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_or_written_through_a_symbolic_link() {
+        let (_repository, mut session, mut edit) = begin(&[("a/b", "1")]).await;
+        let link = edit.new.insert(edit.hash, Kind::Blob, b"a".to_vec()).unwrap();
+        let mut entries = edit.entries(&mut session, edit.root).await.unwrap();
+        entries.push(Entry { mode: EntryKind::Link.into(), filename: "link".into(), oid: link });
+        edit.root = edit.store(entries).unwrap();
+        for path in ["link", "link/b"] {
+            let read = edit.read(&mut session, path).await.unwrap_err();
+            let written = edit.write(&mut session, path, b"2".to_vec()).await.unwrap_err();
+            for error in [read, written] {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path}");
+                assert!(error.message().contains("symbolic link"), "{error}");
+            }
+        }
+        assert_eq!(edit.read(&mut session, "a/b/c").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_mode_of_a_file_is_kept() {
+        let (_repository, mut session, mut edit) = begin(&[("a/b", "1")]).await;
+        let blob = edit.new.insert(edit.hash, Kind::Blob, b"#!/bin/sh\n".to_vec()).unwrap();
+        let mut entries = edit.entries(&mut session, edit.root).await.unwrap();
+        entries.push(Entry { mode: EntryKind::BlobExecutable.into(), filename: "run".into(), oid: blob });
+        edit.root = edit.store(entries).unwrap();
+        edit.write(&mut session, "run", b"#!/bin/sh -e\n".to_vec()).await.unwrap();
+        let entries = edit.entries(&mut session, edit.root).await.unwrap();
+        assert_eq!(find(&entries, "run").unwrap().mode.kind(), EntryKind::BlobExecutable);
     }
 
     #[tokio::test]

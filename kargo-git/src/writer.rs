@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use gix::ObjectId;
 use jiff::SignedDuration;
 use kargo_core::plugin::{Context, WriteRequest, Writer, Written};
-use kargo_core::{Error, ErrorKind, Result, edit};
+use kargo_core::{Error, ErrorKind, Result, Retry, edit};
 use serde_json::Value;
 
 use crate::commit::{self, Identity};
@@ -70,13 +70,18 @@ impl GitWriter {
         self
     }
 
-    /// Sets who makes the commits. Characters that Git cannot keep in names are left out.
+    /// Sets who makes the commits. Characters that Git cannot keep in names are left out; of what is empty then, the default stays.
     #[must_use]
     pub fn committer(mut self, name: &str, email: &str) -> Self {
         let clean = |text: &str| {
             text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect::<String>().trim().to_owned()
         };
-        self.identity = Identity { name: clean(name), email: clean(email) };
+        // Servers that check commits refuse one without a name.
+        for (text, part) in [(clean(name), &mut self.identity.name), (clean(email), &mut self.identity.email)] {
+            if !text.is_empty() {
+                *part = text;
+            }
+        }
         self
     }
 
@@ -105,9 +110,7 @@ impl GitWriter {
         // Writers of one process wait in turn rather than race each other to the server.
         let turn = turn(self.remote.lock_key(), branch);
         let _turn = turn.lock().await;
-        // A call that comes late may have been overtaken by another process that took the promotion over.
-        let late = cx.now().duration_since(request.started_at) > LATE;
-        let mut look = request.resumed || late;
+        let mut look = request.resumed;
         // Tips under which there is no commit of this step.
         let mut without = HashSet::new();
         let (mut refusals, mut refused_at, mut lost) = (0, None, 0);
@@ -120,14 +123,18 @@ impl GitWriter {
             if refused_at != Some(tip) {
                 refusals = 0;
             }
+            // A call that comes late, such as after a long wait for its turn, may have been overtaken by another process that took the
+            // promotion over. What that one does after the tip was read moves the tip.
+            look |= cx.now().duration_since(request.started_at) > LATE;
             if look && !without.contains(&tip) {
                 let since = request.started_at.as_second();
                 if let Some(own) = commit::find_own(&mut session, tip, cx.key(), since, &without).await? {
                     cx.progress(format!("found the commit {own} of an earlier try"));
+                    session.flush(branch).await?;
                     return Ok(written(own, true, branch));
                 }
+                without.insert(tip);
             }
-            without.insert(tip);
             let Some((tree, mut objects)) = edited(&mut session, tip, branch, &update.path, &values).await? else {
                 return Ok(written(tip, false, branch));
             };
@@ -151,7 +158,8 @@ impl GitWriter {
                 PushOutcome::Unknown { error } => {
                     look = true;
                     lost += 1;
-                    if lost >= LOST {
+                    // The pause that a server names is the engine's to keep; the next call looks what became of the push.
+                    if lost >= LOST || matches!(error.retry(), Retry::After(_)) {
                         return Err(error.with("branch", branch));
                     }
                     cx.progress(format!("the answer to the push was lost ({error}); looking what became of it"));
@@ -244,4 +252,77 @@ fn turn(repository: &str, branch: &str) -> Arc<tokio::sync::Mutex<()>> {
     let turn = Arc::default();
     turns.insert(key, Arc::downgrade(&turn));
     turn
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use jiff::Timestamp;
+    use kargo_core::{Actor, Clock, Freight, PromotionInfo};
+
+    use super::*;
+    use crate::testing::BareRepository;
+
+    /// A clock that stands until it is set.
+    #[derive(Debug)]
+    struct Stopped(Mutex<Timestamp>);
+
+    #[async_trait]
+    impl Clock for Stopped {
+        fn now(&self) -> Timestamp {
+            *self.0.lock().unwrap()
+        }
+
+        async fn sleep_until(&self, _at: Timestamp) {
+            std::future::pending().await
+        }
+    }
+
+    async fn write(writer: &GitWriter, cx: Context, id: &str, value: &str) -> Result<Written> {
+        let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let promotion = PromotionInfo::new("shop", id, "dev", Freight::new("main", vec![], at), Actor::engine(), at);
+        let config = serde_json::to_value(YamlUpdate::new("values.yaml").set("tag", value)).unwrap();
+        writer.write(&cx, &WriteRequest::new(&promotion, &config, at)).await
+    }
+
+    #[test]
+    fn a_commit_always_has_a_committer() {
+        let writer = GitWriter::new(Remote::new("/srv/config.git").unwrap()).committer("<>", " ");
+        assert_eq!((writer.identity.name.as_str(), writer.identity.email.as_str()), ("Kargo", "kargo@localhost"));
+        let writer = writer.committer(" Ada <Lovelace>\n", "ada@acme.example");
+        assert_eq!(
+            (writer.identity.name.as_str(), writer.identity.email.as_str()),
+            ("Ada Lovelace", "ada@acme.example")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waited_long_for_its_turn_looks_whether_another_process_did_the_step() {
+        let repository = BareRepository::new();
+        repository.commit("main", &[("values.yaml", "tag: v1\n")], "Start");
+        // The same repository under another path is another process to the lock of this one.
+        let link = repository.path().with_extension("link");
+        std::fs::create_dir(&link).unwrap();
+        for entry in std::fs::read_dir(repository.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::os::unix::fs::symlink(entry.path(), link.join(entry.file_name())).unwrap();
+        }
+        let other = GitWriter::new(Remote::new(link.to_str().unwrap()).unwrap());
+        let writer = GitWriter::new(Remote::new(repository.url()).unwrap());
+
+        let clock = Arc::new(Stopped(Mutex::new("2026-01-02T03:04:06Z".parse().unwrap())));
+        let cx = |key: &str| Context::new(Arc::clone(&clock) as Arc<dyn Clock>, Actor::engine(), key);
+        let held = turn(writer.remote.lock_key(), "main");
+        let held = held.lock().await;
+        let call = tokio::spawn({
+            let (writer, cx) = (writer.clone(), cx("dev.1/step-1"));
+            async move { write(&writer, cx, "dev.1", "v2").await }
+        });
+        tokio::task::yield_now().await;
+        *clock.0.lock().unwrap() = "2026-01-02T03:05:00Z".parse().unwrap();
+        let first = write(&other, cx("dev.1/step-1"), "dev.1", "v2").await.unwrap();
+        write(&other, cx("dev.2/step-1"), "dev.2", "v3").await.unwrap();
+        drop(held);
+        assert_eq!(call.await.unwrap().unwrap(), first);
+        assert_eq!(repository.read("main", "values.yaml"), "tag: v3\n");
+    }
 }

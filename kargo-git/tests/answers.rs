@@ -91,6 +91,8 @@ async fn a_status_says_what_is_wrong_and_whether_to_try_again() {
     for (status, headers, kind, retry) in [
         ("401 Unauthorized", "", ErrorKind::Unauthenticated, Retry::Never),
         ("403 Forbidden", "", ErrorKind::PermissionDenied, Retry::Never),
+        // How forges say that somebody asks too much.
+        ("403 Forbidden", "Retry-After: 5\r\n", ErrorKind::RateLimited, Retry::After(Duration::from_secs(5))),
         ("404 Not Found", "", ErrorKind::NotFound, Retry::Never),
         ("429 Too Many Requests", "Retry-After: 7\r\n", ErrorKind::RateLimited, Retry::After(Duration::from_secs(7))),
         ("503 Service Unavailable", "", ErrorKind::Unavailable, Retry::Backoff),
@@ -102,6 +104,58 @@ async fn a_status_says_what_is_wrong_and_whether_to_try_again() {
         let error = fails(move |_| answer(&status, &headers, "")).await;
         assert_eq!((error.kind(), error.retry()), (kind, retry), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_names_a_pause_is_not_asked_for_its_introduction_again() {
+    let fake = Fake::new(|head| match head.starts_with("GET") {
+        true => answer("200 OK", ADVERTISEMENT, "000eversion 2\n000cls-refs\n0000"),
+        false => answer("429 Too Many Requests", "Retry-After: 7\r\n", ""),
+    });
+    let remote = Remote::new(&fake.url).unwrap();
+    for calls in [2, 3] {
+        let error = remote.tip(&Context::system("test"), "main").await.unwrap_err();
+        assert_eq!(error.retry(), Retry::After(Duration::from_secs(7)));
+        assert_eq!(fake.heads().len(), calls, "{:?}", fake.heads());
+    }
+}
+
+#[tokio::test]
+async fn this_machine_is_reached_without_the_proxy_that_would_see_the_credentials() {
+    if std::env::var_os("KARGO_GIT_PROXIED").is_some() {
+        let error = fails(|_| answer("404 Not Found", "", "")).await;
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        return;
+    }
+    let proxy = Fake::new(|_| answer("502 Bad Gateway", "", ""));
+    let address = proxy.url.trim_end_matches("/acme/config.git");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "this_machine_is_reached_without_the_proxy_that_would_see_the_credentials"]);
+    child.env("KARGO_GIT_PROXIED", "1").env("http_proxy", address).env("HTTP_PROXY", address);
+    child.env_remove("NO_PROXY").env_remove("no_proxy");
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(proxy.heads().is_empty(), "{:?}", proxy.heads());
+}
+
+#[tokio::test]
+async fn a_pause_may_be_named_as_a_date() {
+    let in_an_hour = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let date = in_an_hour.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let error = fails(move |_| answer("429 Too Many Requests", &format!("Retry-After: {date}\r\n"), "")).await;
+    let Retry::After(pause) = error.retry() else { panic!("{:?}", error.retry()) };
+    assert!((3500..=3600).contains(&pause.as_secs()), "{pause:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_that_costs_the_credentials_is_named_when_they_are_missed() {
+    let elsewhere = Fake::new(|_| answer("401 Unauthorized", "", ""));
+    let target = elsewhere.url.clone();
+    let error =
+        fails(move |_| answer("301 Moved", &format!("Location: {target}/info/refs?service=git-upload-pack\r\n"), ""))
+            .await;
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.message().contains(&elsewhere.url) && error.message().contains("redirect"), "{error}");
 }
 
 #[tokio::test]

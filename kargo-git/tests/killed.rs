@@ -12,7 +12,7 @@ use kargo_core::{Actor, Freight, PromotionInfo};
 use kargo_git::testing::BareRepository;
 use kargo_git::{GitWriter, Remote, YamlUpdate};
 
-const WRITES: u32 = 300;
+const WRITES: u32 = 150;
 const KILLS: u64 = 60;
 
 /// What the killed process does: one write after the other, noting each one that is done in a journal.

@@ -32,6 +32,8 @@ struct Server {
     root: PathBuf,
     url: String,
     read_only: String,
+    https: String,
+    ca: PathBuf,
     user: String,
     password: String,
 }
@@ -42,6 +44,8 @@ impl Server {
             root: kargo_tests::server("KARGO_TEST_GIT_ROOT").into(),
             url: kargo_tests::server("KARGO_TEST_GIT_HTTP"),
             read_only: kargo_tests::server("KARGO_TEST_GIT_HTTP_READONLY"),
+            https: kargo_tests::server("KARGO_TEST_GIT_HTTPS"),
+            ca: kargo_tests::server("KARGO_TEST_GIT_CA").into(),
             user: kargo_tests::server("KARGO_TEST_GIT_USER"),
             password: kargo_tests::server("KARGO_TEST_GIT_PASSWORD"),
         }
@@ -383,6 +387,80 @@ async fn wrong_missing_and_insufficient_credentials_are_told_apart() {
 }
 
 #[tokio::test]
+async fn over_https_a_certificate_of_ones_own_authority_counts_once_it_is_given() {
+    let server = Server::find();
+    let (name, repository) = server.repository("https");
+    let ca = std::fs::read(&server.ca).unwrap();
+    let url = format!("{}/{name}", server.https);
+    let writer = GitWriter::new(server.remote_at(&url).ca_certificates(ca.clone()).build().unwrap());
+    let written = write(&writer, "dev.1", "v2", PATH, false).await.unwrap();
+    assert_eq!(repository.head("main"), written.revision.as_str());
+
+    // Without it nothing is sent, and the error says what to do.
+    let error = write(&GitWriter::new(server.remote_at(&url).build().unwrap()), "dev.2", "v3", PATH, false).await;
+    let error = error.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Never), "{}", error.report());
+    assert!(error.message().contains("not trusted") && error.message().contains("ca_certificates"), "{error}");
+    assert!(!error.report().contains(&server.password), "{}", error.report());
+    assert_eq!(repository.log("main").len(), 2);
+
+    // A certificate counts for its names only.
+    let elsewhere = url.replace("//localhost:", "//127.0.0.1:");
+    let elsewhere = GitWriter::new(server.remote_at(&elsewhere).ca_certificates(ca.clone()).build().unwrap());
+    let error = write(&elsewhere, "dev.2", "v3", PATH, false).await.unwrap_err();
+    assert!(error.message().contains("not trusted"), "{}", error.report());
+
+    let config = Subscription::from(GitSubscription::new(&url)).config;
+    let source =
+        GitSource::new().credentials(&server.https, Credentials::basic(&server.user, server.password.as_str()));
+    let cx = context("discover");
+    let error = source.discover(&cx, &DiscoverRequest::new(&config)).await.unwrap_err();
+    assert!(error.message().contains("ca_certificates"), "{error}");
+    let source = source.ca_certificates(ca);
+    assert!(matches!(source.discover(&cx, &DiscoverRequest::new(&config)).await, Ok(Discovery::Found { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_names_a_pause_during_a_push_is_not_asked_before_it_is_over() {
+    let server = Server::find();
+    let (name, repository) = server.repository("busy");
+    let relay = Relay::new(&server, |bytes| {
+        if bytes.starts_with(b"POST /git/") && contains(bytes, b"/git-receive-pack HTTP") {
+            bytes[5..10].copy_from_slice(b"/503/");
+        }
+    });
+    let writer = GitWriter::new(server.remote_at(&relay.url(&name)).build().unwrap());
+    let error = write(&writer, "dev.1", "v2", PATH, false).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::After(Duration::from_secs(7))));
+    // What the engine does when the pause is over.
+    let written = write(&server.writer(&name), "dev.1", "v2", PATH, true).await.unwrap();
+    assert!(written.changed);
+    assert_eq!(repository.log("main").len(), 2);
+}
+
+#[tokio::test]
+async fn a_shallow_repository_on_the_server_is_written_to() {
+    let server = Server::find();
+    let (name, repository) = server.repository("deep");
+    for n in 0..3 {
+        repository.commit("main", &[("README.md", &format!("Edit {n}\n"))], &format!("Edit {n}"));
+    }
+    let shallow = name.replace("deep", "shallow");
+    git(&server.root, &["clone", "--quiet", "--bare", "--depth", "2", &repository.url(), &shallow]);
+    let writer = server.writer(&shallow);
+    let started = Timestamp::now() + Duration::from_secs(2);
+    let written = write_at(&writer, "dev.1", "v2", PATH, started, true).await.unwrap();
+    assert!(written.changed);
+    assert_eq!(write_at(&writer, "dev.1", "v2", PATH, started, true).await.unwrap(), written);
+    let copy = BareRepository::open(server.root.join(&shallow));
+    assert_eq!(copy.head("main"), written.revision.as_str());
+    // A step that began before all there is: nobody can tell.
+    let error = write(&writer, "dev.0", "v0", PATH, true).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("cut off"), "{error}");
+}
+
+#[tokio::test]
 async fn a_hook_that_refuses_is_heard() {
     let server = Server::find();
     let (name, repository) = server.repository("hook");
@@ -539,6 +617,40 @@ async fn git_14_branches_and_annotated_tags_are_found_by_their_commits() {
         let again = source.discover(&cx, &DiscoverRequest::new(&config).with_cursor(cursor.as_ref())).await.unwrap();
         assert_eq!(again, Discovery::Unchanged);
     }
+}
+
+#[tokio::test]
+async fn ten_thousand_tags_and_tags_of_tags_cost_one_listing_and_a_small_cursor() {
+    let server = Server::find();
+    let (name, repository) = server.repository("tags");
+    let commit = repository.head("main");
+    repository.tag("inner", "main", Some("A tag\n"));
+    let identity = ["-c", "user.name=Tester", "-c", "user.email=tester@localhost"];
+    git(repository.path(), &[identity.as_slice(), &["tag", "-a", "v2.0.0", "inner", "-m", "A tag of a tag"]].concat());
+    let mut tags: Vec<String> =
+        (0..10_000).map(|n| format!("{commit} refs/tags/v1.{}.{}\n", n / 100, n % 100)).collect();
+    tags.extend(["latest", "v1", "release/2020", "1.0"].map(|tag| format!("{commit} refs/tags/{tag}\n")));
+    tags.sort_by(|a, b| a[41..].cmp(&b[41..]));
+    std::fs::write(repository.path().join("packed-refs"), format!("# pack-refs with: sorted \n{}", tags.concat()))
+        .unwrap();
+    let url = format!("{}/{name}", server.url);
+    let source = GitSource::new().credentials(&server.url, Credentials::basic(&server.user, server.password.as_str()));
+    let config = Subscription::from(GitSubscription::new(&url).semver(">=1.99.98 <3").discovery_limit(3)).config;
+    let cx = context("discover");
+    let found = source.discover(&cx, &DiscoverRequest::new(&config)).await.unwrap();
+    let Discovery::Found { candidates, cursor } = found else { panic!("nothing was found") };
+    let found: Vec<_> = candidates
+        .iter()
+        .map(|candidate| match candidate {
+            Artifact::Commit(found) => (found.tag.as_deref().unwrap(), found.id.as_str()),
+            other => panic!("{other} is no commit"),
+        })
+        .collect();
+    assert_eq!(found, [("v2.0.0", commit.as_str()), ("v1.99.99", &commit), ("v1.99.98", &commit)]);
+    let size = serde_json::to_string(cursor.as_ref().unwrap()).unwrap().len();
+    assert!(size < 100, "the cursor has {size} bytes");
+    let again = source.discover(&cx, &DiscoverRequest::new(&config).with_cursor(cursor.as_ref())).await.unwrap();
+    assert_eq!(again, Discovery::Unchanged);
 }
 
 /// Text that does not compress.

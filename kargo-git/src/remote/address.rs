@@ -26,8 +26,11 @@ impl Address {
         if url.trim().is_empty() || url.contains(char::is_control) {
             return Err(invalid("The URL of the repository is empty or has control characters in it.".to_owned()));
         }
-        match url.split_once("://") {
-            Some(("http" | "https", _)) => {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        // What stands before a misplaced `://` may be a password.
+        let strange = |scheme: &str| !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+        match scheme.as_deref() {
+            Some("http" | "https") => {
                 let mut base = Url::parse(url)
                     .map_err(|error| invalid("The URL of the repository cannot be read.".to_owned()).because(error))?;
                 let user = decoded(base.username());
@@ -50,16 +53,23 @@ impl Address {
                 }
                 Ok(Self::Http { base, credentials })
             }
-            Some(("file", _)) => {
-                let parsed = Url::parse(url)
-                    .map_err(|error| invalid(format!("The URL {url} cannot be read.")).because(error))?;
+            Some("file") => {
+                let parsed = Url::parse(url).map_err(|error| {
+                    invalid("The file:// URL of the repository cannot be read.".to_owned()).because(error)
+                })?;
                 let path = parsed.to_file_path().map_err(|()| {
-                    invalid(format!("The URL {url} names no path on this machine; write file:///path/to/repository."))
+                    invalid(format!(
+                        "The URL {} names no path on this machine; write file:///path/to/repository.",
+                        scrubbed(&parsed)
+                    ))
                 })?;
                 Ok(Self::Local(path))
             }
-            Some(("ssh" | "git+ssh" | "ssh+git", _)) => Err(no_ssh()),
-            Some((scheme, _)) => Err(invalid(format!(
+            Some("ssh" | "git+ssh" | "ssh+git") => Err(no_ssh()),
+            Some(scheme) if strange(scheme) => {
+                Err(invalid("The URL of the repository cannot be read: it does not begin with a scheme.".to_owned()))
+            }
+            Some(scheme) => Err(invalid(format!(
                 "Repositories are reached by http://, https://, file:// or a path; {scheme}:// is none of them."
             ))),
             None if is_short_ssh(url) => Err(no_ssh()),

@@ -85,7 +85,7 @@ impl Advertisement {
                         tag.peeled = Some(id);
                     }
                 }
-                None => refs.push(RemoteRef { name: name.to_owned(), id, peeled: None, target: None }),
+                None => refs.push(RemoteRef { name: ref_name(name)?, id, peeled: None, target: None }),
             }
         }
         let capabilities = capabilities.unwrap_or_default();
@@ -124,6 +124,14 @@ fn object_format(capabilities: &[String]) -> Result<gix::hash::Kind> {
     }
 }
 
+/// A ref's name, which may be shown. Git allows no control characters in it.
+pub(super) fn ref_name(name: &str) -> Result<String> {
+    if name.contains(|c: char| c.is_ascii_control()) {
+        return Err(broken("the name of a ref has control characters in it"));
+    }
+    Ok(name.to_owned())
+}
+
 pub(super) fn object_id(hex: &str) -> Result<ObjectId> {
     ObjectId::from_hex(hex.as_bytes()).map_err(|_| broken("an object id is none"))
 }
@@ -159,6 +167,14 @@ mod tests {
         flush(&mut bytes);
         let parsed = Advertisement::parse(&bytes, "git-receive-pack").unwrap();
         assert!(parsed.refs.is_empty() && parsed.can("report-status"));
+    }
+
+    #[test]
+    fn the_name_of_a_ref_cannot_carry_control_characters_into_a_message() {
+        let mut bytes = Vec::new();
+        line(&mut bytes, &format!("{} refs/heads/\x1b[2Jmain\0x", "1".repeat(40)));
+        flush(&mut bytes);
+        assert!(Advertisement::parse(&bytes, "git-upload-pack").is_err());
     }
 
     #[test]

@@ -100,7 +100,9 @@ impl BranchLock {
     fn note(&mut self, text: &str) -> std::io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.file.write_all(text.as_bytes())
+        self.file.write_all(text.as_bytes())?;
+        // A ref lock that a power cut leaves is removed by what stands here.
+        self.file.sync_data()
     }
 }
 

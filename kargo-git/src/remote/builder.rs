@@ -82,9 +82,9 @@ impl RemoteBuilder {
         self
     }
 
-    /// The HTTP client that these settings make.
+    /// The HTTP client that these settings make, for servers on other machines.
     pub(crate) fn make_client(&self) -> Result<reqwest::Client> {
-        http::client(self.timeouts, &self.ca)
+        http::client(self.timeouts, &self.ca, false)
     }
 
     /// The remote. Nothing is asked of it yet.
@@ -108,6 +108,7 @@ impl RemoteBuilder {
                     ));
                 }
                 let client = match self.client.clone() {
+                    _ if is_loopback(base) => http::client(self.timeouts, &self.ca, true)?,
                     Some(client) => client,
                     None => self.make_client()?,
                 };
@@ -137,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn a_ca_certificate_must_be_one() {
+        for pem in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let error = Remote::builder("https://git.example/x.git").ca_certificates(pem).build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{pem:?}");
+        }
+    }
+
+    #[test]
     fn ssh_is_refused_with_the_way_out() {
         for url in ["ssh://git@git.example/x.git", "git@git.example:acme/x.git", "git.example:acme/x.git"] {
             let error = Remote::new(url).unwrap_err();
@@ -144,7 +153,19 @@ mod tests {
             assert!(error.message().contains("https://"), "{error}");
         }
         assert_eq!(Remote::new("ftp://git.example/x").unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(Remote::new("HTTPS://git.example/x").is_ok(), "schemes have no case");
         assert_eq!(Remote::new("").unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_not_shown_with_its_password() {
+        for url in
+            ["kargo:s3cret@https://git.example/x", "file://kargo:s3cret@git.example/x", "https://kargo:s3cret@:1/x"]
+        {
+            let error = Remote::new(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");
+            assert!(!format!("{error:?} {}", error.report()).contains("s3cret"), "{error:?}");
+        }
     }
 
     #[test]

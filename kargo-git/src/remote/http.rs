@@ -45,7 +45,8 @@ impl From<Failure> for Error {
     }
 }
 
-pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>]) -> Result<reqwest::Client> {
+/// A client; one for `this_machine` goes past the proxies that the environment names, which would see what stays here otherwise.
+pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>], this_machine: bool) -> Result<reqwest::Client> {
     let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{what} could not be used for HTTPS."));
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("git/kargo-", env!("CARGO_PKG_VERSION")))
@@ -58,10 +59,16 @@ pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>]) -> Result<reqwest::Clie
         .no_brotli()
         .no_zstd()
         .no_deflate();
+    if this_machine {
+        builder = builder.no_proxy();
+    }
     for pem in ca {
-        for certificate in reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| invalid("The CA certificate (PEM)").because(error))?
-        {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem)
+            .map_err(|error| invalid("The CA certificate (PEM)").because(error))?;
+        if certificates.is_empty() {
+            return Err(invalid("The CA certificate (PEM), which holds none,"));
+        }
+        for certificate in certificates {
             builder = builder.add_root_certificate(certificate);
         }
     }
@@ -74,6 +81,8 @@ pub(super) struct Http {
     client: reqwest::Client,
     base: Url,
     redirected: bool,
+    /// Whether a redirect led to another server, which does not get the credentials.
+    signed_out: bool,
     authorization: Option<HeaderValue>,
     user: Option<String>,
     shown: String,
@@ -102,7 +111,18 @@ impl Http {
             })
             .transpose()?;
         let user = credentials.map(|credentials| credentials.user.clone());
-        Ok(Self { client, base, redirected: false, authorization, user, shown, limits, requests: 0, received: 0 })
+        Ok(Self {
+            client,
+            base,
+            redirected: false,
+            signed_out: false,
+            authorization,
+            user,
+            shown,
+            limits,
+            requests: 0,
+            received: 0,
+        })
     }
 
     /// Whether the repository turned out to be at another address.
@@ -186,6 +206,7 @@ impl Http {
             return Err(self.odd(format!("redirects to {}, which is not encrypted", scrubbed(&target))));
         }
         if target.origin() != from.origin() {
+            self.signed_out |= self.authorization.is_some();
             self.authorization = None;
             self.user = None;
         }
@@ -232,9 +253,17 @@ impl Http {
                     Some(user) => {
                         format!("{shown} did not accept the password of the user {user}; correct the credentials.")
                     }
+                    None if self.signed_out => format!(
+                        "{shown} redirects to {}, which asks for credentials; a redirect to another server takes none along, so give the remote that URL.",
+                        scrubbed(&self.base)
+                    ),
                     None => format!("{shown} asks for credentials and none fit its URL; give the remote some."),
                 },
             ),
+            // How some forges say that too much was asked.
+            StatusCode::FORBIDDEN if response.headers().contains_key(RETRY_AFTER) => {
+                (ErrorKind::RateLimited, format!("{shown} asks to slow down."))
+            }
             StatusCode::FORBIDDEN => (
                 ErrorKind::PermissionDenied,
                 match &self.user {
@@ -257,9 +286,9 @@ impl Http {
             }
         };
         let mut error = Error::new(kind, message).with("status", status.as_u16());
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        if let (Some(seconds), true) = (seconds, error.retry() != Retry::Never) {
-            error = error.retry_as(Retry::After(Duration::from_secs(seconds)));
+        let pause = response.headers().get(RETRY_AFTER).and_then(|value| pause(value.to_str().ok()?.trim()));
+        if let (Some(pause), true) = (pause, error.retry() != Retry::Never) {
+            error = error.retry_as(Retry::After(pause));
         }
         // A gateway that gave up may have a server behind it that did not.
         Failure { error, may_have_taken_effect: status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT }
@@ -268,15 +297,45 @@ impl Http {
     fn unreachable(&self, error: reqwest::Error) -> Failure {
         let may_have_taken_effect = !error.is_connect() && !error.is_builder();
         let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Unavailable };
-        let what = if error.is_connect() { "cannot be reached" } else { "broke off before it had answered" };
-        let error = Error::new(kind, format!("{} {what}; is the server up, and its certificate trusted?", self.shown))
-            .because(error.without_url());
+        let shown = &self.shown;
+        let error = match certificate_fault(&error) {
+            // It stays so until somebody does something.
+            Some(fault) => Error::new(
+                kind,
+                format!(
+                    "The certificate of {shown} is not trusted ({fault}); give its CA's with ca_certificates, or correct the server's."
+                ),
+            )
+            .retry_as(Retry::Never),
+            None if error.is_connect() => {
+                Error::new(kind, format!("{shown} cannot be reached; is the server up, and the URL right?"))
+            }
+            None => Error::new(kind, format!("{shown} broke off before it had answered; is the server up?")),
+        }
+        .because(error.without_url());
         Failure { error, may_have_taken_effect }
     }
 
     fn odd(&self, what: String) -> Error {
         Error::new(ErrorKind::InvalidResponse, format!("{} {what}.", self.shown))
     }
+}
+
+/// A pause in seconds, or until a date.
+fn pause(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default())
+}
+
+/// What is wrong with the server's certificate, when that is why there is no connection.
+fn certificate_fault(error: &reqwest::Error) -> Option<String> {
+    // The TLS library's own type is not to be had through this many wrappers; its text is.
+    let sources = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    let text = sources.map(ToString::to_string).find(|text| text.starts_with("invalid peer certificate: "))?;
+    Some(text.trim_start_matches("invalid peer certificate: ").to_owned())
 }
 
 /// The address of something under the repository's.

@@ -1,19 +1,21 @@
 //! A repository on this machine, read and written directly on its object database and refs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gix::ObjectId;
+use gix::lock::acquire::Fail;
 use gix::objs::{Kind, Write as _};
 use gix::refs::transaction::{PreviousValue, RefEdit};
 use gix::refs::{FullName, Target};
 use kargo_core::{Error, ErrorKind, Result};
 
-use super::blocking;
 use super::branch_lock::BranchLock;
 use super::objects::NewObjects;
 use super::session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef};
+use super::{blocking, disk};
 
 /// How long another program may hold the lock of the ref before the try is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +41,7 @@ impl Local {
         work: impl FnOnce(&gix::Repository) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let path = self.path.clone();
-        blocking(move || work(&open(&path)?)).await
+        blocking(move |_| work(&open(&path)?)).await
     }
 
     pub(super) async fn hash(&self) -> Result<gix::hash::Kind> {
@@ -108,34 +110,42 @@ impl Local {
         .await
     }
 
-    /// Stores the objects, then moves the ref under the locks.
+    /// Stores the objects, then moves the ref under the locks. All is on the disk when it returns.
     ///
-    /// The work goes on to its end when the future is dropped: either all of it happens or the ref stays.
+    /// When the future is dropped the ref stays, unless it is being moved in that instant.
     pub(super) async fn push(&self, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
-        let (update, objects) = (update.clone(), objects.clone());
-        self.with(move |repository| push(repository, &update, &objects)).await
+        let (path, update, objects) = (self.path.clone(), update.clone(), objects.clone());
+        blocking(move |abandoned| push(&open(&path)?, &update, &objects, abandoned)).await
+    }
+
+    /// Gets the ref `name` onto the disk, in case whoever moved it was killed before that.
+    pub(super) async fn flush(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.with(move |repository| flush_ref(repository, &name).map_err(|error| unwritable(repository, error))).await
     }
 }
 
-fn push(repository: &gix::Repository, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
+fn push(
+    repository: &gix::Repository,
+    update: &RefUpdate,
+    objects: &NewObjects,
+    abandoned: &AtomicBool,
+) -> Result<PushOutcome> {
     let name = FullName::try_from(update.name.as_str()).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("{} is no name of a branch.", update.name)).because(error)
     })?;
-    if !repository.is_bare()
-        && repository.head_name().map_err(unreadable)?.is_some_and(|head| head.as_bstr() == update.name.as_str())
-    {
+    if is_checked_out(repository, &update.name)? {
         return Ok(PushOutcome::Rejected {
             reason: "the branch is checked out in the repository's work tree".to_owned(),
             text: "write to a bare repository, or check another branch out".to_owned(),
         });
     }
-    for (id, kind, data) in objects.bottom_up() {
-        repository.objects.write_buf_with_known_id(kind, data, id).map_err(|error| unwritable(repository, error))?;
-    }
+    store(repository, objects).map_err(|error| unwritable(repository, error))?;
     let give_up = Instant::now() + PATIENCE;
     let lock = BranchLock::acquire(repository.common_dir(), &update.name, update.new, give_up)?;
     let mut failures = 0;
     let outcome = loop {
+        wanted(abandoned)?;
         match settled(repository, update)? {
             Some(outcome) => break outcome,
             None => {
@@ -145,11 +155,10 @@ fn push(repository: &gix::Repository, update: &RefUpdate, objects: &NewObjects) 
                     PreviousValue::MustExistAndMatch(Target::Object(update.old)),
                     "kargo: promotion",
                 );
-                let Err(error) =
-                    repository.edit_references_as([edit], Some(log_signature().to_ref(&mut Default::default())))
-                else {
+                let Err(error) = move_ref(repository, edit, lock.ref_lock_path(), abandoned) else {
                     break PushOutcome::Updated;
                 };
+                wanted(abandoned)?;
                 if let Some(outcome) = settled(repository, update)? {
                     break outcome;
                 }
@@ -174,8 +183,81 @@ fn push(repository: &gix::Repository, update: &RefUpdate, objects: &NewObjects) 
             }
         }
     };
+    if matches!(outcome, PushOutcome::Updated) {
+        flush_ref(repository, &update.name).map_err(|error| unwritable(repository, error))?;
+    }
     drop(lock);
     Ok(outcome)
+}
+
+/// Whether a work tree, of the repository itself or linked to it, has the branch checked out.
+fn is_checked_out(repository: &gix::Repository, name: &str) -> Result<bool> {
+    let names_it = |directory: &Path| {
+        let head = std::fs::read_to_string(directory.join("HEAD"));
+        head.is_ok_and(|head| head.trim_end().strip_prefix("ref: ") == Some(name))
+    };
+    if names_it(repository.common_dir()) && !repository.main_repo().map_err(unreadable)?.is_bare() {
+        return Ok(true);
+    }
+    let linked = repository.worktrees().map_err(unreadable)?;
+    Ok(linked.iter().any(|linked| !linked.is_prunable() && names_it(linked.git_dir())))
+}
+
+/// Stores the objects, so that a ref that is moved to them afterwards leads to them after a power cut too.
+fn store(repository: &gix::Repository, objects: &NewObjects) -> Result<(), gix::error::Error> {
+    let directory = repository.objects.store_ref().path();
+    let mut directories = BTreeSet::from([directory.to_owned()]);
+    let mut files = Vec::new();
+    for (id, kind, data) in objects.bottom_up() {
+        repository.objects.write_buf_with_known_id(kind, data, id)?;
+        let hex = id.to_string();
+        let (above, name) = hex.split_at(2);
+        files.push(directory.join(above).join(name));
+        directories.insert(directory.join(above));
+    }
+    for path in files.iter().chain(&directories) {
+        disk::flush(path).map_err(gix::error::Error::from_error)?;
+    }
+    Ok(())
+}
+
+/// Moves the ref, whose new content is on the disk before it counts.
+fn move_ref(
+    repository: &gix::Repository,
+    edit: RefEdit,
+    ref_lock: &Path,
+    abandoned: &AtomicBool,
+) -> Result<(), gix::error::Error> {
+    let wait = Fail::AfterDurationWithBackoff(Duration::from_millis(100));
+    let prepared = repository.refs.transaction().prepare([edit], wait, wait)?;
+    disk::flush(ref_lock).map_err(gix::error::Error::from_error)?;
+    if abandoned.load(Ordering::SeqCst) {
+        return Err(gix::error::Error::from_error(std::io::Error::from(std::io::ErrorKind::Interrupted)));
+    }
+    prepared.commit(Some(log_signature().to_ref(&mut Default::default())))?;
+    Ok(())
+}
+
+/// Gets onto the disk which files the directories of a ref hold.
+fn flush_ref(repository: &gix::Repository, name: &str) -> Result<(), gix::error::Error> {
+    let refs = repository.common_dir().join("refs");
+    let path = repository.common_dir().join(name);
+    // A ref of which there is no file is in packed-refs, where another program has put it.
+    if !path.exists() {
+        return Ok(());
+    }
+    for directory in path.ancestors().skip(1).take_while(|directory| directory.starts_with(&refs)) {
+        disk::flush(directory).map_err(gix::error::Error::from_error)?;
+    }
+    Ok(())
+}
+
+/// An error once nobody waits for the work any more, so that it has no effect that nobody expects.
+fn wanted(abandoned: &AtomicBool) -> Result<()> {
+    if abandoned.load(Ordering::SeqCst) {
+        return Err(Error::new(ErrorKind::Cancelled, "The call was given up before the branch was moved."));
+    }
+    Ok(())
 }
 
 /// The outcome, when the ref is no longer where it was.
@@ -201,13 +283,42 @@ fn log_signature() -> gix::actor::Signature {
 }
 
 pub(crate) fn open(path: &Path) -> Result<gix::Repository> {
-    gix::open_opts(path, gix::open::Options::isolated().strict_config(false)).map_err(|error| {
+    let repository = gix::open_opts(path, gix::open::Options::isolated().strict_config(false)).map_err(|error| {
         let (kind, hint) = if path.exists() {
             (ErrorKind::InvalidInput, "it is there, but no repository")
         } else {
             (ErrorKind::NotFound, "nothing is there")
         };
         Error::new(kind, format!("There is no Git repository at {}: {hint}.", path.display())).because(error)
+    })?;
+    match unknown_format(&repository) {
+        Some(format) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("The repository at {} has {format}, which is not supported; serve it over HTTP.", path.display()),
+        )),
+        None => Ok(repository),
+    }
+}
+
+/// What of the repository's format is not known here. As Git does, such a repository is not touched: its refs or objects may be
+/// somewhere else than they seem.
+fn unknown_format(repository: &gix::Repository) -> Option<String> {
+    const KNOWN: [&str; 7] =
+        ["noop", "noop-v1", "objectformat", "partialclone", "preciousobjects", "relativeworktrees", "worktreeconfig"];
+    let config = repository.config_snapshot();
+    // In the first version extensions do not count. Versions to come are refused by gix.
+    if config.integer("core.repositoryFormatVersion").unwrap_or(0) < 1 {
+        return None;
+    }
+    let sections = config.plumbing().sections_by_name("extensions").into_iter().flatten();
+    let names = sections.flat_map(|section| section.value_names().map(|name| name.to_lowercase()).collect::<Vec<_>>());
+    names.into_iter().find_map(|name| match name.as_str() {
+        "refstorage" => {
+            let storage = config.string("extensions.refStorage")?.to_string();
+            (storage != "files").then(|| format!("the extension refstorage = {storage}"))
+        }
+        name if KNOWN.contains(&name) => None,
+        name => Some(format!("the extension {name}")),
     })
 }
 
@@ -222,7 +333,7 @@ fn resolve(mut reference: gix::Reference<'_>) -> Result<Option<RemoteRef>> {
         Ok(id) => id.detach(),
         // A branch that HEAD names and that has no commit yet.
         Err(_) if target.is_some() => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
+        Err(error) => return Err(unreadable(error).with("ref", name)),
     };
     let id = direct.unwrap_or(peeled);
     Ok(Some(RemoteRef { name, id, peeled: (peeled != id).then_some(peeled), target }))
@@ -237,13 +348,42 @@ fn unreadable(error: gix::error::Error) -> Error {
 }
 
 fn unwritable(repository: &gix::Repository, error: gix::error::Error) -> Error {
-    let denied = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    let kind = if denied { ErrorKind::PermissionDenied } else { ErrorKind::Unavailable };
+    let kind = disk::fault(&error).unwrap_or(ErrorKind::Unavailable);
     let message = format!(
         "The repository {} cannot be written; has it room, and may this user write it?",
         repository.git_dir().display()
     );
     Error::new(kind, message).because(error)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::remote::disk::tests::FLUSHED;
+    use crate::testing::BareRepository;
+
+    #[test]
+    fn all_is_on_the_disk_before_the_branch_leads_to_it() {
+        let bare = BareRepository::new();
+        let old = ObjectId::from_hex(bare.commit("main", &[("a", "1")], "Start").as_bytes()).unwrap();
+        let mut objects = NewObjects::default();
+        let blob = objects.insert(old.kind(), Kind::Blob, b"2".to_vec()).unwrap();
+        // Any object will do where only the order counts.
+        let new = objects.insert(old.kind(), Kind::Blob, b"3".to_vec()).unwrap();
+        let update = RefUpdate { name: "refs/heads/main".to_owned(), old, new };
+        let outcome = push(&open(bare.path()).unwrap(), &update, &objects, &AtomicBool::new(false)).unwrap();
+        assert!(matches!(outcome, PushOutcome::Updated), "{outcome:?}");
+        let flushed = FLUSHED.take();
+        let at = |path: &str| {
+            let path = bare.path().join(path).canonicalize().unwrap_or_else(|_| bare.path().join(path));
+            flushed.iter().position(|each| *each == path).unwrap_or_else(|| panic!("{path:?} is not in {flushed:?}"))
+        };
+        let lock = at("refs/heads/main.lock");
+        for id in [blob, new] {
+            let (above, name) = (&id.to_string()[..2], &id.to_string()[2..]);
+            let (file, directory) = (at(&format!("objects/{above}/{name}")), at(&format!("objects/{above}")));
+            assert!(file < directory && directory < lock && at("objects") < lock, "{flushed:?}");
+        }
+        assert!(at("refs/heads") > lock, "{flushed:?}");
+    }
 }

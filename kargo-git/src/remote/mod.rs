@@ -4,6 +4,7 @@ mod address;
 mod advertisement;
 mod branch_lock;
 mod builder;
+mod disk;
 mod http;
 mod local;
 mod objects;
@@ -15,6 +16,7 @@ mod wire;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gix::ObjectId;
@@ -31,8 +33,8 @@ pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session}
 /// A repository: behind `http://` or `https://`, or on this machine as a path or a `file://` URL.
 ///
 /// A repository behind HTTP is spoken to in Git's own protocol; between two calls nothing is kept but connections and what the server
-/// can do. A local one is read and
-/// written directly, without a `git` program, and **no hooks of it run**. Cheap to clone.
+/// can do. Proxies are those of the environment, except for servers on this machine. A local repository is read and written directly,
+/// without a `git` program, and **no hooks of it run**; what was written to it is flushed to the disk. Cheap to clone.
 ///
 /// ```
 /// use kargo_git::{Credentials, Remote};
@@ -185,9 +187,19 @@ impl Default for Limits {
     }
 }
 
-/// Runs what blocks on a thread for it.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
+/// Runs what blocks on a thread for it. `work` is told when nobody waits for it any more: such a thread cannot be ended from outside.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    struct Abandon(Arc<AtomicBool>);
+    impl Drop for Abandon {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let abandoned = Arc::new(AtomicBool::new(false));
+    let _abandon = Abandon(Arc::clone(&abandoned));
+    match tokio::task::spawn_blocking(move || work(&abandoned)).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => {
             Err(Error::new(ErrorKind::Panicked, "Reading or writing the repository ended in a panic.").because(error))

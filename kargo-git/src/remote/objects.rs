@@ -7,6 +7,8 @@ use gix::ObjectId;
 use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result};
 
+use super::disk;
+
 /// The biggest object, in bytes, for which memory is given: a pack of few bytes can claim any size.
 const MAX_OBJECT: usize = 512 << 20;
 
@@ -24,14 +26,15 @@ impl std::fmt::Debug for Pack {
 }
 
 impl Pack {
-    /// Checks a pack and indexes it. Blocking.
-    pub(super) fn receive(bytes: &[u8], hash: gix::hash::Kind) -> Result<Self> {
-        let directory = tempfile::tempdir().map_err(no_room)?;
+    /// Checks a pack and indexes it, unless `abandoned` becomes true before. Blocking.
+    pub(super) fn receive(bytes: &[u8], hash: gix::hash::Kind, abandoned: &AtomicBool) -> Result<Self> {
+        // By their names, those that a killed process leaves are known as ours.
+        let directory = tempfile::Builder::new().prefix("kargo-git-").tempdir().map_err(no_room)?;
         let outcome = gix_pack::Bundle::write_to_directory(
             &mut std::io::Cursor::new(bytes),
             Some(directory.path()),
             &mut gix::progress::Discard,
-            &AtomicBool::new(false),
+            abandoned,
             None::<gix::objs::find::Never>,
             hash,
             gix_pack::bundle::write::Options {
@@ -59,12 +62,19 @@ impl Pack {
     }
 }
 
-fn no_room(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Full, "The directory for temporary files cannot hold the received objects; make room in it.")
-        .because(error)
+fn no_room(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(
+        ErrorKind::Full,
+        "The directory for temporary files cannot hold the received objects; make room in it, and let this user write there.",
+    )
+    .because(error)
 }
 
 fn damaged(error: gix::error::Error) -> Error {
+    // The server is not to blame for this machine's disk.
+    if disk::fault(&error).is_some() {
+        return no_room(error);
+    }
     Error::new(ErrorKind::InvalidResponse, "The pack that the server sent is damaged.")
         .retry_as(kargo_core::Retry::Backoff)
         .because(error)
@@ -135,12 +145,39 @@ impl NewObjects {
 mod tests {
     use super::*;
 
+    static WANTED: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn a_pack_that_claims_more_than_it_holds_gets_no_memory() {
+        let hash = gix::hash::Kind::Sha1;
+        for count in [1_u32 << 20, 1 << 24, u32::MAX] {
+            let mut pack = b"PACK\0\0\0\x02".to_vec();
+            pack.extend_from_slice(&count.to_be_bytes());
+            // A blob that says it is an exabyte, and is nothing.
+            pack.extend_from_slice(&[0xbf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+            pack.extend_from_slice(&[0x78, 0x9c, 0x03, 0, 0, 0, 0, 1]);
+            pack.extend_from_slice(&[0; 20]);
+            let error = Pack::receive(&pack, hash, &WANTED).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_pack_that_nobody_waits_for_is_not_unpacked() {
+        let hash = gix::hash::Kind::Sha1;
+        let mut new = NewObjects::default();
+        for n in 0..100_u32 {
+            new.insert(hash, Kind::Blob, n.to_be_bytes().to_vec()).unwrap();
+        }
+        assert!(Pack::receive(&new.pack(hash).unwrap(), hash, &AtomicBool::new(true)).is_err());
+    }
+
     #[test]
     fn what_is_packed_is_found_again() {
         let hash = gix::hash::Kind::Sha1;
         let mut new = NewObjects::default();
         let id = new.insert(hash, Kind::Blob, b"image: v1\n".to_vec()).unwrap();
-        let pack = Pack::receive(&new.pack(hash).unwrap(), hash).unwrap();
+        let pack = Pack::receive(&new.pack(hash).unwrap(), hash, &WANTED).unwrap();
         assert_eq!(pack.find(&id).unwrap(), Some((Kind::Blob, b"image: v1\n".to_vec())));
         assert_eq!(pack.find(&gix::ObjectId::null(hash)).unwrap(), None);
     }
@@ -152,7 +189,11 @@ mod tests {
         new.insert(hash, Kind::Blob, b"image: v1\n".to_vec()).unwrap();
         let good = new.pack(hash).unwrap();
         for cut in [0, 1, 12, good.len() - 1] {
-            assert_eq!(Pack::receive(&good[..cut], hash).unwrap_err().kind(), ErrorKind::InvalidResponse, "{cut}");
+            assert_eq!(
+                Pack::receive(&good[..cut], hash, &WANTED).unwrap_err().kind(),
+                ErrorKind::InvalidResponse,
+                "{cut}"
+            );
         }
     }
 }

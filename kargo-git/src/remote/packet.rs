@@ -92,7 +92,12 @@ impl<'a> Packets<'a> {
                 Packet::Delimiter => return Err(broken("a section ends where data was expected")),
                 Packet::Data([1, data @ ..]) => payload.extend_from_slice(data),
                 Packet::Data([2, data @ ..]) => text.extend_from_slice(data),
-                Packet::Data([3, data @ ..]) => return Err(refused(data)),
+                Packet::Data([3, data @ ..]) => {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("The server failed in the middle of its answer: {}.", readable(data)),
+                    ));
+                }
                 Packet::Data(_) => return Err(broken("a line belongs to no known side band")),
             }
         }
@@ -177,5 +182,15 @@ mod tests {
         let mut message = Vec::new();
         data(&mut message, b"ERR not here");
         assert!(Packets::new(&message).next().unwrap_err().message().contains("not here"));
+    }
+
+    #[test]
+    fn a_server_that_fails_in_the_middle_of_its_answer_is_asked_again() {
+        let mut message = Vec::new();
+        data(&mut message, b"\x01half a pack");
+        data(&mut message, b"\x03fatal: unable to create threaded delta search");
+        let error = Packets::new(&message).demultiplex().unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, kargo_core::Retry::Backoff));
+        assert!(error.message().contains("unable to create"), "{error}");
     }
 }

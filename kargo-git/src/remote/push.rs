@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gix::ObjectId;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::{Error, ErrorKind, Result, Retry};
 
 use super::advertisement::Advertisement;
 use super::http::Service;
@@ -20,6 +20,8 @@ const LOOKS: u32 = 3;
 enum Report {
     Moved,
     Refused(String),
+    /// The objects did not get as far as the ref.
+    NotStored(String),
 }
 
 impl Wire {
@@ -58,6 +60,13 @@ impl Wire {
             Ok(answer) => match report(&answer, &update.name, side_band) {
                 Ok((Report::Moved, _)) => Ok(PushOutcome::Updated),
                 Ok((Report::Refused(reason), said)) => self.refused(update, reason, said).await,
+                Ok((Report::NotStored(reason), said)) => {
+                    let said = if said.is_empty() { said } else { format!(" ({said})") };
+                    Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("{} could not store what was pushed: {reason}{said}; has it room?", self.shown),
+                    ))
+                }
                 Err(error) => Ok(self.settle(update, error).await),
             },
         }
@@ -75,7 +84,9 @@ impl Wire {
 
     /// Finds out what became of a push whose answer was lost.
     async fn settle(&mut self, update: &RefUpdate, error: Error) -> PushOutcome {
-        for look in 0..LOOKS {
+        // A server that names a pause is not asked before; the next call looks.
+        let looks = if matches!(error.retry(), Retry::After(_)) { 0 } else { LOOKS };
+        for look in 0..looks {
             match self.tip_of(&update.name).await {
                 Ok(Some(tip)) if tip == update.new => return PushOutcome::Updated,
                 // The server may still be at work, or somebody's commit may be on top of ours: neither is known yet.
@@ -115,7 +126,7 @@ fn report(answer: &[u8], name: &str, side_band: bool) -> Result<(Report, String)
         (Some(state), Some(Report::Moved)) if state != "ok" => {
             Err(broken("the ref is said to have moved to objects that could not be read"))
         }
-        (Some(state), None) if state != "ok" => Ok((Report::Refused(readable(state.as_bytes())), said)),
+        (Some(state), _) if state != "ok" => Ok((Report::NotStored(readable(state.as_bytes())), said)),
         (_, Some(outcome)) => Ok((outcome, said)),
         _ => Err(Error::new(ErrorKind::InvalidResponse, "The server did not report on the ref that was pushed.")),
     }
@@ -147,7 +158,11 @@ mod tests {
         assert_eq!(said, "hook says no");
         assert_eq!(
             report(&banded(&["unpack index-pack failed"]), name, true).unwrap().0,
-            Report::Refused("index-pack failed".into())
+            Report::NotStored("index-pack failed".into())
+        );
+        assert_eq!(
+            report(&banded(&["unpack disk full", "ng refs/heads/main unpacker error"]), name, true).unwrap().0,
+            Report::NotStored("disk full".into())
         );
     }
 

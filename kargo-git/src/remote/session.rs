@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use gix::ObjectId;
-use gix::objs::{CommitRef, Kind};
+use gix::bstr::ByteSlice as _;
+use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result, near_match};
 
 use super::local::Local;
@@ -27,6 +28,7 @@ pub(crate) struct RemoteRef {
 /// What history needs of a commit.
 #[derive(Debug, Clone)]
 pub(crate) struct CommitInfo {
+    pub(crate) tree: ObjectId,
     pub(crate) parents: Vec<ObjectId>,
     /// The committer's time in seconds since 1970.
     pub(crate) time: i64,
@@ -36,18 +38,36 @@ pub(crate) struct CommitInfo {
 }
 
 impl CommitInfo {
+    /// Reads the object of a commit. Old tools wrote odd names and times, which gix refuses; one such commit in a long history must not
+    /// stop whoever walks along it.
     pub(super) fn parse(data: &[u8], hash: gix::hash::Kind) -> Result<Self> {
-        let unreadable = |error: gix::error::Error| {
-            Error::new(ErrorKind::Corrupt, "A commit of the repository cannot be read.").because(error)
+        let (head, message) = data.split_at(data.find("\n\n").unwrap_or(data.len()));
+        let id = |hex: &[u8]| match ObjectId::from_hex(hex) {
+            Ok(id) if id.kind() == hash => Ok(id),
+            _ => Err(Error::new(ErrorKind::Corrupt, "A commit of the repository cannot be read.")),
         };
-        let commit = CommitRef::from_bytes(data, hash).map_err(unreadable)?;
-        let author = commit.author().map_err(unreadable)?;
-        Ok(Self {
-            parents: commit.parents().collect(),
-            time: commit.committer().ok().and_then(|who| who.time().ok()).map_or(0, |time| time.seconds),
-            author: format!("{} <{}>", author.name, author.email),
-            message: commit.message.to_string(),
-        })
+        let mut lines = head.lines();
+        let tree = id(lines.next().and_then(|line| line.strip_prefix(b"tree ")).unwrap_or_default())?;
+        let mut info = Self {
+            tree,
+            parents: Vec::new(),
+            time: 0,
+            author: String::new(),
+            message: message.trim_start().to_str_lossy().into_owned(),
+        };
+        for line in lines {
+            // Lines that go on with another one begin with a space.
+            if let Some(hex) = line.strip_prefix(b"parent ") {
+                info.parents.push(id(hex)?);
+            } else if let Some(who) = line.strip_prefix(b"author ") {
+                let end = who.rfind_byte(b'>').map_or(who.len(), |end| end + 1);
+                info.author = who[..end].trim().to_str_lossy().into_owned();
+            } else if let Some(who) = line.strip_prefix(b"committer ") {
+                let time = who.rfind_byte(b'>').and_then(|end| who[end + 1..].fields().next());
+                info.time = time.and_then(|time| time.to_str().ok()?.parse().ok()).unwrap_or(0);
+            }
+        }
+        Ok(info)
     }
 
     /// The first line of the message.
@@ -175,6 +195,14 @@ impl Session {
         }
     }
 
+    /// Makes sure that a power cut does not take back where `branch` stands. A server sees to that itself.
+    pub(crate) async fn flush(&mut self, branch: &str) -> Result<()> {
+        match self {
+            Self::Local(local) => local.flush(&format!("refs/heads/{branch}")).await,
+            Self::Wire(_) => Ok(()),
+        }
+    }
+
     /// Moves a ref, after storing `objects`.
     pub(crate) async fn push(&mut self, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
         match self {
@@ -189,9 +217,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_commit_with_odd_people_in_it_is_read() {
+        let hash = gix::hash::Kind::Sha1;
+        let (tree, parent) = ("1".repeat(40), "2".repeat(40));
+        for (who, author, time) in [
+            ("Ada L. <ada@acme.example> 1767323045 -0800", "Ada L. <ada@acme.example>", 1_767_323_045),
+            ("Tester <tester@localhost 5 +0000", "Tester <tester@localhost 5 +0000", 0),
+            ("Tester", "Tester", 0),
+            ("<> 1 +0000", "<>", 1),
+            ("Tester <a@b> <c@d> 7 +0000", "Tester <a@b> <c@d>", 7),
+            ("Tester <a@b> 9999999999999999999999 +0000", "Tester <a@b>", 0),
+        ] {
+            let signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n parent x\n -----END PGP SIGNATURE-----";
+            let data =
+                format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n{signature}\n\nOld\n\nKey: x\n");
+            let info = CommitInfo::parse(data.as_bytes(), hash).unwrap();
+            assert_eq!((info.author.as_str(), info.time), (author, time), "{who}");
+            assert_eq!((info.tree.to_string(), info.parents.len()), (tree.clone(), 1));
+            assert_eq!((info.subject(), info.trailer("Key")), ("Old", Some("x")));
+        }
+        for broken in
+            ["", "tree 12", "parent x", &format!("tree {tree}\nparent 12\n\n"), &format!("tree {}", "1".repeat(64))]
+        {
+            assert!(CommitInfo::parse(broken.as_bytes(), hash).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
     fn a_trailer_counts_in_the_last_paragraph_only() {
-        let info =
-            |message: &str| CommitInfo { parents: vec![], time: 0, author: String::new(), message: message.to_owned() };
+        let info = |message: &str| {
+            let data = format!("tree {}\n\n{message}", "1".repeat(40));
+            CommitInfo::parse(data.as_bytes(), gix::hash::Kind::Sha1).unwrap()
+        };
         let commit = info("Promote\n\nKargo-Key: forged\n\nKargo-Stage: dev\nKargo-Key: real/0\n");
         assert_eq!(commit.trailer("Kargo-Key"), Some("real/0"));
         assert_eq!(info("Kargo-Key: x y\n\nbody\n").trailer("Kargo-Key"), None);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::ObjectId;
 use gix::objs::Kind;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::{Error, ErrorKind, Result, Retry};
 
-use super::advertisement::{Advertisement, object_id};
+use super::advertisement::{Advertisement, object_id, ref_name};
 use super::http::{Http, Service};
 use super::objects::Pack;
 use super::packet::{self, Packet, Packets, broken, text};
@@ -66,8 +66,15 @@ impl Wire {
     pub(super) async fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
         let remembered = self.advertisement.is_some() && !self.http.was_used();
         match self.list(prefixes).await {
-            // The server may have changed since it introduced itself.
-            Err(_) if remembered => {
+            // The server may have changed since it introduced itself. One that asks for a pause has not.
+            Err(error)
+                if remembered
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::InvalidResponse | ErrorKind::NotFound | ErrorKind::Unavailable
+                    )
+                    && !matches!(error.retry(), Retry::After(_)) =>
+            {
                 self.introduce(None);
                 self.advertisement = None;
                 self.list(prefixes).await
@@ -175,9 +182,9 @@ impl Wire {
             body
         };
         let answer = self.http.call(Service::Upload, v2, body).await?;
-        let pack = blocking(move || {
+        let pack = blocking(move |abandoned| {
             let bytes = if v2 { pack_of_v2(&answer)? } else { pack_of_v0(&answer, shallow)? };
-            Pack::receive(&bytes, hash)
+            Pack::receive(&bytes, hash, abandoned)
         })
         .await?;
         self.packs.push(pack);
@@ -256,7 +263,7 @@ fn command(body: &mut Vec<u8>, name: &str, advertisement: &Advertisement) {
 fn parse_ref(line: &str) -> Result<RemoteRef> {
     let mut words = line.split(' ');
     let id = object_id(words.next().unwrap_or_default())?;
-    let name = words.next().ok_or_else(|| broken("a ref has no name"))?.to_owned();
+    let name = ref_name(words.next().ok_or_else(|| broken("a ref has no name"))?)?;
     let mut found = RemoteRef { name, id, peeled: None, target: None };
     for word in words {
         if let Some(id) = word.strip_prefix("peeled:") {
