@@ -36,7 +36,7 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     speed: u32,
     /// How long to wait, in real seconds.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 300)]
     patience: u64,
 }
 
