@@ -1,0 +1,8 @@
+//! Git over HTTP against Git's own server side.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod dialects;
+mod reading;
+mod server;
+mod writing;
