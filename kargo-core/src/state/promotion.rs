@@ -73,6 +73,14 @@ pub struct StepState {
     pub task: TaskState,
 }
 
+impl StepState {
+    /// The entry at place `index`, not started. Without a name of its own it is called after its place, from 1, as in Kargo.
+    pub(super) fn new(index: usize, spec: &StepSpec) -> Self {
+        let alias = spec.alias.clone().unwrap_or_else(|| format!("step-{}", index + 1));
+        Self { alias, spec: spec.clone(), task: TaskState::default() }
+    }
+}
+
 /// How a step or a verifier stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskState {

@@ -1,5 +1,7 @@
 //! Events: the journal's entries, and so the audit trail.
 
+mod text;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -276,47 +278,4 @@ pub enum EventKind {
         /// For later steps.
         outputs: Map<String, Value>,
     },
-}
-
-impl fmt::Display for EventKind {
-    /// The event as a line of an audit trail.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PipelineDefined { pipeline } => {
-                write!(f, "pipeline {} defined with {} stages", pipeline.name(), pipeline.stages().count())
-            }
-            Self::FreightFound { freight } => write!(f, "freight {freight} found by warehouse {}", freight.origin()),
-            Self::DiscoveryFailed { warehouse, reason } => write!(f, "warehouse {warehouse} cannot look: {reason}"),
-            Self::DiscoveryRecovered { warehouse } => write!(f, "warehouse {warehouse} looks again"),
-            Self::FreightApproved { freight, stage } => write!(f, "freight {} approved for {stage}", freight.short()),
-            Self::FreightPassed { freight, stage } => write!(f, "freight {} passed through {stage}", freight.short()),
-            Self::PromotionRequested { promotion, stage, freight, hold, .. } => {
-                write!(f, "promotion {promotion} of freight {} to {stage} requested", freight.short())?;
-                match hold {
-                    HoldChange::None => Ok(()),
-                    HoldChange::Hold => f.write_str("; it holds automatic promotions"),
-                    HoldChange::Resume => f.write_str("; it lets automatic promotions go on"),
-                }
-            }
-            Self::PromotionStarted { promotion } => write!(f, "promotion {promotion} started"),
-            Self::AbortRequested { promotion } => write!(f, "abort of promotion {promotion} requested"),
-            Self::PromotionFinished { promotion, phase, message } => {
-                write!(f, "promotion {promotion} {phase}{}", after_colon(message))
-            }
-            Self::VerificationStarted { promotion } => write!(f, "verification of promotion {promotion} started"),
-            Self::VerificationFinished { promotion, phase, message } => {
-                write!(f, "verification of promotion {promotion} {phase}{}", after_colon(message))
-            }
-            Self::TaskStarted { task } => write!(f, "{task} started"),
-            Self::TaskWaiting { task, reason, .. } => write!(f, "{task} waits{}", after_colon(reason)),
-            Self::TaskErrored { task, reason, retry_at, .. } => {
-                write!(f, "{task} had an error and is tried again at {retry_at}{}", after_colon(reason))
-            }
-            Self::TaskFinished { task, phase, message, .. } => write!(f, "{task} {phase}{}", after_colon(message)),
-        }
-    }
-}
-
-fn after_colon(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!(": {text}") }
 }

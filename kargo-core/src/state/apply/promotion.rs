@@ -1,0 +1,145 @@
+//! Promotions and their verification, from start to end.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::{Affected, only, promotes_by_itself};
+use crate::clock::elapsed;
+use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
+use crate::promotion::Phase;
+use crate::state::event::HoldChange;
+use crate::state::promotion::{TaskState, Verification, VerifierState};
+use crate::state::stage::{Hold, StageState};
+use crate::state::{State, Verified};
+
+impl State {
+    pub(super) fn start_promotion(&mut self, id: &PromotionId, at: Timestamp) -> Option<Affected> {
+        let found = self.promotions.get_mut(id)?;
+        let stage = self.stages.entry(found.stage.clone()).or_default();
+        stage.queue.retain(|waiting| waiting != id);
+        stage.running = Some(id.clone());
+        let definition = self.pipeline.as_ref().and_then(|pipeline| pipeline.stage(&found.stage));
+        let still_requested =
+            |origin: &WarehouseName| definition.is_some_and(|stage| stage.request_for(origin).is_some());
+        let kept = stage.current.iter().filter(|(origin, _)| still_requested(origin));
+        found.collection = kept.map(|(origin, id)| (origin.clone(), id.clone())).collect();
+        if let Some(known) = self.freight.get(&found.freight) {
+            found.collection.insert(known.freight.origin().clone(), found.freight.clone());
+        }
+        found.started_at = Some(at);
+        found.phase = Phase::Running;
+        Some(only(&found.stage.clone()))
+    }
+
+    pub(super) fn finish_promotion(
+        &mut self,
+        id: &PromotionId,
+        phase: Phase,
+        message: &str,
+        at: Timestamp,
+    ) -> Option<StageName> {
+        let promotion = self.promotions.get_mut(id)?;
+        promotion.phase = phase;
+        promotion.message = message.to_owned();
+        promotion.finished_at = Some(at);
+        let stage = self.stages.entry(promotion.stage.clone()).or_default();
+        stage.queue.retain(|waiting| waiting != id);
+        stage.running.take_if(|running| running == id);
+        stage.last = Some(id.clone());
+        stage.attempts.insert(promotion.freight.clone(), id.clone());
+        if let Some(origin) = self.freight.get(&promotion.freight).map(|known| known.freight.origin().clone()) {
+            // An abort means that the choice was taken back; a failure does not.
+            match promotion.hold {
+                HoldChange::Hold
+                    if phase != Phase::Aborted
+                        && self.pipeline.as_ref().is_some_and(|p| promotes_by_itself(p, &promotion.stage, &origin)) =>
+                {
+                    let (freight, actor) = (promotion.freight.clone(), promotion.actor.clone());
+                    stage.holds.insert(origin, Hold { freight, promotion: id.clone(), actor, at });
+                }
+                HoldChange::Resume if phase.is_success() => {
+                    stage.holds.remove(&origin);
+                }
+                _ => {}
+            }
+        }
+        let name = promotion.stage.clone();
+        if phase.is_success() {
+            stage.verifying = Some(id.clone());
+            remember(&mut stage.history, id);
+            let collection = promotion.collection.clone();
+            let before = std::mem::replace(&mut stage.current, collection.clone());
+            for (origin, left) in &before {
+                if collection.get(origin) != Some(left) {
+                    self.leave(left, &name, at);
+                }
+            }
+            for (origin, entered) in &collection {
+                if before.get(origin) != Some(entered)
+                    && let Some(known) = self.freight.get_mut(entered)
+                {
+                    known.presence.entry(name.clone()).or_default().since = Some(at);
+                }
+            }
+        }
+        Some(name)
+    }
+
+    fn leave(&mut self, freight: &FreightId, stage: &StageName, at: Timestamp) {
+        let Some(known) = self.freight.get_mut(freight) else { return };
+        let verified = known.verified.contains_key(stage);
+        let Some(presence) = known.presence.get_mut(stage) else { return };
+        if let Some(since) = presence.since.take()
+            && verified
+        {
+            presence.longest = presence.longest.max(elapsed(since, at));
+        }
+    }
+
+    pub(super) fn start_verification(&mut self, id: &PromotionId, at: Timestamp) -> Option<Affected> {
+        let found = self.promotions.get_mut(id)?;
+        let verifiers = found.verification.iter();
+        found.verifications.push(Verification {
+            started_at: at,
+            finished_at: None,
+            phase: Phase::Running,
+            message: String::new(),
+            verifiers: verifiers.map(|spec| VerifierState { spec: spec.clone(), task: TaskState::default() }).collect(),
+        });
+        Some(only(&found.stage.clone()))
+    }
+
+    pub(super) fn finish_verification(
+        &mut self,
+        id: &PromotionId,
+        phase: Phase,
+        message: &str,
+        at: Timestamp,
+    ) -> Option<StageName> {
+        let promotion = self.promotions.get_mut(id)?;
+        let verification = promotion.verifications.last_mut()?;
+        verification.phase = phase;
+        verification.message = message.to_owned();
+        verification.finished_at = Some(at);
+        let name = promotion.stage.clone();
+        self.stages.entry(name.clone()).or_default().verifying.take_if(|verifying| verifying == id);
+        for freight in promotion.collection.values() {
+            let Some(known) = self.freight.get_mut(freight) else { continue };
+            if phase.is_success() {
+                let verified = || Verified { at, promotion: Some(id.clone()) };
+                known.verified.entry(name.clone()).or_insert_with(verified);
+            } else if *freight == promotion.freight && matches!(phase, Phase::Failed | Phase::Inconclusive) {
+                // What was promoted has been looked at again and is not good. What only came along keeps its standing, and so
+                // does all when nothing was found out: an abort or an error says nothing about the freight.
+                known.verified.remove(&name);
+            }
+        }
+        Some(name)
+    }
+}
+
+fn remember(history: &mut VecDeque<PromotionId>, id: &PromotionId) {
+    history.push_front(id.clone());
+    history.truncate(StageState::HISTORY);
+}
