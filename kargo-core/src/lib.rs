@@ -61,7 +61,7 @@ mod warehouse;
 pub use actor::Actor;
 pub use artifact::{Artifact, Chart, GenericArtifact, GitCommit, Image};
 pub use clock::{Clock, SystemClock};
-pub use engine::{Engine, EngineBuilder, EngineOptions, PromoteError};
+pub use engine::{Engine, EngineBuilder, EngineOptions, Promote, PromoteError, Rollback};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use freight::{Freight, FreightCollection, Pick};
 pub use name::{
@@ -70,5 +70,8 @@ pub use name::{
 pub use pipeline::{Pipeline, PipelineBuilder, PipelineError, Problem};
 pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
-pub use stage::{Availability, FreightRequest, RetryPolicy, Stage, StepSpec, VerifierSpec};
+pub use stage::{
+    AutoRollback, Availability, Condition, FreightRequest, LabelRequirement, PromotionPolicy, RetryPolicy, Selection,
+    Stage, StagePattern, StageSelector, StepSpec, VerifierSpec,
+};
 pub use warehouse::{Subscription, Warehouse};

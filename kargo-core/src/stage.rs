@@ -1,12 +1,22 @@
 //! Stages: where freight goes, from where it may come, and what a promotion does there.
 
+mod condition;
+mod policy;
+mod request;
+mod step;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::name::{StageName, WarehouseName};
+
+pub(crate) use condition::Before;
+pub use condition::Condition;
+pub use policy::{AutoRollback, LabelRequirement, PromotionPolicy, StagePattern, StageSelector};
+pub use request::{Availability, FreightRequest, Selection};
+pub use step::{RetryPolicy, StepSpec, VerifierSpec};
 
 /// A stage of the pipeline.
 ///
@@ -35,6 +45,10 @@ pub struct Stage {
     pub(crate) verification: Vec<VerifierSpec>,
     #[serde(default)]
     pub(crate) auto_promote: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) supersede: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auto_rollback: Option<AutoRollback>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
 }
@@ -48,6 +62,8 @@ impl Stage {
             steps: Vec::new(),
             verification: Vec::new(),
             auto_promote: false,
+            supersede: false,
+            auto_rollback: None,
             labels: BTreeMap::new(),
         }
     }
@@ -75,10 +91,28 @@ impl Stage {
         self
     }
 
-    /// Promotes the newest available freight without being asked. Off by default.
+    /// Promotes available freight without being asked: of each request the one that its [`Selection`] names. Off by default;
+    /// a [`PromotionPolicy`] that matches the stage has the last word.
     #[must_use]
     pub fn auto_promote(mut self) -> Self {
         self.auto_promote = true;
+        self
+    }
+
+    /// Stops an automatic promotion under way as soon as newer freight may take its place. Off by default: the newer freight
+    /// waits until the stage is free. What verifies a result is never stopped, so that freight gets through however often
+    /// there is newer.
+    #[must_use]
+    pub fn supersede(mut self) -> Self {
+        self.supersede = true;
+        self
+    }
+
+    /// Goes back by itself to the last freight that was verified here. Off by default; a [`PromotionPolicy`] that matches the
+    /// stage has the last word.
+    #[must_use]
+    pub fn auto_rollback(mut self, when: AutoRollback) -> Self {
+        self.auto_rollback = Some(when);
         self
     }
 
@@ -91,8 +125,14 @@ impl Stage {
 
     /// Adds a verifier that must pass, after those already there, before freight counts as verified here.
     #[must_use]
-    pub fn verify(mut self, verifier: impl Into<String>, config: Value) -> Self {
-        self.verification.push(VerifierSpec { verifier: verifier.into(), config, timeout: None });
+    pub fn verify(self, verifier: impl Into<String>, config: Value) -> Self {
+        self.verify_with(VerifierSpec::new(verifier, config))
+    }
+
+    /// Adds a verifier in full.
+    #[must_use]
+    pub fn verify_with(mut self, verifier: VerifierSpec) -> Self {
+        self.verification.push(verifier);
         self
     }
 
@@ -133,6 +173,16 @@ impl Stage {
         self.auto_promote
     }
 
+    /// Whether newer freight takes the place of an automatic promotion under way.
+    pub fn supersedes(&self) -> bool {
+        self.supersede
+    }
+
+    /// When it goes back by itself.
+    pub fn rolls_back(&self) -> Option<&AutoRollback> {
+        self.auto_rollback.as_ref()
+    }
+
     /// The labels.
     pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
@@ -142,159 +192,4 @@ impl Stage {
     pub fn is_control_flow(&self) -> bool {
         self.steps.is_empty()
     }
-}
-
-/// What freight of one warehouse a stage asks for, and under which conditions it may enter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FreightRequest {
-    /// The warehouse.
-    pub origin: WarehouseName,
-    /// Whether freight may come straight from the warehouse.
-    #[serde(default)]
-    pub direct: bool,
-    /// The stages that must have verified it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stages: Vec<StageName>,
-    /// Whether one of `stages` is enough, or all are needed.
-    #[serde(default)]
-    pub availability: Availability,
-    /// How long it must have stayed in the upstream stage, counted from entering it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub required_soak: Option<Duration>,
-}
-
-impl FreightRequest {
-    /// Straight from `warehouse`.
-    pub fn direct(warehouse: impl Into<WarehouseName>) -> Self {
-        Self {
-            origin: warehouse.into(),
-            direct: true,
-            stages: Vec::new(),
-            availability: Availability::OneOf,
-            required_soak: None,
-        }
-    }
-
-    /// After any one of `stages`.
-    pub fn after<S: Into<StageName>>(warehouse: impl Into<WarehouseName>, stages: impl IntoIterator<Item = S>) -> Self {
-        Self { direct: false, stages: stages.into_iter().map(Into::into).collect(), ..Self::direct(warehouse) }
-    }
-
-    /// Demands all the stages, not any one of them.
-    #[must_use]
-    pub fn all(mut self) -> Self {
-        self.availability = Availability::All;
-        self
-    }
-
-    /// Demands that freight stayed at least this long in the upstream stage.
-    #[must_use]
-    pub fn soak(mut self, time: Duration) -> Self {
-        self.required_soak = Some(time);
-        self
-    }
-}
-
-/// How many of the upstream stages must have verified freight.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Availability {
-    /// Any one of them.
-    #[default]
-    OneOf,
-    /// Every one of them.
-    All,
-}
-
-/// One entry of a promotion's step list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepSpec {
-    /// The registered name of the step: `write:<writer>`, `deploy:<deployer>`, or a step's own.
-    pub uses: String,
-    /// The name under which later steps find its outputs. Default: `step-<n>`, counted from 1.
-    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
-    pub alias: Option<String>,
-    /// The step's own configuration.
-    #[serde(default)]
-    pub config: Value,
-    /// How errors are met, and how long the step may take in all.
-    #[serde(default, skip_serializing_if = "RetryPolicy::is_default")]
-    pub retry: RetryPolicy,
-}
-
-impl StepSpec {
-    /// An entry for the step registered as `uses`.
-    pub fn new(uses: impl Into<String>, config: Value) -> Self {
-        Self { uses: uses.into(), alias: None, config, retry: RetryPolicy::default() }
-    }
-
-    /// Lets the writer registered as `writer` make a change.
-    pub fn write(writer: &str, config: impl Serialize) -> Self {
-        Self::new(format!("write:{writer}"), to_config(config))
-    }
-
-    /// Lets the deployer registered as `deployer` make a target run the revision that the writer before it made.
-    pub fn deploy(deployer: &str, config: impl Serialize) -> Self {
-        Self::new(format!("deploy:{deployer}"), to_config(config))
-    }
-
-    /// Names the entry.
-    #[must_use]
-    pub fn named(mut self, alias: impl Into<String>) -> Self {
-        self.alias = Some(alias.into());
-        self
-    }
-
-    /// How long the step may take in all, over all its tries.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.retry.timeout = Some(timeout);
-        self
-    }
-
-    /// How many errors in a row end the step. Errors that say that no other try can help end it at once.
-    #[must_use]
-    pub fn error_threshold(mut self, errors: u32) -> Self {
-        self.retry.error_threshold = Some(errors);
-        self
-    }
-}
-
-/// A configuration struct as JSON. What cannot be JSON (a map with keys that are no strings) becomes a text that no plug-in
-/// accepts, so that it is refused when the pipeline is checked rather than lost.
-fn to_config(config: impl Serialize) -> Value {
-    serde_json::to_value(config).unwrap_or_else(|error| Value::String(format!("not a configuration: {error}")))
-}
-
-/// How a step's errors are met, and how long it may take.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RetryPolicy {
-    /// How long the step may take in all. Default: the step's own, which is never endless.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Duration>,
-    /// How many errors in a row end the step. Default: the step's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_threshold: Option<u32>,
-}
-
-impl RetryPolicy {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// One verifier of a stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VerifierSpec {
-    /// The registered name of the [`crate::plugin::Verifier`].
-    pub verifier: String,
-    /// The verifier's own configuration.
-    #[serde(default)]
-    pub config: Value,
-    /// How long it may take in all. Default: 30 minutes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Duration>,
 }

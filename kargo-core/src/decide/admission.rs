@@ -11,7 +11,7 @@ use crate::clock::later;
 use crate::freight::Freight;
 use crate::name::{FreightId, StageName, near_match};
 use crate::pipeline::Pipeline;
-use crate::stage::{Availability, FreightRequest, Stage};
+use crate::stage::{FreightRequest, Stage};
 use crate::state::{FreightState, State};
 
 /// Whether freight may enter a stage, gate by gate.
@@ -172,7 +172,8 @@ pub(super) fn available(
     ways.push(Gate::way(GateKind::Approved { by: approval.map(|approval| approval.actor.clone()) }, approved));
 
     let open = request.direct || approved || upstream_open;
-    see(Gate::required(GateKind::Source { all: request.availability == Availability::All }, open));
+    let (needed, upstream) = (request.availability.needed(request.stages.len()), request.stages.len());
+    see(Gate::required(GateKind::Source { needed, upstream }, open));
     ways.into_iter().for_each(see);
     open
 }
@@ -210,10 +211,7 @@ fn upstream(
         }
         open += usize::from(verified && soaked);
     }
-    match request.availability {
-        Availability::OneOf => open > 0,
-        Availability::All => open > 0 && open == request.stages.len(),
-    }
+    open >= request.availability.needed(request.stages.len())
 }
 
 /// How freight that is not verified in `stage` stands there.

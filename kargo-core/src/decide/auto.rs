@@ -8,12 +8,13 @@ use super::admission::{admits, available, opens_at};
 use super::gate::{Gate, GateKind};
 use super::{Action, promotion_id};
 use crate::freight::Freight;
-use crate::name::{FreightId, PromotionId, WarehouseName};
+use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
-use crate::stage::Stage;
-use crate::state::{Draft, EventKind, Hold, HoldChange, StageState, State, Trigger};
+use crate::promotion::Phase;
+use crate::stage::{Selection, Stage};
+use crate::state::{Draft, EventKind, Hold, HoldChange, Promotion, StageState, State, Trigger};
 
-/// The freight of `origin` that `stage` would take by itself: the newest that may enter.
+/// The freight of `origin` that `stage` would take by itself: the newest that may enter, or what its upstream stage runs.
 pub fn candidate<'a>(
     pipeline: &Pipeline,
     state: &'a State,
@@ -21,8 +22,22 @@ pub fn candidate<'a>(
     origin: &WarehouseName,
     now: Timestamp,
 ) -> Option<&'a Freight> {
-    let mut newest_first = state.newest_first(origin).map(|known| known.freight());
-    newest_first.find(|freight| admits(pipeline, state, stage.name(), freight.id(), now))
+    let admitted = |freight: &&Freight| admits(pipeline, state, stage.name(), freight.id(), now);
+    if let Some(upstream) = followed(stage, origin) {
+        let upstream = state.stage(upstream)?;
+        if upstream.running.is_some() || upstream.verifying.is_some() {
+            // Between two states there is nothing to match.
+            return None;
+        }
+        return Some(state.freight_by_id(upstream.current.get(origin)?)?.freight()).filter(admitted);
+    }
+    state.newest_first(origin).map(|known| known.freight()).find(admitted)
+}
+
+/// The upstream stage that `stage` matches for freight of `origin`, if it does.
+fn followed<'a>(stage: &'a Stage, origin: &WarehouseName) -> Option<&'a StageName> {
+    let request = stage.request_for(origin)?;
+    if request.selection == Selection::MatchUpstream { request.stages.first() } else { None }
 }
 
 /// What a person's promotion of `freight` to `stage` means for automatic promotions there: choosing what the rule would
@@ -44,13 +59,8 @@ pub fn holds(state: &State, stage: &StageState) -> BTreeMap<WarehouseName, Hold>
         if promotion.hold == HoldChange::Hold
             && let Some(known) = state.freight_by_id(&promotion.freight)
         {
-            let hold = Hold {
-                freight: promotion.freight.clone(),
-                promotion: promotion.id.clone(),
-                actor: promotion.actor.clone(),
-                at: promotion.requested_at,
-            };
-            holds.insert(known.freight().origin().clone(), hold);
+            let on_record = holds.entry(known.freight().origin().clone());
+            on_record.or_insert_with(|| promotion.as_hold(promotion.requested_at));
         }
     }
     holds
@@ -63,12 +73,15 @@ pub(super) fn gates(pipeline: &Pipeline, state: &State, stage: &Stage, freight: 
     let origin = freight.origin();
     let holds = holds(state, known);
     let newest = candidate(pipeline, state, stage, origin, now).map(|newest| newest.id().clone());
-    let held = holds.get(origin).map(|hold| (hold.freight.clone(), hold.actor.clone()));
+    let held = holds.get(origin).cloned();
     let failed = last_failure(state, known, freight.id());
     let busy = busy(known);
     vec![
         Gate::required(GateKind::Automatic, stage.auto_promotes()),
-        Gate::required(GateKind::Newest { newest: newest.clone() }, newest.as_ref() == Some(freight.id())),
+        Gate::required(
+            GateKind::Selected { selected: newest.clone(), upstream: followed(stage, origin).cloned() },
+            newest.as_ref() == Some(freight.id()),
+        ),
         Gate::required(GateKind::NotCurrent, known.current.get(origin) != Some(freight.id())),
         Gate::required(GateKind::NotHeld { by: held.clone() }, held.is_none()),
         Gate::required(GateKind::NotFailed { last: failed.clone() }, failed.is_none()),
@@ -83,7 +96,43 @@ fn busy(stage: &StageState) -> Option<&PromotionId> {
 /// How the last promotion of `freight` ended, when it did not end well. CORE-11: it is not tried again by itself.
 fn last_failure(state: &State, stage: &StageState, freight: &FreightId) -> Option<String> {
     let last = state.promotion(stage.attempts.get(freight)?)?;
-    (!last.phase.is_success()).then(|| last.phase.to_string())
+    if !last.phase.is_success() {
+        return Some(last.phase.to_string());
+    }
+    let verification = last.verifications.last()?;
+    (verification.phase == Phase::Failed).then(|| format!("{} and its verification {}", last.phase, verification.phase))
+}
+
+/// Whether what the stage would take of `origin` is worth a promotion: it is not there yet, has not failed, and is not older
+/// than what is there.
+fn is_wanted(state: &State, stage: &Stage, known: &StageState, chosen: &Freight) -> bool {
+    let origin = chosen.origin();
+    if known.current.get(origin) == Some(chosen.id()) || last_failure(state, known, chosen.id()).is_some() {
+        return false;
+    }
+    // The newest that may enter can be older than what runs, when that has lost its qualification upstream. Going back
+    // is a person's choice; a stage that matches another one follows that choice.
+    let runs = known.current.get(origin).and_then(|id| state.freight_by_id(id));
+    followed(stage, origin).is_some() || runs.is_none_or(|runs| age(runs.freight()) <= age(chosen))
+}
+
+/// The end of an automatic promotion under way, when the stage wants newer freight in its place at once.
+pub(super) fn superseded(pipeline: &Pipeline, state: &State, running: &Promotion, now: Timestamp) -> Option<Draft> {
+    let stage = pipeline.stage(&running.stage).filter(|stage| stage.supersedes() && stage.auto_promotes())?;
+    if running.trigger != Trigger::Automatic || running.abort.is_some() {
+        return None;
+    }
+    let known = state.stage(stage.name())?;
+    let origin = state.freight_by_id(&running.freight)?.freight().origin();
+    if holds(state, known).contains_key(origin) {
+        return None;
+    }
+    let newer = candidate(pipeline, state, stage, origin, now)?;
+    if *newer.id() == running.freight || !is_wanted(state, stage, known, newer) {
+        return None;
+    }
+    let reason = format!("freight {newer} takes its place");
+    Some(Draft::rule(EventKind::AbortRequested { promotion: running.id.clone(), reason }))
 }
 
 /// At most one automatic promotion for each warehouse, and only while nothing else is under way: what is newest is decided
@@ -109,16 +158,9 @@ pub(super) fn decide_automatic(
         }
         wake_for_soak(pipeline, state, stage, origin, now, actions);
         let Some(newest) = candidate(pipeline, state, stage, origin, now) else { continue };
-        if known.current.get(origin) == Some(newest.id()) || last_failure(state, known, newest.id()).is_some() {
-            continue;
+        if is_wanted(state, stage, known, newest) {
+            chosen.push(newest);
         }
-        // The newest that may enter can be older than what runs, when that has lost its qualification upstream. Going back
-        // is a person's choice.
-        let runs = known.current.get(origin).and_then(|id| state.freight_by_id(id));
-        if runs.is_some_and(|runs| age(runs.freight()) > age(newest)) {
-            continue;
-        }
-        chosen.push(newest);
     }
     // The warehouse that has waited longest for its turn is next: one that has something new whenever the stage is free must
     // not keep the others out.
@@ -140,6 +182,8 @@ pub(super) fn decide_automatic(
         steps: stage.steps().to_vec(),
         verification: stage.verification().to_vec(),
         hold: HoldChange::None,
+        rollback: None,
+        reason: String::new(),
     })));
 }
 

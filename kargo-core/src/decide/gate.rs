@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Admission;
 use crate::actor::Actor;
 use crate::name::{FreightId, StageName, WarehouseName};
+use crate::state::Hold;
 
 /// One condition, and whether it is met. Prints as a sentence; when closed, with what would open it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +52,10 @@ pub enum GateKind {
     HasSteps,
     /// One of the ways to enter is open: straight, by approval, or through upstream stages.
     Source {
-        /// Whether all upstream stages are needed, or one is enough.
-        all: bool,
+        /// How many upstream stages are needed.
+        needed: usize,
+        /// How many there are.
+        upstream: usize,
     },
     /// Freight may come straight from the warehouse.
     Direct {
@@ -86,13 +89,15 @@ pub enum GateKind {
     Automatic,
     /// Automatic promotions are not held.
     NotHeld {
-        /// The freight that was chosen, and by whom.
-        by: Option<(FreightId, Actor)>,
+        /// What holds them.
+        by: Option<Hold>,
     },
-    /// The freight is the newest that may enter.
-    Newest {
-        /// The newest that may.
-        newest: Option<FreightId>,
+    /// The freight is the one that the stage would take.
+    Selected {
+        /// The one that it would.
+        selected: Option<FreightId>,
+        /// The upstream stage that it matches; none when it takes the newest.
+        upstream: Option<StageName>,
     },
     /// The stage does not run the freight yet.
     NotCurrent,
@@ -163,10 +168,16 @@ impl fmt::Display for Gate {
                 f.write_str("the stage has no steps: freight passes through it by itself, and is not promoted to it")
             }
             (GateKind::Source { .. }, true) => f.write_str("it has a way to enter"),
-            (GateKind::Source { all: true }, false) => {
+            (GateKind::Source { needed, upstream }, false) if *needed > 1 && needed == upstream => {
                 f.write_str("it has no way to enter yet: every upstream stage must have verified it")
             }
-            (GateKind::Source { all: false }, false) => f.write_str("it has no way to enter yet"),
+            (GateKind::Source { needed, upstream }, false) if *needed > 1 => {
+                write!(
+                    f,
+                    "it has no way to enter yet: {needed} of the {upstream} upstream stages must have verified it"
+                )
+            }
+            (GateKind::Source { .. }, false) => f.write_str("it has no way to enter yet"),
             (GateKind::Direct { origin }, true) => write!(f, "it may come straight from warehouse {origin}"),
             (GateKind::Direct { origin }, false) => write!(f, "it may not come straight from warehouse {origin}"),
             (GateKind::Approved { by: Some(actor) }, _) => write!(f, "it was approved for the stage by {actor}"),
@@ -189,19 +200,21 @@ impl fmt::Display for Gate {
             (GateKind::Automatic, true) => f.write_str("the stage promotes by itself"),
             (GateKind::Automatic, false) => f.write_str("the stage waits for a person to promote"),
             (GateKind::NotHeld { .. }, true) => f.write_str("automatic promotions are not held"),
-            (GateKind::NotHeld { by: Some((freight, actor)) }, false) => write!(
-                f,
-                "automatic promotions are held since {actor} chose freight {}; promote the newest freight by hand to let them go on",
-                freight.short()
-            ),
+            (GateKind::NotHeld { by: Some(hold) }, false) => write!(f, "{hold}"),
             (GateKind::NotHeld { by: None }, false) => f.write_str("automatic promotions are held"),
-            (GateKind::Newest { .. }, true) => {
+            (GateKind::Selected { upstream: None, .. }, true) => {
                 f.write_str("it is the freight that the stage would take: the newest that may enter")
             }
-            (GateKind::Newest { newest: Some(newest) }, false) => {
-                write!(f, "the freight that the stage would take is {}", newest.short())
+            (GateKind::Selected { upstream: Some(upstream), .. }, true) => {
+                write!(f, "it is the freight that the stage would take: what stage {upstream} runs")
             }
-            (GateKind::Newest { newest: None }, false) => f.write_str("no freight may enter"),
+            (GateKind::Selected { selected: Some(selected), .. }, false) => {
+                write!(f, "the freight that the stage would take is {}", selected.short())
+            }
+            (GateKind::Selected { selected: None, upstream: None }, false) => f.write_str("no freight may enter"),
+            (GateKind::Selected { selected: None, upstream: Some(upstream) }, false) => {
+                write!(f, "stage {upstream}, which the stage matches, is busy, or runs nothing that may enter")
+            }
             (GateKind::NotCurrent, true) => f.write_str("the stage does not run it yet"),
             (GateKind::NotCurrent, false) => f.write_str("the stage runs it already"),
             (GateKind::NotFailed { .. }, true) => f.write_str("no promotion of it to the stage has ended badly"),

@@ -8,6 +8,7 @@ mod auto;
 mod gate;
 mod id;
 mod promotion;
+mod rollback;
 
 use jiff::Timestamp;
 
@@ -22,6 +23,7 @@ pub use gate::{Gate, GateKind, Standing, Why};
 pub(crate) use id::promotion_id;
 pub(crate) use promotion::stopped;
 use promotion::{decide_running, decide_verifying};
+pub use rollback::{rollback_target, under_way};
 
 /// Something that the engine is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +65,10 @@ pub fn decide_stage(pipeline: &Pipeline, state: &State, stage: &StageName, now: 
     let mut actions = Vec::new();
     let known = state.stage(stage);
     if let Some(promotion) = known.and_then(|known| state.promotion(known.running.as_ref()?)) {
-        decide_running(promotion, now, &mut actions);
+        match auto::superseded(pipeline, state, promotion, now) {
+            Some(abort) => actions.push(Action::Record(abort)),
+            None => decide_running(promotion, now, &mut actions),
+        }
         return actions;
     }
     if let Some(promotion) = known.and_then(|known| state.promotion(known.verifying.as_ref()?)) {
@@ -77,6 +82,8 @@ pub fn decide_stage(pipeline: &Pipeline, state: &State, stage: &StageName, now: 
     let Some(definition) = pipeline.stage(stage) else { return actions };
     if definition.is_control_flow() {
         auto::decide_control_flow(pipeline, state, definition, now, &mut actions);
+    } else if let Some(back) = rollback::decide_rollback(pipeline, state, definition, now) {
+        actions.push(Action::Record(back));
     } else {
         auto::decide_automatic(pipeline, state, definition, now, &mut actions);
     }
@@ -86,8 +93,8 @@ pub fn decide_stage(pipeline: &Pipeline, state: &State, stage: &StageName, now: 
 /// The head of the queue starts, or ends because what allowed it has gone since.
 fn start(pipeline: &Pipeline, state: &State, promotion: &crate::state::Promotion, now: Timestamp) -> Draft {
     let id = || promotion.id.clone();
-    if let Some(actor) = &promotion.abort {
-        let message = format!("aborted by {actor} before it started");
+    if let Some(abort) = &promotion.abort {
+        let message = format!("{abort} before it started");
         return Draft::rule(EventKind::PromotionFinished { promotion: id(), phase: Phase::Aborted, message });
     }
     let admission = admission(pipeline, state, &promotion.stage, &promotion.freight, now);

@@ -60,6 +60,8 @@ const MIN_CHECK: Duration = Duration::from_millis(10);
 pub(super) const SOON: Duration = Duration::from_secs(1);
 /// How long a changed reason waits for its place in the journal after the one before it.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// After how many errors in a row the journal tells that a task cannot look at what it waits for.
+const MISSES_TO_TELL: u32 = 3;
 /// The longest pause that another side can ask for, so that a wrong number does not stop a promotion for days.
 pub(super) const MAX_ASKED: Duration = Duration::from_secs(3600);
 /// How much of a message, in bytes, is kept in the journal.
@@ -214,7 +216,9 @@ impl Driver {
                 // A reason that changes with every look, such as a percentage, must not flood the journal.
                 let told = self.told.get(task).is_some_and(|told| elapsed(*told, now) < TELL_AGAIN);
                 let same_reason = state.message == reason || told;
-                if same_reason && state.state == remember && state.errors == 0 {
+                self.misses.remove(task);
+                // The first is always kept: from then on errors are waited out, also after a restart.
+                if state.waiting && same_reason && state.state == remember && state.errors == 0 {
                     self.mark(task);
                     return Ok(());
                 }
@@ -222,6 +226,12 @@ impl Driver {
                 EventKind::TaskWaiting { task: task.clone(), reason, state: remember }
             }
             Err(error) if error.kind() == ErrorKind::Cancelled && self.shared.stop.is_cancelled() => return Ok(()),
+            Err(error) if state.waiting && error.retry() != Retry::Never => {
+                match self.missed(task, &state, &error, now) {
+                    Some(kind) => kind,
+                    None => return Ok(()),
+                }
+            }
             Err(error) => self.errored(task, &state, &error, now),
         };
         let appended = self.append(vec![Draft::outcome(kind)]).await;
@@ -233,6 +243,28 @@ impl Driver {
             self.mark(task);
         }
         appended
+    }
+
+    /// What an error means for a task that was waiting: CORE-26, what it waits for goes on all the same, so another look is taken
+    /// until the task's time is over, however many fail. The journal tells of it when several in a row have.
+    fn missed(&mut self, task: &Task, state: &TaskState, error: &Error, now: Timestamp) -> Option<EventKind> {
+        let misses = self.misses.entry(task.clone()).or_default();
+        *misses += 1;
+        let pause = match error.retry() {
+            Retry::After(pause) => pause.min(MAX_ASKED).max(backoff(task, *misses)),
+            _ => backoff(task, *misses),
+        };
+        let tell = *misses >= MISSES_TO_TELL;
+        let reason = shorten(error.report());
+        let retry_at = later(now, pause);
+        if !tell || state.message == reason || self.told.get(task).is_some_and(|told| elapsed(*told, now) < TELL_AGAIN)
+        {
+            self.pace.insert(task.clone(), retry_at);
+            self.mark(task);
+            return None;
+        }
+        self.told.insert(task.clone(), now);
+        Some(EventKind::TaskErrored { task: task.clone(), error: error.kind(), reason, retry_at })
     }
 
     /// What an error means for a task: another try after a pause, or the end.
@@ -306,6 +338,7 @@ impl Driver {
         self.fresh.remove(task);
         self.called.remove(task);
         self.told.remove(task);
+        self.misses.remove(task);
     }
 }
 

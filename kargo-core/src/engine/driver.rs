@@ -69,6 +69,8 @@ pub(super) struct Driver {
     pub(super) called: HashSet<Task>,
     /// When the journal last told what a task waits for.
     pub(super) told: HashMap<Task, Timestamp>,
+    /// How often in a row a task could not look at what it waits for.
+    pub(super) misses: HashMap<Task, u32>,
     pub(super) polls: BTreeMap<WarehouseName, Poll>,
     /// Until when the store is left alone after an error, and the pause after the next one.
     blocked: Option<Instant>,
@@ -112,6 +114,7 @@ impl Driver {
             fresh: HashSet::new(),
             called: HashSet::new(),
             told: HashMap::new(),
+            misses: HashMap::new(),
             polls: BTreeMap::new(),
             blocked: None,
             pause: MIN_PAUSE,
@@ -403,6 +406,7 @@ impl Driver {
         self.pace.clear();
         self.fresh.clear();
         self.called.clear();
+        self.misses.clear();
         for poll in self.polls.values_mut() {
             poll.dropped(self.shared.clock.now());
         }

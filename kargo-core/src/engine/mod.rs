@@ -44,27 +44,28 @@ mod discover;
 mod driver;
 mod events;
 mod journal;
+mod requests;
 mod settle;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures::Stream;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::decide::{Why, why};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{FreightId, PipelineName, PromotionId, StageName, WarehouseName};
+use crate::name::{FreightId, PipelineName, PromotionId, StageName};
 use crate::pipeline::Pipeline;
 use crate::state::{Event, Promotion, State};
 use crate::store::Store;
 
 pub use builder::{EngineBuilder, EngineOptions};
 pub use command::PromoteError;
+pub use requests::{Promote, Rollback};
 
 use command::Command;
 #[cfg(feature = "testing")]
@@ -122,57 +123,6 @@ impl Engine {
     /// Why the engine cannot write to its store or may not drive the pipeline, while that is so. Work goes on by itself when it can again.
     pub fn trouble(&self) -> Option<String> {
         self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Asks for a promotion of `freight` to `stage`. Returns once it is in the journal; it then waits for its turn.
-    ///
-    /// On a stage that promotes by itself, choosing other freight than it would take holds its automatic promotions, and choosing
-    /// what it would take lets them go on.
-    ///
-    /// # Errors
-    /// [`PromoteError::Refused`] with what is missing when the freight may not enter the stage;
-    /// [`PromoteError::Failed`] when the journal could not be written.
-    pub async fn promote(
-        &self,
-        stage: impl Into<StageName>,
-        freight: impl Into<FreightId>,
-        actor: Actor,
-    ) -> Result<PromotionId, PromoteError> {
-        let (stage, freight) = (stage.into(), freight.into());
-        self.ask(|reply| Command::Promote { stage, freight, actor, reply }).await?
-    }
-
-    /// Asks to stop a promotion: one that waits never starts, one under way is stopped at its current step, and the verification of
-    /// one that succeeded ends. What it has already changed elsewhere stays.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such promotion, [`ErrorKind::InvalidInput`] when it has ended.
-    pub async fn abort(&self, promotion: &PromotionId, actor: Actor) -> Result<()> {
-        let promotion = promotion.clone();
-        self.ask(|reply| Command::Abort { promotion, actor, reply }).await?
-    }
-
-    /// Approves `freight` for `stage`, whatever else the stage demands of it. It must still ask for freight of that warehouse.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] when one of the two does not exist.
-    pub async fn approve(
-        &self,
-        freight: impl Into<FreightId>,
-        stage: impl Into<StageName>,
-        actor: Actor,
-    ) -> Result<()> {
-        let (stage, freight) = (stage.into(), freight.into());
-        self.ask(|reply| Command::Approve { stage, freight, actor, reply }).await?
-    }
-
-    /// Has `warehouse` look now, rather than when its interval is over. Returns at once.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such warehouse.
-    pub async fn refresh(&self, warehouse: impl Into<WarehouseName>) -> Result<()> {
-        let warehouse = warehouse.into();
-        self.ask(|reply| Command::Refresh { warehouse, reply }).await?
     }
 
     /// Why is `freight` in `stage`, or why not: each gate with its verdict and what would open it.
@@ -261,13 +211,6 @@ impl Engine {
         if let Some(driver) = self.shared.driver.lock().unwrap_or_else(PoisonError::into_inner).take() {
             driver.abort();
         }
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let stopped = || stopped(&self.shared.name);
-        self.commands.send(command(reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The pipeline: warehouses and stages as a directed acyclic graph.
 
 mod graph;
+mod policy;
 mod problem;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::{PipelineName, StageName, WarehouseName, name_fault};
-use crate::stage::Stage;
+use crate::stage::{PromotionPolicy, Stage};
 use crate::warehouse::Warehouse;
 
 use graph::Graph;
@@ -71,7 +72,8 @@ impl TryFrom<Definition> for Pipeline {
     type Error = PipelineError;
 
     fn try_from(definition: Definition) -> Result<Self, PipelineError> {
-        PipelineBuilder { name: definition.name, warehouses: definition.warehouses, stages: definition.stages }.build()
+        let Definition { name, warehouses, stages } = definition;
+        PipelineBuilder { name, warehouses, stages, policies: Vec::new() }.build()
     }
 }
 
@@ -95,7 +97,7 @@ pub(crate) fn journaled_option<'de, D: Deserializer<'de>>(deserializer: D) -> Re
 impl Pipeline {
     /// Begins a pipeline. Its name is also its journal's name in the store: keep it.
     pub fn builder(name: impl Into<PipelineName>) -> PipelineBuilder {
-        PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new() }
+        PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new(), policies: Vec::new() }
     }
 
     /// The pipeline with every step changed; steps do not bear on what makes it valid.
@@ -151,6 +153,7 @@ pub struct PipelineBuilder {
     name: PipelineName,
     warehouses: Vec<Warehouse>,
     stages: Vec<Stage>,
+    policies: Vec<PromotionPolicy>,
 }
 
 impl PipelineBuilder {
@@ -165,6 +168,14 @@ impl PipelineBuilder {
     #[must_use]
     pub fn stage(mut self, stage: Stage) -> Self {
         self.stages.push(stage);
+        self
+    }
+
+    /// Adds a policy, after those already there. The first that matches a stage decides whether it promotes, and goes back, by
+    /// itself; the definition keeps what was decided, not the policies.
+    #[must_use]
+    pub fn policy(mut self, policy: PromotionPolicy) -> Self {
+        self.policies.push(policy);
         self
     }
 
@@ -199,6 +210,7 @@ impl PipelineBuilder {
                 problems.push(Problem::Duplicate { kind: "stage", name: name.to_string() });
             }
         }
+        policy::decide(&self.policies, &mut stages, &mut problems);
         for stage in stages.values() {
             problem::check_stage(stage, &warehouses, &stages, &mut problems);
         }

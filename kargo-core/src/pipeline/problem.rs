@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::name::{PipelineName, StageName, WarehouseName, name_fault, near_match};
-use crate::stage::Stage;
+use crate::stage::{Availability, Condition, FreightRequest, Selection, Stage};
 use crate::warehouse::Warehouse;
 
 /// A pipeline that cannot be, with every reason.
@@ -175,6 +175,89 @@ pub enum Problem {
         /// How deep it is nested.
         levels: usize,
     },
+    /// A request that names an upstream stage twice.
+    #[error("Stage {stage:?} names the upstream stage {upstream:?} twice for warehouse {origin:?}; name it once.")]
+    RepeatedUpstream {
+        /// The stage.
+        stage: StageName,
+        /// The warehouse.
+        origin: WarehouseName,
+        /// The upstream stage.
+        upstream: StageName,
+    },
+    /// A request that demands more upstream stages than it names, or none.
+    #[error(
+        "Stage {stage:?} demands {wanted} of its {named} upstream stages for warehouse {origin:?}; demand at least 1 and at most {named}."
+    )]
+    NotSoMany {
+        /// The stage.
+        stage: StageName,
+        /// The warehouse.
+        origin: WarehouseName,
+        /// How many it demands.
+        wanted: usize,
+        /// How many it names.
+        named: usize,
+    },
+    /// A request that follows an upstream stage, and has not exactly one that can be followed.
+    #[error(
+        "Stage {stage:?} is to match its upstream stage for warehouse {origin:?}, so it must name exactly one, with steps, and not take freight straight from the warehouse."
+    )]
+    NothingToMatch {
+        /// The stage.
+        stage: StageName,
+        /// The warehouse.
+        origin: WarehouseName,
+    },
+    /// A step's condition that asks for a step that does not come before it.
+    #[error(
+        "Step {step:?} of stage {stage:?} asks how step {unknown:?} ended, and no step of that name comes before it."
+    )]
+    UnknownStep {
+        /// The stage.
+        stage: StageName,
+        /// The step with the condition.
+        step: String,
+        /// The step it asks for.
+        unknown: String,
+    },
+    /// A step's condition that is nested too deep.
+    #[error(
+        "The condition of step {step:?} of stage {stage:?} is nested deeper than {}; split the step.",
+        crate::stage::Condition::MAX_DEPTH
+    )]
+    DeepCondition {
+        /// The stage.
+        stage: StageName,
+        /// The step.
+        step: String,
+    },
+    /// A policy that names a stage that is not there.
+    #[error("Promotion policy {policy} is for stage {unknown:?}, which does not exist.{}", hint(.near.as_ref()))]
+    UnknownPolicyStage {
+        /// The policy's number, from 1.
+        policy: usize,
+        /// The name that is not there.
+        unknown: StageName,
+        /// A stage with almost that name.
+        near: Option<String>,
+    },
+    /// Two policies that name one stage.
+    #[error("Two promotion policies are for stage {stage:?}; the second would never count, so remove one.")]
+    RepeatedPolicy {
+        /// The stage.
+        stage: StageName,
+    },
+    /// A policy with a pattern that cannot be used.
+    #[error("Promotion policy {policy} has the pattern {pattern:?}, which cannot be used: {fault}.")]
+    BadPattern {
+        /// The policy's number, from 1.
+        policy: usize,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// A control-flow stage with verifiers.
     #[error(
         "Stage {stage:?} has verifiers but no steps: freight passes through it, so nothing would be verified; add a step, or move the verifiers."
@@ -262,6 +345,7 @@ pub(super) fn check_stage(
         if !request.direct && request.stages.is_empty() {
             problems.push(Problem::NoSources { stage: name(), origin: origin() });
         }
+        check_request(stage, request, stages, problems);
         for upstream in &request.stages {
             match stages.get(upstream) {
                 None => {
@@ -296,6 +380,7 @@ pub(super) fn check_stage(
             problems,
         );
     }
+    check_conditions(stage, problems);
     let mut aliases = BTreeSet::new();
     for alias in stage.steps.iter().filter_map(|step| step.alias.as_ref()) {
         let digits = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit());
@@ -304,6 +389,55 @@ pub(super) fn check_stage(
         }
         if !aliases.insert(alias) {
             problems.push(Problem::RepeatedAlias { stage: name(), alias: alias.clone() });
+        }
+    }
+}
+
+fn check_request(
+    stage: &Stage,
+    request: &FreightRequest,
+    stages: &BTreeMap<StageName, Stage>,
+    problems: &mut Vec<Problem>,
+) {
+    let (name, origin) = (stage.name.clone(), request.origin.clone());
+    let named = request.stages.len();
+    for (index, upstream) in request.stages.iter().enumerate() {
+        if request.stages[..index].contains(upstream) {
+            let (stage, origin, upstream) = (name.clone(), origin.clone(), upstream.clone());
+            problems.push(Problem::RepeatedUpstream { stage, origin, upstream });
+        }
+    }
+    if let Availability::AtLeast(wanted) = request.availability
+        && !(1..=named).contains(&wanted)
+    {
+        problems.push(Problem::NotSoMany { stage: name.clone(), origin: origin.clone(), wanted, named });
+    }
+    if request.selection == Selection::MatchUpstream {
+        // A control-flow stage runs nothing, so there is nothing to match.
+        let followed =
+            request.stages.iter().filter(|upstream| stages.get(*upstream).is_none_or(|s| !s.is_control_flow()));
+        if request.direct || named != 1 || followed.count() != 1 {
+            problems.push(Problem::NothingToMatch { stage: name, origin });
+        }
+    }
+}
+
+fn check_conditions(stage: &Stage, problems: &mut Vec<Problem>) {
+    let alias = |index: usize| match &stage.steps[index].alias {
+        Some(alias) => alias.clone(),
+        None => format!("step-{}", index + 1),
+    };
+    for (index, step) in stage.steps.iter().enumerate() {
+        let Some(condition) = &step.condition else { continue };
+        if condition.depth() > Condition::MAX_DEPTH {
+            problems.push(Problem::DeepCondition { stage: stage.name.clone(), step: alias(index) });
+            continue;
+        }
+        for unknown in condition.steps() {
+            if !(0..index).any(|before| alias(before) == unknown) {
+                let (stage, step, unknown) = (stage.name.clone(), alias(index), unknown.to_owned());
+                problems.push(Problem::UnknownStep { stage, step, unknown });
+            }
         }
     }
 }

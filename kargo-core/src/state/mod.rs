@@ -23,9 +23,9 @@ use crate::pipeline::Pipeline;
 
 pub use apply::{Affected, ApplyError};
 pub(crate) use event::verification_id;
-pub use event::{Cause, Draft, Event, EventKind, HoldChange, Task, Trigger};
-pub use promotion::{Promotion, StepState, TaskState, Verification, VerifierState};
-pub use stage::{Hold, StageState};
+pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};
+pub use promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
+pub use stage::{Choice, Hold, StageState};
 
 /// All that is known of a pipeline at one point of its journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,13 @@
 //! What is known of one promotion.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::event::{HoldChange, Trigger};
+use super::event::{HoldChange, Rollback, Trigger};
 use crate::actor::Actor;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::promotion::Phase;
@@ -39,8 +40,12 @@ pub struct Promotion {
     pub phase: Phase,
     /// Why it ended so.
     pub message: String,
-    /// Who asked to stop it.
-    pub abort: Option<Actor>,
+    /// That it goes back, and from what.
+    pub rollback: Option<Rollback>,
+    /// Why it was asked for, in the words of who did.
+    pub reason: String,
+    /// Who asked to stop it, or the verification of its result, and why.
+    pub abort: Option<Abort>,
     /// Its steps, in order.
     pub steps: Vec<StepState>,
     /// How its result is to be verified.
@@ -59,6 +64,22 @@ impl Promotion {
     /// The revision that its writer made, or found to hold all that was wanted.
     pub fn revision(&self) -> Option<&str> {
         self.steps.iter().rev().find_map(|step| step.task.outputs.get("revision")?.as_str())
+    }
+}
+
+/// That somebody asked to stop something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abort {
+    /// Who.
+    pub actor: Actor,
+    /// Why, in words; may be empty.
+    pub reason: String,
+}
+
+impl fmt::Display for Abort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "aborted by {}", self.actor)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
     }
 }
 
@@ -100,6 +121,10 @@ pub struct TaskState {
     pub state: Option<Value>,
     /// What it put out.
     pub outputs: Map<String, Value>,
+    /// Whether it has said "not yet" at least once: then what it waits for has begun, and errors in looking at it are waited out.
+    pub waiting: bool,
+    /// Whether it is to stop, or not to begin: an abort was asked for before it ended.
+    pub aborted: bool,
 }
 
 impl Default for TaskState {
@@ -113,6 +138,8 @@ impl Default for TaskState {
             message: String::new(),
             state: None,
             outputs: Map::new(),
+            waiting: false,
+            aborted: false,
         }
     }
 }
@@ -130,6 +157,8 @@ pub struct Verification {
     pub message: String,
     /// Its verifiers, in order.
     pub verifiers: Vec<VerifierState>,
+    /// Who decided what it could not find out.
+    pub judged_by: Option<Actor>,
 }
 
 /// One verifier of a verification.

@@ -1,6 +1,7 @@
 //! What is known of one stage.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,15 +40,44 @@ impl StageState {
     }
 }
 
-/// Why automatic promotions are held: somebody chose other freight than the rule would.
+/// Why automatic promotions are held: somebody asked for it, or chose other freight than the rule would, or the stage went back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
+    /// The choice that holds them, which ends when what the rule would choose is chosen. None when somebody asked for the hold:
+    /// then it lasts until it is released.
+    pub choice: Option<Choice>,
+    /// By whom.
+    pub actor: Actor,
+    /// Why, in words; may be empty.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let because = if self.reason.is_empty() { String::new() } else { format!(" ({})", self.reason) };
+        match &self.choice {
+            Some(Choice { freight, .. }) => write!(
+                f,
+                "automatic promotions are held since {} chose freight {}{because}; promote the freight that the stage would take, or release the hold, to let them go on",
+                self.actor,
+                freight.short()
+            ),
+            None => write!(
+                f,
+                "automatic promotions are held by {} since {}{because}; release the hold to let them go on",
+                self.actor, self.at
+            ),
+        }
+    }
+}
+
+/// That freight was chosen against the rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
     /// The freight that was chosen.
     pub freight: FreightId,
     /// The promotion by which it was chosen.
     pub promotion: PromotionId,
-    /// By whom.
-    pub actor: Actor,
-    /// Since when.
-    pub at: Timestamp,
 }

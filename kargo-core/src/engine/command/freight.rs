@@ -1,10 +1,10 @@
 //! What people say of freight.
 
-use super::undefined;
+use super::{no_stage, undefined};
 use crate::actor::Actor;
 use crate::engine::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{FreightId, StageName, near_match};
+use crate::name::{FreightId, StageName};
 use crate::state::{Draft, EventKind};
 
 impl Driver {
@@ -13,17 +13,14 @@ impl Driver {
         self.request(|state, _| {
             let pipeline = state.pipeline().ok_or_else(|| undefined(&name))?;
             if pipeline.stage(&stage).is_none() {
-                let near = near_match(stage.as_str(), pipeline.stages().map(|stage| stage.name().as_str()));
-                let hint = near.map_or_else(String::new, |near| format!(" Did you mean {near:?}?"));
-                let message = format!("Freight cannot be approved for stage {stage:?}, which does not exist.{hint}");
-                return Err(Error::new(ErrorKind::NotFound, message));
+                return Err(no_stage(pipeline, &stage));
             }
             if state.freight_by_id(&freight).is_none() {
                 let message = format!("Freight {freight:?} does not exist, so it cannot be approved.");
                 return Err(Error::new(ErrorKind::NotFound, message));
             }
             let kind = EventKind::FreightApproved { freight: freight.clone(), stage: stage.clone() };
-            Ok((Draft::request(actor.clone(), kind), ()))
+            Ok((vec![Draft::request(actor.clone(), kind)], ()))
         })
         .await
     }

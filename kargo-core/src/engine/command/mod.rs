@@ -2,13 +2,17 @@
 
 mod freight;
 mod promotion;
+mod verification;
 
 use tokio::sync::oneshot;
 
 use super::driver::Driver;
 use crate::actor::Actor;
+use crate::engine::requests::{Promote, Rollback};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
+use crate::name::{FreightId, PipelineName, PromotionId, StageName, WarehouseName, near_match};
+use crate::pipeline::Pipeline;
+use crate::promotion::Phase;
 use crate::state::{Draft, State};
 
 pub use promotion::PromoteError;
@@ -17,10 +21,32 @@ pub(super) use promotion::no_promotion;
 #[derive(Debug)]
 pub(super) enum Command {
     Promote {
-        stage: StageName,
-        freight: FreightId,
-        actor: Actor,
+        promote: Promote,
         reply: oneshot::Sender<Result<PromotionId, PromoteError>>,
+    },
+    Rollback {
+        rollback: Rollback,
+        reply: oneshot::Sender<Result<PromotionId, PromoteError>>,
+    },
+    /// Holds with a reason, releases without.
+    Hold {
+        stage: StageName,
+        origin: WarehouseName,
+        reason: Option<String>,
+        actor: Actor,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    VerifyAgain {
+        stage: StageName,
+        actor: Actor,
+        reply: oneshot::Sender<Result<PromotionId>>,
+    },
+    Judge {
+        promotion: PromotionId,
+        phase: Phase,
+        reason: String,
+        actor: Actor,
+        reply: oneshot::Sender<Result<()>>,
     },
     Abort {
         promotion: PromotionId,
@@ -43,10 +69,13 @@ impl Command {
     fn refuse(self, error: Error) {
         // Whoever asked may have gone; then nobody needs the answer.
         let _ = match self {
-            Self::Promote { reply, .. } => reply.send(Err(error.into())).is_ok(),
-            Self::Abort { reply, .. } | Self::Approve { reply, .. } | Self::Refresh { reply, .. } => {
-                reply.send(Err(error)).is_ok()
-            }
+            Self::Promote { reply, .. } | Self::Rollback { reply, .. } => reply.send(Err(error.into())).is_ok(),
+            Self::VerifyAgain { reply, .. } => reply.send(Err(error)).is_ok(),
+            Self::Abort { reply, .. }
+            | Self::Approve { reply, .. }
+            | Self::Hold { reply, .. }
+            | Self::Judge { reply, .. }
+            | Self::Refresh { reply, .. } => reply.send(Err(error)).is_ok(),
         };
     }
 }
@@ -61,8 +90,20 @@ impl Driver {
         }
         // Whoever asked may have gone; then nobody needs the answer.
         match command {
-            Command::Promote { stage, freight, actor, reply } => {
-                let _ = reply.send(self.promote(stage, freight, actor).await);
+            Command::Promote { promote, reply } => {
+                let _ = reply.send(self.promote(promote).await);
+            }
+            Command::Rollback { rollback, reply } => {
+                let _ = reply.send(self.rollback(rollback).await);
+            }
+            Command::Hold { stage, origin, reason, actor, reply } => {
+                let _ = reply.send(self.hold(stage, origin, reason, actor).await);
+            }
+            Command::VerifyAgain { stage, actor, reply } => {
+                let _ = reply.send(self.verify_again(stage, actor).await);
+            }
+            Command::Judge { promotion, phase, reason, actor, reply } => {
+                let _ = reply.send(self.judge(promotion, phase, reason, actor).await);
             }
             Command::Abort { promotion, actor, reply } => {
                 let _ = reply.send(self.abort(promotion, actor).await);
@@ -88,14 +129,14 @@ impl Driver {
     /// Appends what `draft` makes of the state, again when the state has changed in between.
     pub(super) async fn request<T, E: From<Error>>(
         &mut self,
-        mut draft: impl FnMut(&State, jiff::Timestamp) -> Result<(Draft, T), E>,
+        mut draft: impl FnMut(&State, jiff::Timestamp) -> Result<(Vec<Draft>, T), E>,
     ) -> Result<T, E> {
         let mut tries = 0;
         loop {
             tries += 1;
             let now = self.shared.clock.now();
-            let (event, answer) = self.shared.read(|state| draft(state, now))?;
-            match self.append(vec![event]).await {
+            let (drafts, answer) = self.shared.read(|state| draft(state, now))?;
+            match self.append(drafts).await {
                 Ok(()) => return Ok(answer),
                 // Has the lease looked at, too.
                 Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES && self.lease.is_some() => {
@@ -107,6 +148,13 @@ impl Driver {
     }
 }
 
-pub(super) fn undefined(name: &crate::name::PipelineName) -> Error {
+pub(super) fn undefined(name: &PipelineName) -> Error {
     Error::new(ErrorKind::Other, format!("Pipeline {name:?} has no definition in its journal; start its engine again."))
+}
+
+/// The error of a request that names a stage which is not there.
+fn no_stage(pipeline: &Pipeline, stage: &StageName) -> Error {
+    let near = near_match(stage.as_str(), pipeline.stages().map(|stage| stage.name().as_str()));
+    let hint = near.map_or_else(String::new, |near| format!(" Did you mean {near:?}?"));
+    Error::new(ErrorKind::NotFound, format!("There is no stage {stage:?} in pipeline {:?}.{hint}", pipeline.name()))
 }

@@ -7,7 +7,8 @@ mod task;
 use std::collections::BTreeSet;
 
 use super::event::{Event, EventKind};
-use super::promotion::{Promotion, StepState};
+use super::promotion::{Abort, Promotion, StepState};
+use super::stage::Hold;
 use super::{Approval, State};
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
@@ -87,7 +88,17 @@ impl State {
             EventKind::FreightPassed { freight, stage } => {
                 self.pass_freight(freight, stage, at).ok_or_else(|| no_freight(freight))
             }
-            EventKind::PromotionRequested { promotion, stage, freight, trigger, steps, verification, hold } => {
+            EventKind::PromotionRequested {
+                promotion,
+                stage,
+                freight,
+                trigger,
+                steps,
+                verification,
+                hold,
+                rollback,
+                reason,
+            } => {
                 if !self.freight.contains_key(freight) {
                     return Err(no_freight(freight));
                 }
@@ -104,6 +115,8 @@ impl State {
                     finished_at: None,
                     phase: Phase::Pending,
                     message: String::new(),
+                    rollback: rollback.clone(),
+                    reason: reason.clone(),
                     abort: None,
                     steps: steps.iter().enumerate().map(|(index, spec)| StepState::new(index, spec)).collect(),
                     verification: verification.clone(),
@@ -116,10 +129,33 @@ impl State {
             EventKind::PromotionStarted { promotion } => {
                 self.start_promotion(promotion, at).ok_or_else(|| no_promotion(promotion))
             }
-            EventKind::AbortRequested { promotion } => {
+            EventKind::AbortRequested { promotion, reason } => {
+                let abort = Abort { actor: event.actor.clone(), reason: reason.clone() };
                 let found = self.promotions.get_mut(promotion).ok_or_else(|| no_promotion(promotion))?;
-                found.abort = Some(event.actor.clone());
+                found.stop(abort);
                 Ok(only(&found.stage.clone()))
+            }
+            EventKind::AutoPromotionHeld { stage, origin, reason } => {
+                let hold = Hold { choice: None, actor: event.actor.clone(), reason: reason.clone(), at };
+                self.stages.entry(stage.clone()).or_default().holds.insert(origin.clone(), hold);
+                Ok(only(stage))
+            }
+            EventKind::AutoPromotionReleased { stage, origin } => {
+                self.stages.entry(stage.clone()).or_default().holds.remove(origin);
+                Ok(only(stage))
+            }
+            EventKind::VerificationRequested { promotion, verification } => {
+                let found = self.promotions.get_mut(promotion).ok_or_else(|| no_promotion(promotion))?;
+                found.verification.clone_from(verification);
+                found.abort = None;
+                let stage = found.stage.clone();
+                self.stages.entry(stage.clone()).or_default().verifying = Some(promotion.clone());
+                Ok(only(&stage))
+            }
+            EventKind::VerificationJudged { promotion, phase, reason } => {
+                let stage = self.finish_verification(promotion, *phase, reason, at, Some(&event.actor));
+                let stage = stage.ok_or_else(|| dangling(format!("verification of promotion {promotion}")))?;
+                Ok(self.with_downstream(&stage))
             }
             EventKind::PromotionFinished { promotion, phase, message } => {
                 let stage = self.finish_promotion(promotion, *phase, message, at);
@@ -130,7 +166,7 @@ impl State {
                 self.start_verification(promotion, at).ok_or_else(|| no_promotion(promotion))
             }
             EventKind::VerificationFinished { promotion, phase, message } => {
-                let stage = self.finish_verification(promotion, *phase, message, at);
+                let stage = self.finish_verification(promotion, *phase, message, at, None);
                 let stage = stage.ok_or_else(|| dangling(format!("verification of promotion {promotion}")))?;
                 Ok(self.with_downstream(&stage))
             }

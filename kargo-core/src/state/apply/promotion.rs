@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::{Affected, only, promotes_by_itself};
+use crate::actor::Actor;
 use crate::clock::elapsed;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::promotion::Phase;
+use crate::stage::{Condition, VerifierSpec};
 use crate::state::event::HoldChange;
-use crate::state::promotion::{TaskState, Verification, VerifierState};
-use crate::state::stage::{Hold, StageState};
+use crate::state::promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
+use crate::state::stage::{Choice, Hold, StageState};
 use crate::state::{State, Verified};
 
 impl State {
@@ -55,11 +57,13 @@ impl State {
                     if phase != Phase::Aborted
                         && self.pipeline.as_ref().is_some_and(|p| promotes_by_itself(p, &promotion.stage, &origin)) =>
                 {
-                    let (freight, actor) = (promotion.freight.clone(), promotion.actor.clone());
-                    stage.holds.insert(origin, Hold { freight, promotion: id.clone(), actor, at });
+                    // A hold that somebody asked for lasts until somebody releases it.
+                    if stage.holds.get(&origin).is_none_or(|hold| hold.choice.is_some()) {
+                        stage.holds.insert(origin, promotion.as_hold(at));
+                    }
                 }
                 HoldChange::Resume if phase.is_success() => {
-                    stage.holds.remove(&origin);
+                    stage.holds.retain(|held, hold| *held != origin || hold.choice.is_none());
                 }
                 _ => {}
             }
@@ -99,13 +103,18 @@ impl State {
 
     pub(super) fn start_verification(&mut self, id: &PromotionId, at: Timestamp) -> Option<Affected> {
         let found = self.promotions.get_mut(id)?;
-        let verifiers = found.verification.iter();
+        let aborted = found.abort.is_some();
+        let state = |spec: &VerifierSpec| VerifierState {
+            spec: spec.clone(),
+            task: TaskState { aborted, ..TaskState::default() },
+        };
         found.verifications.push(Verification {
             started_at: at,
             finished_at: None,
             phase: Phase::Running,
             message: String::new(),
-            verifiers: verifiers.map(|spec| VerifierState { spec: spec.clone(), task: TaskState::default() }).collect(),
+            verifiers: found.verification.iter().map(state).collect(),
+            judged_by: None,
         });
         Some(only(&found.stage.clone()))
     }
@@ -116,9 +125,11 @@ impl State {
         phase: Phase,
         message: &str,
         at: Timestamp,
+        judge: Option<&Actor>,
     ) -> Option<StageName> {
         let promotion = self.promotions.get_mut(id)?;
         let verification = promotion.verifications.last_mut()?;
+        verification.judged_by = judge.cloned();
         verification.phase = phase;
         verification.message = message.to_owned();
         verification.finished_at = Some(at);
@@ -136,6 +147,29 @@ impl State {
             }
         }
         Some(name)
+    }
+}
+
+impl Promotion {
+    /// Marks what an abort stops: every task that has not ended. Steps that are there for cleaning up still run, until
+    /// it is asked for once more.
+    pub(super) fn stop(&mut self, abort: Abort) {
+        let again = self.abort.is_some();
+        let outlives = |step: &StepState| step.spec.condition.as_ref().is_some_and(Condition::outlives_abort);
+        for step in &mut self.steps {
+            let spared = !again && outlives(step);
+            step.task.aborted |= !step.task.phase.is_terminal() && !spared;
+        }
+        for verifier in self.verifications.last_mut().into_iter().flat_map(|last| &mut last.verifiers) {
+            verifier.task.aborted |= !verifier.task.phase.is_terminal();
+        }
+        self.abort = Some(abort);
+    }
+
+    /// The hold that it means for automatic promotions from `at`.
+    pub(crate) fn as_hold(&self, at: Timestamp) -> Hold {
+        let choice = Choice { freight: self.freight.clone(), promotion: self.id.clone() };
+        Hold { choice: Some(choice), actor: self.actor.clone(), reason: self.reason.clone(), at }
     }
 }
 

@@ -33,6 +33,7 @@ impl TaskState {
             EventKind::TaskWaiting { reason, state, .. } => {
                 self.message.clone_from(reason);
                 self.state.clone_from(state);
+                self.waiting = true;
                 // Errors count in a row: an answer ends the row.
                 self.errors = 0;
                 self.retry_at = None;

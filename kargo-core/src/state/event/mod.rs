@@ -135,6 +135,15 @@ pub enum Trigger {
     Manual,
     /// The stage promotes by itself.
     Automatic,
+    /// The stage goes back by itself.
+    Rollback,
+}
+
+/// That a promotion goes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// The freight that it goes back from.
+    pub from: FreightId,
 }
 
 /// What a promotion means for the stage's automatic promotions of that warehouse's freight.
@@ -208,6 +217,12 @@ pub enum EventKind {
         verification: Vec<VerifierSpec>,
         /// What it means for automatic promotions.
         hold: HoldChange,
+        /// That it goes back, and from what.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rollback: Option<Rollback>,
+        /// Why it was asked for, in the words of who did.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// A promotion began.
     PromotionStarted {
@@ -218,6 +233,25 @@ pub enum EventKind {
     AbortRequested {
         /// The promotion.
         promotion: PromotionId,
+        /// Why, in words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// Somebody holds a stage's automatic promotions of a warehouse's freight, until they are released.
+    AutoPromotionHeld {
+        /// The stage.
+        stage: StageName,
+        /// The warehouse.
+        origin: WarehouseName,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Somebody lets a stage's automatic promotions of a warehouse's freight go on.
+    AutoPromotionReleased {
+        /// The stage.
+        stage: StageName,
+        /// The warehouse.
+        origin: WarehouseName,
     },
     /// A promotion ended.
     PromotionFinished {
@@ -227,6 +261,22 @@ pub enum EventKind {
         phase: Phase,
         /// Why.
         message: String,
+    },
+    /// Somebody asked for another verification of a promotion's result.
+    VerificationRequested {
+        /// The promotion.
+        promotion: PromotionId,
+        /// How it will be verified: as the stage is defined now.
+        verification: Vec<VerifierSpec>,
+    },
+    /// Somebody decided what a verification could not find out. The word is theirs: `Succeeded` or `Failed`.
+    VerificationJudged {
+        /// The promotion.
+        promotion: PromotionId,
+        /// What they decided.
+        phase: Phase,
+        /// Why, in their words.
+        reason: String,
     },
     /// The verification of a promotion's result began.
     VerificationStarted {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{EventKind, HoldChange};
+use super::{EventKind, HoldChange, Rollback};
 
 impl fmt::Display for EventKind {
     /// The event as a line of an audit trail.
@@ -16,8 +16,12 @@ impl fmt::Display for EventKind {
             Self::DiscoveryRecovered { warehouse } => write!(f, "warehouse {warehouse} looks again"),
             Self::FreightApproved { freight, stage } => write!(f, "freight {} approved for {stage}", freight.short()),
             Self::FreightPassed { freight, stage } => write!(f, "freight {} passed through {stage}", freight.short()),
-            Self::PromotionRequested { promotion, stage, freight, hold, .. } => {
+            Self::PromotionRequested { promotion, stage, freight, hold, rollback, reason, .. } => {
                 write!(f, "promotion {promotion} of freight {} to {stage} requested", freight.short())?;
+                if let Some(Rollback { from }) = rollback {
+                    write!(f, ", back from {}", from.short())?;
+                }
+                f.write_str(&after_colon(reason))?;
                 match hold {
                     HoldChange::None => Ok(()),
                     HoldChange::Hold => f.write_str("; it holds automatic promotions"),
@@ -25,7 +29,21 @@ impl fmt::Display for EventKind {
                 }
             }
             Self::PromotionStarted { promotion } => write!(f, "promotion {promotion} started"),
-            Self::AbortRequested { promotion } => write!(f, "abort of promotion {promotion} requested"),
+            Self::AbortRequested { promotion, reason } => {
+                write!(f, "abort of promotion {promotion} requested{}", after_colon(reason))
+            }
+            Self::AutoPromotionHeld { stage, origin, reason } => {
+                write!(f, "automatic promotions of {origin} to {stage} held{}", after_colon(reason))
+            }
+            Self::AutoPromotionReleased { stage, origin } => {
+                write!(f, "automatic promotions of {origin} to {stage} released")
+            }
+            Self::VerificationRequested { promotion, .. } => {
+                write!(f, "another verification of promotion {promotion} requested")
+            }
+            Self::VerificationJudged { promotion, phase, reason } => {
+                write!(f, "verification of promotion {promotion} judged {phase}{}", after_colon(reason))
+            }
             Self::PromotionFinished { promotion, phase, message } => {
                 write!(f, "promotion {promotion} {phase}{}", after_colon(message))
             }

@@ -1,0 +1,158 @@
+//! What a promotion does in a stage, and how its result is verified.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::condition::Condition;
+
+/// One entry of a promotion's step list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepSpec {
+    /// The registered name of the step: `write:<writer>`, `deploy:<deployer>`, or a step's own.
+    pub uses: String,
+    /// The name under which later steps find its outputs. Default: `step-<n>`, counted from 1.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// The step's own configuration.
+    #[serde(default)]
+    pub config: Value,
+    /// How errors are met, and how long the step may take in all.
+    #[serde(default, skip_serializing_if = "RetryPolicy::is_default")]
+    pub retry: RetryPolicy,
+    /// When it runs. Default: [`Condition::Success`].
+    #[serde(rename = "if", default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Whether the promotion goes on, and can succeed, when this step does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continue_on_error: bool,
+}
+
+impl StepSpec {
+    /// An entry for the step registered as `uses`.
+    pub fn new(uses: impl Into<String>, config: Value) -> Self {
+        Self {
+            uses: uses.into(),
+            alias: None,
+            config,
+            retry: RetryPolicy::default(),
+            condition: None,
+            continue_on_error: false,
+        }
+    }
+
+    /// Lets the writer registered as `writer` make a change.
+    pub fn write(writer: &str, config: impl Serialize) -> Self {
+        Self::new(format!("write:{writer}"), to_config(config))
+    }
+
+    /// Lets the deployer registered as `deployer` make a target run the revision that the writer before it made.
+    pub fn deploy(deployer: &str, config: impl Serialize) -> Self {
+        Self::new(format!("deploy:{deployer}"), to_config(config))
+    }
+
+    /// Names the entry.
+    #[must_use]
+    pub fn named(mut self, alias: impl Into<String>) -> Self {
+        self.alias = Some(alias.into());
+        self
+    }
+
+    /// Runs it only when `condition` holds, which takes the place of [`Condition::Success`].
+    #[must_use]
+    pub fn when(mut self, condition: Condition) -> Self {
+        self.condition = Some(condition);
+        self
+    }
+
+    /// Runs it whatever became of the steps before, also after an abort: for cleaning up.
+    #[must_use]
+    pub fn always(self) -> Self {
+        self.when(Condition::Always)
+    }
+
+    /// Lets the promotion go on, and succeed, when this step does not.
+    #[must_use]
+    pub fn continue_on_error(mut self) -> Self {
+        self.continue_on_error = true;
+        self
+    }
+
+    /// How long the step may take in all, over all its tries.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.retry.timeout = Some(timeout);
+        self
+    }
+
+    /// How many errors in a row end the step. Errors that say that no other try can help end it at once.
+    #[must_use]
+    pub fn error_threshold(mut self, errors: u32) -> Self {
+        self.retry.error_threshold = Some(errors);
+        self
+    }
+}
+
+/// A configuration struct as JSON. What cannot be JSON (a map with keys that are no strings) becomes a text that no plug-in
+/// accepts, so that it is refused when the pipeline is checked rather than lost.
+fn to_config(config: impl Serialize) -> Value {
+    serde_json::to_value(config).unwrap_or_else(|error| Value::String(format!("not a configuration: {error}")))
+}
+
+/// How a step's errors are met, and how long it may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryPolicy {
+    /// How long the step may take in all. Default: the step's own, which is never endless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// How many errors in a row end the step. Default: the step's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_threshold: Option<u32>,
+}
+
+impl RetryPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One verifier of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifierSpec {
+    /// The registered name of the [`crate::plugin::Verifier`].
+    pub verifier: String,
+    /// The verifier's own configuration.
+    #[serde(default)]
+    pub config: Value,
+    /// How long it may take in all. Default: 30 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Whether it runs together with the verifier before it, rather than after that has passed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_previous: bool,
+}
+
+impl VerifierSpec {
+    /// An entry for the verifier registered as `verifier`.
+    pub fn new(verifier: impl Into<String>, config: Value) -> Self {
+        Self { verifier: verifier.into(), config, timeout: None, with_previous: false }
+    }
+
+    /// How long it may take in all.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Runs it together with the verifier before it. All that run together must pass before the next begins.
+    #[must_use]
+    pub fn with_previous(mut self) -> Self {
+        self.with_previous = true;
+        self
+    }
+}
