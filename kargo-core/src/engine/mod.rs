@@ -176,11 +176,7 @@ impl Engine {
     pub async fn finished(&self, id: &PromotionId) -> Result<Promotion> {
         let found = self.until(|state| match state.promotion(id) {
             None => Some(None),
-            Some(promotion) if !promotion.phase.is_terminal() => None,
-            Some(promotion) if promotion.phase.is_success() => {
-                let verified = promotion.verifications.last().is_some_and(|last| last.phase.is_terminal());
-                verified.then(|| Some(promotion.clone()))
-            }
+            Some(promotion) if state.is_open(promotion) => None,
             Some(promotion) => Some(Some(promotion.clone())),
         });
         found.await?.ok_or_else(|| command::no_promotion(id))

@@ -92,6 +92,12 @@ impl State {
         self.promotions.get(id)
     }
 
+    /// Whether a promotion, or the verification of its result, has still to end.
+    pub fn is_open(&self, promotion: &Promotion) -> bool {
+        let verifying = self.stages.get(&promotion.stage).and_then(|stage| stage.verifying.as_ref());
+        !promotion.phase.is_terminal() || verifying == Some(&promotion.id)
+    }
+
     /// What is known of `warehouse`.
     pub fn warehouse(&self, warehouse: &WarehouseName) -> Option<&WarehouseState> {
         self.warehouses.get(warehouse)

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::artifact::{Artifact, GenericArtifact};
 use crate::plugin::{Context, DiscoverRequest, Discovery, Source, Step, StepDefaults, StepOutcome, StepRequest};
+use crate::stage::FreightRequest;
 use crate::state::EventKind;
 use crate::testing::{ManualClock, Play};
 
@@ -332,6 +333,46 @@ async fn options_of_any_size_stop_nothing() {
 }
 
 /// That freight passed through a stage when it had no steps says nothing about the stage with steps.
+/// A stage that is taken out takes with it what was found out there; what is under way there goes on, and what waits ends.
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_comes_back_under_its_name_begins_anew() {
+    let shop = Shop::new();
+    let dev = || Shop::stage("dev").direct("main");
+    let last = || Shop::stage("last").request(FreightRequest::after("main", ["dev", "staging"]));
+    let whole = || Shop::of([dev(), Shop::stage("staging").after("main", ["dev"]), last()]);
+    let engine = shop.start(whole()).await;
+    let id = freight(&engine, "1.0.0").await;
+    for stage in ["dev", "staging"] {
+        let promotion = engine.promote(stage, &id, Actor::user("alice")).await.expect("allowed");
+        engine.finished(&promotion).await.expect("ends");
+    }
+    shop.ship.set(Play::Wait(Duration::from_secs(5)));
+    let running = engine.promote("staging", &id, Actor::user("alice")).await.expect("allowed");
+    let waiting = engine.promote("staging", &id, Actor::user("alice")).await.expect("allowed");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    engine.shutdown().await.expect("stops");
+
+    let without = [dev(), Shop::stage("last").request(FreightRequest::after("main", ["dev"]).at_least(1))];
+    let engine = shop.start(Shop::of(without)).await;
+    shop.ship.set(Play::Succeed);
+    assert_eq!(
+        engine.finished(&running).await.expect("ends").phase,
+        Phase::Succeeded,
+        "it keeps the steps it started with"
+    );
+    let ended = engine.finished(&waiting).await.expect("ends");
+    assert!(ended.phase == Phase::Errored && ended.message.contains("the stage does not exist"), "{}", ended.message);
+    engine.shutdown().await.expect("stops");
+
+    let engine = shop.start(whole()).await;
+    assert_eq!(current(&engine, "staging"), None);
+    let why = engine.why("last", &id).to_string();
+    assert!(
+        why.contains("it is verified in stage dev") && why.contains("it is not verified in stage staging"),
+        "{why}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn freight_that_passed_is_not_verified_once_the_stage_has_steps() {
     let shop = Shop::new();

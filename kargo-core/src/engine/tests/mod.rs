@@ -1,18 +1,23 @@
 //! Scenarios on a whole engine, with scripted plug-ins, on paused time.
 
+mod automatic;
 mod crash;
 mod ends;
 mod faults;
 mod leases;
 mod promotion;
 mod queue;
+mod rollback;
 mod rules;
+mod steps;
+mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::plugin::PluginsBuilder;
 use crate::testing::{Scripted, ScriptedSource, TokioClock};
 use crate::*;
 use crate::{state::State, store::MemoryStore, store::Store};
@@ -67,6 +72,13 @@ impl Shop {
             .step("ship", self.ship.clone())
             .verifier("check", self.check.clone())
             .build()
+    }
+
+    /// An engine on plug-ins of the test's own, besides the shop's source.
+    pub(super) async fn start_with(&self, pipeline: Pipeline, plugins: PluginsBuilder) -> Engine {
+        let plugins = plugins.source("versions", self.source.clone()).build();
+        let engine = Engine::builder(pipeline, plugins).store(Arc::clone(&self.store) as Arc<dyn Store>);
+        engine.clock(Arc::clone(&self.clock) as _).start().await.expect("starts")
     }
 
     pub(super) async fn start(&self, pipeline: Pipeline) -> Engine {

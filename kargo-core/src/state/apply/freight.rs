@@ -8,11 +8,12 @@ use super::{Affected, promotes_by_itself};
 use crate::freight::Freight;
 use crate::name::{FreightId, StageName};
 use crate::pipeline::Pipeline;
-use crate::state::{FreightState, State, Verified};
+use crate::state::{FreightState, StageState, State, Verified};
 
 impl State {
     pub(super) fn define(&mut self, pipeline: &Arc<Pipeline>) {
         self.pipeline = Some(Arc::clone(pipeline));
+        self.take_out_stages(pipeline);
         for (name, stage) in &mut self.stages {
             // A hold belongs to the rule that it holds, and ends with it.
             stage.holds.retain(|origin, _| promotes_by_itself(pipeline, name, origin));
@@ -29,6 +30,23 @@ impl State {
                 keep
             });
         }
+    }
+
+    /// Forgets what was found out in stages that the pipeline has no longer, as Kargo does when a stage is deleted: one that comes
+    /// back under that name begins anew. What is under way there goes on, and nothing that waits there begins.
+    fn take_out_stages(&mut self, pipeline: &Pipeline) {
+        let is_there = |name: &StageName| pipeline.stage(name).is_some();
+        for known in self.freight.values_mut() {
+            known.verified.retain(|stage, _| is_there(stage));
+            known.approved.retain(|stage, _| is_there(stage));
+            known.presence.retain(|stage, _| is_there(stage));
+        }
+        for (_, stage) in self.stages.iter_mut().filter(|(name, _)| !is_there(name)) {
+            let (running, verifying) = (stage.running.take(), stage.verifying.take());
+            *stage =
+                StageState { running, verifying, queue: std::mem::take(&mut stage.queue), ..StageState::default() };
+        }
+        self.stages.retain(|name, stage| is_there(name) || !stage.is_idle());
     }
 
     pub(super) fn find_freight(&mut self, freight: &Freight) -> Affected {

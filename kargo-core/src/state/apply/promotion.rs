@@ -1,6 +1,7 @@
 //! Promotions and their verification, from start to end.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -8,6 +9,7 @@ use super::{Affected, only, promotes_by_itself};
 use crate::actor::Actor;
 use crate::clock::elapsed;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
+use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
 use crate::stage::{Condition, VerifierSpec};
 use crate::state::event::HoldChange;
@@ -55,12 +57,11 @@ impl State {
             match promotion.hold {
                 HoldChange::Hold
                     if phase != Phase::Aborted
-                        && self.pipeline.as_ref().is_some_and(|p| promotes_by_itself(p, &promotion.stage, &origin)) =>
+                        && self.pipeline.as_ref().is_some_and(|p| promotes_by_itself(p, &promotion.stage, &origin))
+                        // A hold that somebody asked for lasts until somebody releases it.
+                        && stage.holds.get(&origin).is_none_or(|hold| hold.choice.is_some()) =>
                 {
-                    // A hold that somebody asked for lasts until somebody releases it.
-                    if stage.holds.get(&origin).is_none_or(|hold| hold.choice.is_some()) {
-                        stage.holds.insert(origin, promotion.as_hold(at));
-                    }
+                    stage.holds.insert(origin, promotion.as_hold(at));
                 }
                 HoldChange::Resume if phase.is_success() => {
                     stage.holds.retain(|held, hold| *held != origin || hold.choice.is_none());
@@ -69,6 +70,10 @@ impl State {
             }
         }
         let name = promotion.stage.clone();
+        if phase.is_success() && !has_stage(&self.pipeline, &name) {
+            // The stage was taken out meanwhile; what it runs is not this pipeline's business any more.
+            return Some(name);
+        }
         if phase.is_success() {
             stage.verifying = Some(id.clone());
             remember(&mut stage.history, id);
@@ -135,6 +140,9 @@ impl State {
         verification.finished_at = Some(at);
         let name = promotion.stage.clone();
         self.stages.entry(name.clone()).or_default().verifying.take_if(|verifying| verifying == id);
+        if !has_stage(&self.pipeline, &name) {
+            return Some(name);
+        }
         for freight in promotion.collection.values() {
             let Some(known) = self.freight.get_mut(freight) else { continue };
             if phase.is_success() {
@@ -171,6 +179,11 @@ impl Promotion {
         let choice = Choice { freight: self.freight.clone(), promotion: self.id.clone() };
         Hold { choice: Some(choice), actor: self.actor.clone(), reason: self.reason.clone(), at }
     }
+}
+
+/// Whether the pipeline has this stage.
+fn has_stage(pipeline: &Option<Arc<Pipeline>>, stage: &StageName) -> bool {
+    pipeline.as_ref().is_some_and(|pipeline| pipeline.stage(stage).is_some())
 }
 
 fn remember(history: &mut VecDeque<PromotionId>, id: &PromotionId) {

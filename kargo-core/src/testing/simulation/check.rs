@@ -74,10 +74,7 @@ pub(super) async fn check(
 }
 
 fn open(state: &State) -> String {
-    let open = state.promotions().filter(|promotion| {
-        let verified = promotion.verifications.last().is_some_and(|last| last.phase.is_terminal());
-        !promotion.phase.is_terminal() || (promotion.phase.is_success() && !verified)
-    });
+    let open = state.promotions().filter(|promotion| state.is_open(promotion));
     open.map(|promotion| format!("{} is {}", promotion.id, promotion.phase)).collect::<Vec<_>>().join(", ")
 }
 
