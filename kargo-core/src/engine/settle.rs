@@ -1,9 +1,12 @@
 //! Deciding until there is nothing more to decide.
 
+use std::collections::BTreeSet;
+
 use super::calls::Call;
 use super::driver::Driver;
 use crate::decide::{Action, decide_stage};
 use crate::error::Result;
+use crate::name::StageName;
 use crate::state::{Draft, EventKind};
 
 impl Driver {
@@ -15,22 +18,28 @@ impl Driver {
         while !self.dirty.is_empty() {
             let stages = std::mem::take(&mut self.dirty);
             let now = self.shared.clock.now();
-            let (actions, decided) = self.shared.read(|state| {
+            // What is decided together is appended together, so a stage must not be decided on a state that what comes before
+            // it in the batch is about to change.
+            let (actions, put_off) = self.shared.read(|state| {
                 let mut actions: Vec<Action> = Vec::new();
-                let mut decided = 0;
+                let mut put_off: BTreeSet<StageName> = BTreeSet::new();
+                let mut reached: BTreeSet<StageName> = BTreeSet::new();
+                let Some(pipeline) = state.pipeline() else { return (actions, put_off) };
                 for stage in &stages {
-                    let Some(pipeline) = state.pipeline() else { break };
+                    if reached.contains(stage) {
+                        put_off.insert(stage.clone());
+                        continue;
+                    }
+                    let first = actions.len();
                     actions.extend(decide_stage(pipeline, state, stage, now));
-                    decided += 1;
-                    // What takes a qualification away must be applied before another stage lets that freight in.
-                    if actions.iter().any(takes_away) {
-                        break;
+                    if actions[first..].iter().any(reaches_others) {
+                        reached.extend(state.reached_from(stage));
                     }
                 }
-                (actions, decided)
+                (actions, put_off)
             });
-            self.dirty.extend(stages.iter().skip(decided).cloned());
-            stages.iter().take(decided).for_each(|stage| self.clear_timer(stage));
+            stages.iter().filter(|stage| !put_off.contains(*stage)).for_each(|stage| self.clear_timer(stage));
+            self.dirty.extend(put_off);
             let mut drafts: Vec<Draft> = Vec::new();
             for action in actions {
                 match action {
@@ -60,6 +69,16 @@ impl Driver {
     }
 }
 
-fn takes_away(action: &Action) -> bool {
-    matches!(action, Action::Record(Draft { kind: EventKind::VerificationFinished { phase, .. }, .. }) if !phase.is_success())
+/// Whether what is recorded can change decisions on other stages than its own.
+fn reaches_others(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Record(Draft {
+            kind: EventKind::PromotionStarted { .. }
+                | EventKind::PromotionFinished { .. }
+                | EventKind::VerificationFinished { .. }
+                | EventKind::FreightPassed { .. },
+            ..
+        })
+    )
 }

@@ -13,7 +13,7 @@ use super::{Approval, State};
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
-use crate::stage::Stage;
+use crate::stage::{Selection, Stage};
 
 /// Why an event does not follow on a state. A journal that was written by this crate has no such event: the store has lost
 /// or mixed up entries.
@@ -150,7 +150,7 @@ impl State {
                 found.abort = None;
                 let stage = found.stage.clone();
                 self.stages.entry(stage.clone()).or_default().verifying = Some(promotion.clone());
-                Ok(only(&stage))
+                Ok(self.with_followers(&stage))
             }
             EventKind::VerificationJudged { promotion, phase, reason } => {
                 let stage = self.finish_verification(promotion, *phase, reason, at, Some(&event.actor));
@@ -181,22 +181,40 @@ impl State {
         }
     }
 
-    /// `stage` and those after it. Whether freight may pass a control-flow stage is asked anew behind it, so those behind that
-    /// are affected as well, though no event of its own may come.
+    /// `stage` and those that match it: while it is busy there is nothing to match.
+    pub(super) fn with_followers(&self, stage: &StageName) -> Affected {
+        let matches = |after: &&Stage| {
+            let requests = after.requests().iter();
+            requests.filter(|request| request.selection == Selection::MatchUpstream).any(|r| r.stages.contains(stage))
+        };
+        let downstream = self.pipeline.iter().flat_map(|pipeline| pipeline.downstream(stage)).filter(matches);
+        Affected::Stages(downstream.map(|after| after.name()).chain([stage]).cloned().collect())
+    }
+
+    /// `stage` and those that it reaches.
     fn with_downstream(&self, stage: &StageName) -> Affected {
         let mut names = vec![stage.clone()];
-        let mut seen = BTreeSet::from([stage.clone()]);
-        let mut next = 0;
-        while let Some(name) = names.get(next).cloned() {
-            next += 1;
-            let Some(pipeline) = &self.pipeline else { break };
-            let passes = pipeline.stage(&name).is_some_and(Stage::is_control_flow);
-            if name == *stage || passes {
-                let downstream = pipeline.downstream(&name).map(|stage| stage.name());
-                names.extend(downstream.filter(|name| seen.insert((*name).clone())).cloned());
-            }
-        }
+        names.extend(self.reached_from(stage));
         Affected::Stages(names)
+    }
+
+    /// The stages whose decisions look at `stage`: those after it. Whether freight may pass a control-flow stage is asked anew
+    /// behind it, so those behind that are reached as well, though no event of its own may come.
+    pub(crate) fn reached_from(&self, stage: &StageName) -> Vec<StageName> {
+        let Some(pipeline) = &self.pipeline else { return Vec::new() };
+        let mut names: Vec<StageName> = Vec::new();
+        let mut seen = BTreeSet::from([stage]);
+        let mut from = Some(stage.clone());
+        let mut next = 0;
+        while let Some(name) = from {
+            if name == *stage || pipeline.stage(&name).is_some_and(Stage::is_control_flow) {
+                let downstream = pipeline.downstream(&name).map(|stage| stage.name());
+                names.extend(downstream.filter(|name| seen.insert(name)).cloned());
+            }
+            from = names.get(next).cloned();
+            next += 1;
+        }
+        names
     }
 }
 

@@ -33,7 +33,8 @@ impl State {
         }
         found.started_at = Some(at);
         found.phase = Phase::Running;
-        Some(only(&found.stage.clone()))
+        let stage = found.stage.clone();
+        Some(self.with_followers(&stage))
     }
 
     pub(super) fn finish_promotion(

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::incremental;
 use super::people::End;
 use super::plugins::World;
-use crate::decide::{admits, holds};
+use crate::decide::{admits, candidate, holds};
 use crate::engine::read_journal;
+use crate::name::{FreightId, PipelineName, StageName};
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
-use crate::state::{Event, EventKind, State, Task, Trigger};
+use crate::state::{Event, EventKind, State, StepState, Task, Trigger};
 use crate::store::Store;
 
 /// What happened in a run.
@@ -37,14 +39,15 @@ pub struct Violation {
 
 pub(super) async fn check(
     seed: u64,
-    pipeline: &Pipeline,
+    pipeline: &PipelineName,
     world: &World,
     store: &dyn Store,
     end: End,
 ) -> Result<Report, Violation> {
     let broken = |rule: String| Violation { seed, rule };
-    let events = read_journal(store, pipeline.name()).await.map_err(|error| broken(error.report()))?;
-    let state = replay(pipeline, &events).map_err(broken)?;
+    let events = read_journal(store, pipeline).await.map_err(|error| broken(error.report()))?;
+    let state = replay(&events).map_err(broken)?;
+    incremental::check(&events).map_err(broken)?;
     match &end.state {
         None => return Err(broken(format!("in fair weather everything ends, but not: {}", open(&state)))),
         Some(seen) if seen.seq() == state.seq() && *seen != state => {
@@ -79,11 +82,13 @@ fn open(state: &State) -> String {
 }
 
 /// Folds the journal, and looks at each event in the state that it met.
-fn replay(pipeline: &Pipeline, events: &[Event]) -> Result<State, String> {
+fn replay(events: &[Event]) -> Result<State, String> {
     let mut state = State::new();
     let mut tasks: BTreeMap<Task, bool> = BTreeMap::new();
     for event in events {
         let seq = event.seq;
+        let defined = state.pipeline().cloned();
+        let admits = |stage, freight| defined.as_ref().is_some_and(|p| admits(p, &state, stage, freight, event.at));
         match &event.kind {
             EventKind::FreightFound { freight } if state.freight_by_id(freight.id()).is_some() => {
                 return Err(format!("event {seq}: freight {} was found twice", freight.id()));
@@ -92,7 +97,7 @@ fn replay(pipeline: &Pipeline, events: &[Event]) -> Result<State, String> {
                 if state.promotion(promotion).is_some() {
                     return Err(format!("event {seq}: promotion {promotion} was requested twice"));
                 }
-                if !admits(pipeline, &state, stage, freight, event.at) {
+                if !admits(stage, freight) {
                     return Err(format!(
                         "event {seq}: freight {freight} was requested for {stage} and may not enter it"
                     ));
@@ -105,6 +110,14 @@ fn replay(pipeline: &Pipeline, events: &[Event]) -> Result<State, String> {
                 {
                     return Err(format!("event {seq}: an automatic promotion to {stage} while it was busy or held"));
                 }
+                if *trigger == Trigger::Rollback && known.is_none_or(|known| !known.is_idle()) {
+                    return Err(format!("event {seq}: {stage} went back by itself while it was busy"));
+                }
+                if *trigger == Trigger::Automatic
+                    && defined.as_ref().is_some_and(|p| !selected(p, &state, stage, freight, event))
+                {
+                    return Err(format!("event {seq}: {freight} is not what {stage} would take by itself"));
+                }
             }
             EventKind::PromotionStarted { promotion } => {
                 let found =
@@ -114,7 +127,7 @@ fn replay(pipeline: &Pipeline, events: &[Event]) -> Result<State, String> {
                 if busy {
                     return Err(format!("event {seq}: {promotion} started while another was under way"));
                 }
-                if !admits(pipeline, &state, &found.stage, &found.freight, event.at) {
+                if !admits(&found.stage, &found.freight) {
                     return Err(format!("event {seq}: unqualified freight entered {} by {promotion}", found.stage));
                 }
             }
@@ -126,6 +139,9 @@ fn replay(pipeline: &Pipeline, events: &[Event]) -> Result<State, String> {
                 if !running || tasks.insert(task.clone(), false).is_some() {
                     return Err(format!("event {seq}: {task} started twice, or out of turn"));
                 }
+                if let Some(why) = out_of_place(&state, task) {
+                    return Err(format!("event {seq}: {task} started {why}"));
+                }
             }
             EventKind::TaskFinished { task, phase, .. } => match tasks.insert(task.clone(), true) {
                 Some(false) => {}
@@ -133,11 +149,64 @@ fn replay(pipeline: &Pipeline, events: &[Event]) -> Result<State, String> {
                 None if *phase == Phase::Skipped => {}
                 _ => return Err(format!("event {seq}: {task} ended twice, or without a start")),
             },
+            EventKind::PromotionFinished { promotion, phase: Phase::Succeeded, .. } => {
+                let steps = state.promotion(promotion).into_iter().flat_map(|found| &found.steps);
+                if let Some(bad) =
+                    steps.into_iter().find(|step| !step.task.phase.is_success() && !step.spec.continue_on_error)
+                {
+                    return Err(format!(
+                        "event {seq}: {promotion} succeeded though {} is {}",
+                        bad.alias, bad.task.phase
+                    ));
+                }
+            }
+            EventKind::VerificationFinished { promotion, phase: Phase::Succeeded, .. } => {
+                let last = state.promotion(promotion).and_then(|found| found.verifications.last());
+                let mut verifiers = last.into_iter().flat_map(|last| &last.verifiers);
+                if let Some(bad) = verifiers.find(|verifier| !verifier.task.phase.is_success()) {
+                    return Err(format!(
+                        "event {seq}: {promotion} was verified though a verifier is {}",
+                        bad.task.phase
+                    ));
+                }
+            }
             _ => {}
         }
         state.apply(event).map_err(|error| error.to_string())?;
     }
     Ok(state)
+}
+
+/// Whether freight is what the stage would take by itself.
+fn selected(pipeline: &Pipeline, state: &State, stage: &StageName, freight: &FreightId, event: &Event) -> bool {
+    let origin = state.freight_by_id(freight).map(|known| known.freight().origin());
+    let (Some(stage), Some(origin)) = (pipeline.stage(stage), origin) else { return false };
+    candidate(pipeline, state, stage, origin, event.at).is_some_and(|candidate| candidate.id() == freight)
+}
+
+/// Why a task must not start now, if it must not.
+fn out_of_place(state: &State, task: &Task) -> Option<&'static str> {
+    let promotion = state.promotion(task.promotion())?;
+    if state.task(task)?.aborted {
+        return Some("after an abort");
+    }
+    let bad = |step: &StepState| !step.task.phase.is_success() && !step.spec.continue_on_error;
+    match task {
+        Task::Step { index, .. } => {
+            let before = &promotion.steps[..*index];
+            if before.iter().any(|step| !step.task.phase.is_terminal()) {
+                return Some("before the step before it had ended");
+            }
+            let usual = promotion.steps[*index].spec.condition.is_none();
+            (usual && before.iter().any(bad)).then_some("after a failure")
+        }
+        Task::Verifier { attempt, index, .. } => {
+            let verifiers = &promotion.verifications.get(*attempt)?.verifiers;
+            let group = (0..=*index).rev().find(|place| *place == 0 || !verifiers[*place].spec.with_previous)?;
+            let passed = verifiers[..group].iter().all(|verifier| verifier.task.phase.is_success());
+            (!passed).then_some("before those before it had passed")
+        }
+    }
 }
 
 fn held(state: &State, stage: &crate::state::StageState, freight: &crate::FreightId) -> bool {

@@ -27,6 +27,7 @@
 //! ```
 
 mod check;
+mod incremental;
 mod people;
 mod plugins;
 mod random;
@@ -37,7 +38,7 @@ use std::time::Duration;
 
 use crate::engine::EngineOptions;
 use crate::pipeline::Pipeline;
-use crate::plugin::Plugins;
+use crate::plugin::{Plugins, PluginsBuilder};
 use crate::store::{MemoryStore, Store};
 
 use people::Scene;
@@ -49,6 +50,7 @@ pub use check::{Report, Violation};
 #[derive(Debug, Clone)]
 pub struct Simulation {
     pipeline: Pipeline,
+    redefined: Option<Pipeline>,
     acts: usize,
     trouble: u32,
 }
@@ -56,7 +58,18 @@ pub struct Simulation {
 impl Simulation {
     /// A simulation of `pipeline`. Its plug-ins are played: any name and any configuration will do.
     pub fn new(pipeline: Pipeline) -> Self {
-        Self { pipeline, acts: 24, trouble: 100 }
+        Self { pipeline, redefined: None, acts: 24, trouble: 100 }
+    }
+
+    /// Has processes start with this definition now and then, as when a host is deployed with a changed one, and changed back.
+    ///
+    /// # Panics
+    /// When it is not of the same name.
+    #[must_use]
+    pub fn redefining(mut self, pipeline: Pipeline) -> Self {
+        assert_eq!(pipeline.name(), self.pipeline.name(), "another definition of the same pipeline has the same name");
+        self.redefined = Some(pipeline);
+        self
     }
 
     /// Sets how many things people and processes do before the weather turns fair. Default: 24.
@@ -86,11 +99,12 @@ impl Simulation {
         runtime.block_on(async {
             let store = Arc::new(MemoryStore::new());
             let world = World::new(seed, self.trouble, Arc::clone(&store) as Arc<dyn Store>);
-            let plugins = world.plugins(&self.pipeline);
-            let mut scene = Scene::new(self.pipeline.clone(), plugins, world.clone(), options());
+            let plugins = world.plugins([&self.pipeline].into_iter().chain(&self.redefined));
+            let pipelines = (self.pipeline.clone(), self.redefined.clone());
+            let mut scene = Scene::new(pipelines, plugins, world.clone(), options());
             scene.play(self.acts).await;
             let end = scene.fair_weather().await;
-            check::check(seed, &self.pipeline, &world, &*store, end).await
+            check::check(seed, self.pipeline.name(), &world, &*store, end).await
         })
     }
 }
@@ -106,8 +120,11 @@ fn options() -> EngineOptions {
 }
 
 impl World {
-    fn plugins(&self, pipeline: &Pipeline) -> Plugins {
-        let mut plugins = Plugins::builder();
+    fn plugins<'a>(&self, pipelines: impl Iterator<Item = &'a Pipeline>) -> Plugins {
+        pipelines.fold(Plugins::builder(), |plugins, pipeline| self.register(pipeline, plugins)).build()
+    }
+
+    fn register(&self, pipeline: &Pipeline, mut plugins: PluginsBuilder) -> PluginsBuilder {
         for subscription in pipeline.warehouses().flat_map(|warehouse| warehouse.subscriptions()) {
             plugins = plugins.source(subscription.source.clone(), self.source());
         }
@@ -119,7 +136,7 @@ impl World {
                 plugins = plugins.verifier(verifier.verifier.clone(), self.verifier());
             }
         }
-        plugins.build()
+        plugins
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::plugins::World;
 use super::store::FaultyStore;
 use crate::actor::Actor;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, Promote};
 use crate::pipeline::Pipeline;
 use crate::plugin::Plugins;
+use crate::promotion::Phase;
 use crate::state::State;
 use crate::testing::TokioClock;
 
@@ -22,6 +23,8 @@ struct Process {
 #[derive(Debug)]
 pub(super) struct Scene {
     pipeline: Pipeline,
+    /// Another definition with which processes start now and then.
+    redefined: Option<Pipeline>,
     plugins: Plugins,
     world: World,
     options: EngineOptions,
@@ -45,9 +48,14 @@ const PATIENCE: Duration = Duration::from_secs(48 * 3600);
 const START: Duration = Duration::from_secs(120);
 
 impl Scene {
-    pub(super) fn new(pipeline: Pipeline, plugins: Plugins, world: World, options: EngineOptions) -> Self {
+    pub(super) fn new(
+        (pipeline, redefined): (Pipeline, Option<Pipeline>),
+        plugins: Plugins,
+        world: World,
+        options: EngineOptions,
+    ) -> Self {
         let clock = Arc::new(TokioClock::starting_at("2026-01-01T00:00:00Z"));
-        Self { pipeline, plugins, world, options, clock, processes: [None, None], crashes: 0 }
+        Self { pipeline, redefined, plugins, world, options, clock, processes: [None, None], crashes: 0 }
     }
 
     /// Does this many things, with pauses between them.
@@ -99,10 +107,32 @@ impl Scene {
         let promotions: Vec<_> = engine.read(|state| state.promotions().map(|found| found.id.clone()).collect());
         let actor = Actor::user(["alice", "bob"][self.world.below(2)]);
         let request = async {
-            match self.world.below(6) {
+            match self.world.below(11) {
                 0..=2 if !freights.is_empty() => {
                     let freight = freights[self.world.below(freights.len())].clone();
-                    let _ = engine.promote(stage, freight, actor).await;
+                    let promote = Promote::new(stage, freight, actor);
+                    let promote = if self.world.below(4) == 0 { promote.superseding() } else { promote };
+                    let _ = engine.promote_with(promote).await;
+                }
+                5 => {
+                    let _ = engine.rollback(stage, actor).await;
+                }
+                6 => {
+                    let _ = engine.verify_again(stage, actor).await;
+                }
+                7 if !promotions.is_empty() => {
+                    let verdict = [Phase::Succeeded, Phase::Failed][self.world.below(2)];
+                    let promotion = &promotions[self.world.below(promotions.len())];
+                    let _ = engine.judge(promotion, verdict, actor, "looked at it").await;
+                }
+                8 | 9 => {
+                    let warehouses: Vec<_> = self.pipeline.warehouses().collect();
+                    let warehouse = warehouses[self.world.below(warehouses.len())].name();
+                    if self.world.below(2) == 0 {
+                        let _ = engine.hold(stage, warehouse, actor, "a freeze").await;
+                    } else {
+                        let _ = engine.release(stage, warehouse, actor).await;
+                    }
                 }
                 3 if !freights.is_empty() => {
                     let freight = freights[self.world.below(freights.len())].clone();
@@ -126,7 +156,9 @@ impl Scene {
             return;
         }
         let store = FaultyStore::new(self.world.clone());
-        let engine = Engine::builder(self.pipeline.clone(), self.plugins.clone())
+        let other = self.redefined.as_ref().filter(|_| self.world.below(3) == 0);
+        let pipeline = other.unwrap_or(&self.pipeline).clone();
+        let engine = Engine::builder(pipeline, self.plugins.clone())
             .store(Arc::clone(&store) as _)
             .clock(Arc::clone(&self.clock) as _)
             .options(self.options.clone())
