@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::admission::{admits, available, opens_at};
 use super::gate::{Gate, GateKind};
-use super::{Action, promotion_id};
+use super::{Action, at_once, promotion_id};
 use crate::freight::Freight;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
@@ -117,7 +117,13 @@ fn is_wanted(state: &State, stage: &Stage, known: &StageState, chosen: &Freight)
 }
 
 /// The end of an automatic promotion under way, when the stage wants newer freight in its place at once.
-pub(super) fn superseded(pipeline: &Pipeline, state: &State, running: &Promotion, now: Timestamp) -> Option<Draft> {
+pub(super) fn superseded(
+    pipeline: &Pipeline,
+    state: &State,
+    running: &Promotion,
+    now: Timestamp,
+    actions: &mut Vec<Action>,
+) -> Option<Draft> {
     let stage = pipeline.stage(&running.stage).filter(|stage| stage.supersedes() && stage.auto_promotes())?;
     if running.trigger != Trigger::Automatic || running.abort.is_some() {
         return None;
@@ -127,6 +133,7 @@ pub(super) fn superseded(pipeline: &Pipeline, state: &State, running: &Promotion
     if holds(state, known).contains_key(origin) {
         return None;
     }
+    wake_for_soak(pipeline, state, stage, origin, now, actions);
     let newer = candidate(pipeline, state, stage, origin, now)?;
     if *newer.id() == running.freight || !is_wanted(state, stage, known, newer) {
         return None;
@@ -174,7 +181,7 @@ pub(super) fn decide_automatic(
         }
     };
     let id = promotion_id(pipeline.name(), state.seq(), stage.name(), next.id(), now);
-    actions.push(Action::Record(Draft::rule(EventKind::PromotionRequested {
+    let request = Draft::rule(EventKind::PromotionRequested {
         promotion: id,
         stage: stage.name().clone(),
         freight: next.id().clone(),
@@ -184,7 +191,8 @@ pub(super) fn decide_automatic(
         hold: HoldChange::None,
         rollback: None,
         reason: String::new(),
-    })));
+    });
+    actions.extend(at_once(pipeline, request, now).into_iter().map(Action::Record));
 }
 
 /// When a promotion of each warehouse's freight to the stage ended last, however it ended.

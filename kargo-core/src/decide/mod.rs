@@ -15,13 +15,13 @@ use jiff::Timestamp;
 use crate::name::StageName;
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
-use crate::state::{Draft, EventKind, State, Task};
+use crate::state::{Ahead, Draft, EventKind, State, Task};
 
 pub use admission::{Admission, Refusal, admission, admits, why};
 pub use auto::{candidate, hold_change, holds};
 pub use gate::{Gate, GateKind, Standing, Why};
 pub(crate) use id::promotion_id;
-pub(crate) use promotion::stopped;
+pub(crate) use promotion::{and_what_follows, outcome_and_what_follows, stopped};
 use promotion::{decide_running, decide_verifying};
 pub use rollback::{rollback_target, under_way};
 
@@ -65,7 +65,7 @@ pub fn decide_stage(pipeline: &Pipeline, state: &State, stage: &StageName, now: 
     let mut actions = Vec::new();
     let known = state.stage(stage);
     if let Some(promotion) = known.and_then(|known| state.promotion(known.running.as_ref()?)) {
-        match auto::superseded(pipeline, state, promotion, now) {
+        match auto::superseded(pipeline, state, promotion, now, &mut actions) {
             Some(abort) => actions.push(Action::Record(abort)),
             None => decide_running(promotion, now, &mut actions),
         }
@@ -76,18 +76,29 @@ pub fn decide_stage(pipeline: &Pipeline, state: &State, stage: &StageName, now: 
         return actions;
     }
     if let Some(promotion) = known.and_then(|known| state.promotion(known.queue.front()?)) {
-        actions.push(Action::Record(start(pipeline, state, promotion, now)));
+        let start = start(pipeline, state, promotion, now);
+        let mut ahead = Ahead::of(promotion);
+        ahead.change(&start.kind, now);
+        actions.extend(and_what_follows(pipeline, ahead, vec![start], now).into_iter().map(Action::Record));
         return actions;
     }
     let Some(definition) = pipeline.stage(stage) else { return actions };
     if definition.is_control_flow() {
         auto::decide_control_flow(pipeline, state, definition, now, &mut actions);
     } else if let Some(back) = rollback::decide_rollback(pipeline, state, definition, now) {
-        actions.push(Action::Record(back));
+        actions.extend(at_once(pipeline, back, now).into_iter().map(Action::Record));
     } else {
         auto::decide_automatic(pipeline, state, definition, now, &mut actions);
     }
     actions
+}
+
+/// A request for a promotion to a stage in which nothing is under way or waits, with its start and what follows.
+pub(crate) fn at_once(pipeline: &Pipeline, request: Draft, now: Timestamp) -> Vec<Draft> {
+    let Some(mut ahead) = Ahead::requested(&request.kind, &request.actor, now) else { return vec![request] };
+    let start = Draft::rule(EventKind::PromotionStarted { promotion: ahead.promotion().id.clone() });
+    ahead.change(&start.kind, now);
+    and_what_follows(pipeline, ahead, vec![request, start], now)
 }
 
 /// The head of the queue starts, or ends because what allowed it has gone since.

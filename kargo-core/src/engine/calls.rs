@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::discover::Looked;
 use super::driver::{Driver, panicked};
 use crate::clock::{elapsed, later};
-use crate::decide::stopped;
+use crate::decide::{outcome_and_what_follows, stopped};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{VerificationId, WarehouseName};
 use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest};
@@ -234,7 +234,8 @@ impl Driver {
             }
             Err(error) => self.errored(task, &state, &error, now),
         };
-        let appended = self.append(vec![Draft::outcome(kind)]).await;
+        let drafts = self.shared.read(|state| outcome_and_what_follows(state, Draft::outcome(kind), now));
+        let appended = self.append(drafts).await;
         if appended.is_err() {
             // What the effect did is found by its key when it is called again.
             if self.shared.read(|state| state.task(task).is_some_and(|state| state.phase == Phase::Running)) {
@@ -324,7 +325,10 @@ impl Driver {
             Err(error) => format!("{message}; stopping what it had set going failed: {}", error.report()),
         };
         self.mark(&task);
-        self.append(vec![stopped(task, phase, shorten(message))]).await
+        let now = self.shared.clock.now();
+        let ended = stopped(task, phase, shorten(message));
+        let drafts = self.shared.read(|state| outcome_and_what_follows(state, ended, now));
+        self.append(drafts).await
     }
 
     pub(super) fn mark(&mut self, task: &Task) {

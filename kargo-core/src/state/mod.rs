@@ -21,6 +21,7 @@ use crate::freight::{Freight, FreightCollection};
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
 
+pub(crate) use apply::Ahead;
 pub use apply::{Affected, ApplyError};
 pub(crate) use event::verification_id;
 pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};

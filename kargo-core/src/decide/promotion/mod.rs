@@ -1,5 +1,6 @@
 //! What a promotion under way needs next: its steps one after the other, then its verifiers.
 
+mod ahead;
 mod steps;
 mod verifiers;
 
@@ -13,6 +14,7 @@ use crate::clock::later;
 use crate::promotion::Phase;
 use crate::state::{Draft, EventKind, Promotion, Task, TaskState};
 
+pub(crate) use ahead::{and_what_follows, outcome_and_what_follows};
 pub(super) use steps::decide_running;
 pub(super) use verifiers::decide_verifying;
 

@@ -4,15 +4,16 @@ use jiff::Timestamp;
 
 use super::{no_stage, undefined};
 use crate::actor::Actor;
-use crate::decide::{Refusal, admission, hold_change, promotion_id, rollback_target, under_way};
+use crate::decide::{Refusal, admission, at_once, hold_change, promotion_id, rollback_target, under_way};
 use crate::engine::calls::shorten;
 use crate::engine::driver::Driver;
 use crate::engine::requests::{self, Promote};
 use crate::error::{Error, ErrorKind, Result};
 use crate::freight::Freight;
 use crate::name::{FreightId, PipelineName, PromotionId, StageName, WarehouseName};
+use crate::pipeline::Pipeline;
 use crate::stage::Stage;
-use crate::state::{Draft, EventKind, HoldChange, Promotion, Rollback, State, Trigger};
+use crate::state::{Draft, EventKind, HoldChange, Promotion, Rollback, StageState, State, Trigger};
 
 /// Why a promotion was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,7 @@ impl Driver {
             }
             let hold = hold_change(pipeline, state, definition, freight, now);
             let (promotion, kind) = requested(&name, state, definition, freight, now, hold, None, &reason);
-            drafts.push(Draft::request(actor.clone(), kind));
+            drafts.extend(at_once_if_free(pipeline, state, &stage, Draft::request(actor.clone(), kind), now));
             Ok((drafts, promotion))
         })
         .await
@@ -77,7 +78,7 @@ impl Driver {
             let hold = if definition.auto_promotes() { HoldChange::Hold } else { HoldChange::None };
             let back = Some(Rollback { from });
             let (promotion, kind) = requested(&name, state, definition, target, now, hold, back, &reason);
-            drafts.push(Draft::request(actor.clone(), kind));
+            drafts.extend(at_once_if_free(pipeline, state, &stage, Draft::request(actor.clone(), kind), now));
             Ok((drafts, promotion))
         })
         .await
@@ -160,6 +161,17 @@ fn requested(
         reason: shorten(reason.to_owned()),
     };
     (promotion, kind)
+}
+
+/// A request, with what follows when nothing is under way in the stage or waits there.
+fn at_once_if_free(
+    pipeline: &Pipeline,
+    state: &State,
+    stage: &StageName,
+    request: Draft,
+    now: Timestamp,
+) -> Vec<Draft> {
+    if state.stage(stage).is_none_or(StageState::is_idle) { at_once(pipeline, request, now) } else { vec![request] }
 }
 
 /// The end of what is under way in a stage, or waits there, of the same warehouse as `freight`.

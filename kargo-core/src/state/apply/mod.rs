@@ -1,18 +1,20 @@
 //! The fold.
 
+mod ahead;
 mod freight;
 mod promotion;
 mod task;
 
 use std::collections::BTreeSet;
 
+pub(crate) use ahead::Ahead;
+
 use super::event::{Event, EventKind};
-use super::promotion::{Abort, Promotion, StepState};
+use super::promotion::{Abort, Promotion};
 use super::stage::Hold;
 use super::{Approval, State};
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
-use crate::promotion::Phase;
 use crate::stage::{Selection, Stage};
 
 /// Why an event does not follow on a state. A journal that was written by this crate has no such event: the store has lost
@@ -88,41 +90,12 @@ impl State {
             EventKind::FreightPassed { freight, stage } => {
                 self.pass_freight(freight, stage, at).ok_or_else(|| no_freight(freight))
             }
-            EventKind::PromotionRequested {
-                promotion,
-                stage,
-                freight,
-                trigger,
-                steps,
-                verification,
-                hold,
-                rollback,
-                reason,
-            } => {
+            EventKind::PromotionRequested { promotion, stage, freight, .. } => {
                 if !self.freight.contains_key(freight) {
                     return Err(no_freight(freight));
                 }
-                let requested = Promotion {
-                    id: promotion.clone(),
-                    stage: stage.clone(),
-                    freight: freight.clone(),
-                    collection: Default::default(),
-                    actor: event.actor.clone(),
-                    trigger: *trigger,
-                    hold: *hold,
-                    requested_at: at,
-                    started_at: None,
-                    finished_at: None,
-                    phase: Phase::Pending,
-                    message: String::new(),
-                    rollback: rollback.clone(),
-                    reason: reason.clone(),
-                    abort: None,
-                    steps: steps.iter().enumerate().map(|(index, spec)| StepState::new(index, spec)).collect(),
-                    verification: verification.clone(),
-                    verifications: Vec::new(),
-                };
-                self.promotions.insert(promotion.clone(), requested);
+                self.promotions
+                    .extend(Promotion::requested(&event.kind, &event.actor, at).map(|it| (it.id.clone(), it)));
                 self.stages.entry(stage.clone()).or_default().queue.push_back(promotion.clone());
                 Ok(only(stage))
             }
@@ -163,7 +136,9 @@ impl State {
                 Ok(self.with_downstream(&stage))
             }
             EventKind::VerificationStarted { promotion } => {
-                self.start_verification(promotion, at).ok_or_else(|| no_promotion(promotion))
+                let found = self.promotions.get_mut(promotion).ok_or_else(|| no_promotion(promotion))?;
+                found.begin_verification(at);
+                Ok(only(&found.stage.clone()))
             }
             EventKind::VerificationFinished { promotion, phase, message } => {
                 let stage = self.finish_verification(promotion, *phase, message, at, None);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Affected, only, promotes_by_itself};
+use super::{Affected, promotes_by_itself};
 use crate::actor::Actor;
 use crate::clock::elapsed;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
 use crate::stage::{Condition, VerifierSpec};
-use crate::state::event::HoldChange;
+use crate::state::event::{EventKind, HoldChange, Task};
 use crate::state::promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
 use crate::state::stage::{Choice, Hold, StageState};
 use crate::state::{State, Verified};
@@ -31,8 +31,7 @@ impl State {
         if let Some(known) = self.freight.get(&found.freight) {
             found.collection.insert(known.freight.origin().clone(), found.freight.clone());
         }
-        found.started_at = Some(at);
-        found.phase = Phase::Running;
+        found.start(at);
         let stage = found.stage.clone();
         Some(self.with_followers(&stage))
     }
@@ -45,9 +44,7 @@ impl State {
         at: Timestamp,
     ) -> Option<StageName> {
         let promotion = self.promotions.get_mut(id)?;
-        promotion.phase = phase;
-        promotion.message = message.to_owned();
-        promotion.finished_at = Some(at);
+        promotion.finish(phase, message, at);
         let stage = self.stages.entry(promotion.stage.clone()).or_default();
         stage.queue.retain(|waiting| waiting != id);
         stage.running.take_if(|running| running == id);
@@ -107,24 +104,6 @@ impl State {
         }
     }
 
-    pub(super) fn start_verification(&mut self, id: &PromotionId, at: Timestamp) -> Option<Affected> {
-        let found = self.promotions.get_mut(id)?;
-        let aborted = found.abort.is_some();
-        let state = |spec: &VerifierSpec| VerifierState {
-            spec: spec.clone(),
-            task: TaskState { aborted, ..TaskState::default() },
-        };
-        found.verifications.push(Verification {
-            started_at: at,
-            finished_at: None,
-            phase: Phase::Running,
-            message: String::new(),
-            verifiers: found.verification.iter().map(state).collect(),
-            judged_by: None,
-        });
-        Some(only(&found.stage.clone()))
-    }
-
     pub(super) fn finish_verification(
         &mut self,
         id: &PromotionId,
@@ -134,11 +113,7 @@ impl State {
         judge: Option<&Actor>,
     ) -> Option<StageName> {
         let promotion = self.promotions.get_mut(id)?;
-        let verification = promotion.verifications.last_mut()?;
-        verification.judged_by = judge.cloned();
-        verification.phase = phase;
-        verification.message = message.to_owned();
-        verification.finished_at = Some(at);
+        promotion.end_verification(phase, message, at, judge)?;
         let name = promotion.stage.clone();
         self.stages.entry(name.clone()).or_default().verifying.take_if(|verifying| verifying == id);
         if !has_stage(&self.pipeline, &name) {
@@ -160,6 +135,111 @@ impl State {
 }
 
 impl Promotion {
+    /// A promotion that was just asked for.
+    pub(super) fn requested(kind: &EventKind, actor: &Actor, at: Timestamp) -> Option<Self> {
+        let EventKind::PromotionRequested {
+            promotion,
+            stage,
+            freight,
+            trigger,
+            steps,
+            verification,
+            hold,
+            rollback,
+            reason,
+        } = kind
+        else {
+            return None;
+        };
+        Some(Self {
+            id: promotion.clone(),
+            stage: stage.clone(),
+            freight: freight.clone(),
+            collection: Default::default(),
+            actor: actor.clone(),
+            trigger: *trigger,
+            hold: *hold,
+            requested_at: at,
+            started_at: None,
+            finished_at: None,
+            phase: Phase::Pending,
+            message: String::new(),
+            rollback: rollback.clone(),
+            reason: reason.clone(),
+            abort: None,
+            steps: steps.iter().enumerate().map(|(index, spec)| StepState::new(index, spec)).collect(),
+            verification: verification.clone(),
+            verifications: Vec::new(),
+        })
+    }
+
+    /// What an event changes in the promotion alone, of those that follow from its own steps and verifiers.
+    pub(super) fn change(&mut self, kind: &EventKind, at: Timestamp) {
+        match kind {
+            EventKind::PromotionStarted { .. } => self.start(at),
+            EventKind::PromotionFinished { phase, message, .. } => self.finish(*phase, message, at),
+            EventKind::VerificationStarted { .. } => self.begin_verification(at),
+            EventKind::VerificationFinished { phase, message, .. } => {
+                self.end_verification(*phase, message, at, None);
+            }
+            EventKind::TaskStarted { task }
+            | EventKind::TaskWaiting { task, .. }
+            | EventKind::TaskErrored { task, .. }
+            | EventKind::TaskFinished { task, .. } => {
+                if let Some(state) = self.task_mut(task) {
+                    state.change(kind, at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, at: Timestamp) {
+        self.started_at = Some(at);
+        self.phase = Phase::Running;
+    }
+
+    fn finish(&mut self, phase: Phase, message: &str, at: Timestamp) {
+        self.phase = phase;
+        self.message = message.to_owned();
+        self.finished_at = Some(at);
+    }
+
+    pub(super) fn begin_verification(&mut self, at: Timestamp) {
+        let aborted = self.abort.is_some();
+        let state = |spec: &VerifierSpec| VerifierState {
+            spec: spec.clone(),
+            task: TaskState { aborted, ..TaskState::default() },
+        };
+        self.verifications.push(Verification {
+            started_at: at,
+            finished_at: None,
+            phase: Phase::Running,
+            message: String::new(),
+            verifiers: self.verification.iter().map(state).collect(),
+            judged_by: None,
+        });
+    }
+
+    fn end_verification(&mut self, phase: Phase, message: &str, at: Timestamp, judge: Option<&Actor>) -> Option<()> {
+        let verification = self.verifications.last_mut()?;
+        verification.judged_by = judge.cloned();
+        verification.phase = phase;
+        verification.message = message.to_owned();
+        verification.finished_at = Some(at);
+        Some(())
+    }
+
+    /// The state of a task of this promotion.
+    pub(super) fn task_mut(&mut self, task: &Task) -> Option<&mut TaskState> {
+        Some(match task {
+            Task::Step { index, .. } => &mut self.steps.get_mut(*index)?.task,
+            Task::Verifier { attempt, index, .. } => {
+                &mut self.verifications.get_mut(*attempt)?.verifiers.get_mut(*index)?.task
+            }
+        })
+    }
+
     /// Marks what an abort stops: every task that has not ended. Steps that are there for cleaning up still run, until
     /// it is asked for once more.
     pub(super) fn stop(&mut self, abort: Abort) {

@@ -12,12 +12,7 @@ impl State {
     pub(super) fn task_mut(&mut self, task: &Task) -> Option<(StageName, &mut TaskState)> {
         let promotion = self.promotions.get_mut(task.promotion())?;
         let stage = promotion.stage.clone();
-        let state = match task {
-            Task::Step { index, .. } => &mut promotion.steps.get_mut(*index)?.task,
-            Task::Verifier { attempt, index, .. } => {
-                &mut promotion.verifications.get_mut(*attempt)?.verifiers.get_mut(*index)?.task
-            }
-        };
+        let state = promotion.task_mut(task)?;
         Some((stage, state))
     }
 }

@@ -53,6 +53,12 @@ fn woken(actions: &[Action], now: Timestamp) -> bool {
 fn decide(state: &State, stage: &StageName, now: Timestamp) -> Vec<Action> {
     let Some(pipeline) = state.pipeline() else { return Vec::new() };
     let mut actions = decide_stage(pipeline, state, stage, now);
+    let requested =
+        |action: &Action| matches!(action, Action::Record(Draft { kind: EventKind::PromotionRequested { .. }, .. }));
+    if let Some(request) = actions.iter().position(requested) {
+        // What follows from a request has its id all over it.
+        actions.truncate(request + 1);
+    }
     for action in &mut actions {
         match action {
             Action::Record(Draft { kind: EventKind::PromotionRequested { promotion, .. }, .. }) => {
