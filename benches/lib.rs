@@ -92,6 +92,8 @@ impl History {
             steps: definition.steps().to_vec(),
             verification: Vec::new(),
             hold: HoldChange::None,
+            rollback: None,
+            reason: String::new(),
         };
         let (phase, message) = (Phase::Succeeded, String::new);
         [

@@ -21,7 +21,7 @@ use crate::store::{MemoryStore, Store};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// After how many events a snapshot is kept. Default: 1,000.
+    /// After how many events a snapshot is kept, at least; a large state is kept less often. Default: 1,000.
     pub snapshot_every: u64,
     /// How long the engine's lease on the pipeline lasts between renewals. Default: 15 seconds.
     pub lease: Duration,

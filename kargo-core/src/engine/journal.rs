@@ -155,6 +155,11 @@ impl Driver {
         if self.since_snapshot < self.options.snapshot_every || keeping {
             return;
         }
+        // A snapshot costs what the state weighs, so a large state is kept less often: the cost an event stays the same however
+        // much there is.
+        if self.since_snapshot < self.shared.read(|state| 4 * state.weight()) {
+            return;
+        }
         self.since_snapshot = 0;
         let shared = std::sync::Arc::clone(&self.shared);
         self.snapshot = Some(tokio::spawn(async move {

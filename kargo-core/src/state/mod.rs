@@ -48,6 +48,11 @@ impl State {
         Self::default()
     }
 
+    /// How much there is to write down: the pieces of freight and the promotions.
+    pub(crate) fn weight(&self) -> u64 {
+        (self.freight.len() + self.promotions.len()) as u64
+    }
+
     /// The sequence number of the last event applied; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.seq
@@ -126,8 +131,11 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FreightState {
     pub(crate) freight: Freight,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) approved: BTreeMap<StageName, Approval>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) verified: BTreeMap<StageName, Verified>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) presence: BTreeMap<StageName, Presence>,
 }
 

@@ -23,6 +23,7 @@ pub struct Promotion {
     /// The freight.
     pub freight: FreightId,
     /// That freight, and what the stage kept of its other warehouses when it started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub collection: BTreeMap<WarehouseName, FreightId>,
     /// Who asked for it.
     pub actor: Actor,
@@ -33,24 +34,33 @@ pub struct Promotion {
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// How it stands.
     pub phase: Phase,
     /// Why it ended so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// That it goes back, and from what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
     /// Why it was asked for, in the words of who did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// Who asked to stop it, or the verification of its result, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort: Option<Abort>,
     /// Its steps, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepState>,
     /// How its result is to be verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verification: Vec<VerifierSpec>,
     /// The verifications of its result, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verifications: Vec<Verification>,
 }
 
@@ -108,22 +118,30 @@ pub struct TaskState {
     /// How it stands.
     pub phase: Phase,
     /// When it was first called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// How often it could not do its work or find out.
     pub errors: u32,
     /// When it may be tried again after an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// What it waits for, or what went wrong last, or what came of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// What it wanted to remember.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<Value>,
     /// What it put out.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub outputs: Map<String, Value>,
     /// Whether it has said "not yet" at least once: then what it waits for has begun, and errors in looking at it are waited out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
     /// Whether it is to stop, or not to begin: an abort was asked for before it ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub aborted: bool,
 }
 
@@ -150,14 +168,18 @@ pub struct Verification {
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// How it stands.
     pub phase: Phase,
     /// Why it ended so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Its verifiers, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verifiers: Vec<VerifierState>,
     /// Who decided what it could not find out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_by: Option<Actor>,
 }
 

@@ -13,20 +13,28 @@ use crate::name::{FreightId, PromotionId, WarehouseName};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageState {
     /// The freight it runs, per warehouse.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub current: BTreeMap<WarehouseName, FreightId>,
     /// The promotion that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<PromotionId>,
     /// The promotion whose result is being verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifying: Option<PromotionId>,
     /// The promotions that wait, first come first served.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub queue: VecDeque<PromotionId>,
     /// The promotion that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<PromotionId>,
     /// The promotions that succeeded, newest first; at most [`StageState::HISTORY`].
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub history: VecDeque<PromotionId>,
     /// Why automatic promotions of a warehouse's freight are held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holds: BTreeMap<WarehouseName, Hold>,
     /// How the last promotion of each freight that ended, ended: the promotion. Looked at before promoting automatically.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attempts: BTreeMap<FreightId, PromotionId>,
 }
 
