@@ -48,6 +48,8 @@ pub(super) struct Driver {
     inbox: mpsc::Receiver<Command>,
     /// Whether the journal may hold more than the state.
     pub(super) behind: bool,
+    /// Whether the last append failed for another reason than that others appended.
+    pub(super) unwritable: bool,
     pub(super) since_snapshot: u64,
     /// The snapshot that is being kept.
     pub(super) snapshot: Option<JoinHandle<()>>,
@@ -102,6 +104,7 @@ impl Driver {
             lease_end,
             inbox,
             behind: false,
+            unwritable: false,
             since_snapshot: 0,
             snapshot: None,
             dirty: BTreeSet::new(),
@@ -159,10 +162,8 @@ impl Driver {
                 }
                 () = async { match blocked { Some(at) => sleep_until(at).await, None => pending().await } } => {
                     self.blocked = None;
-                    if self.behind {
-                        let caught_up = self.catch_up().await;
-                        self.note(caught_up).await;
-                    }
+                    let usable = self.try_store().await;
+                    self.note(usable).await;
                 }
                 Some(returned) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {
                     self.joined(returned).await;
@@ -216,6 +217,18 @@ impl Driver {
         }
     }
 
+    /// Looks whether the store works again: that it can be read does not mean that it can be written.
+    async fn try_store(&mut self) -> Result<()> {
+        if self.behind {
+            self.catch_up().await?;
+        }
+        if self.unwritable {
+            self.store.put_side(&format!("probe/{}", self.shared.name), Vec::new()).await?;
+            self.unwritable = false;
+        }
+        Ok(())
+    }
+
     /// Remembers whether the store works; after an error it is left alone for a while. After a conflict the lease is looked
     /// at: another engine that appends has taken it, or appends without any right, and is then outrun.
     pub(super) async fn note(&mut self, result: Result<()>) {
@@ -231,6 +244,8 @@ impl Driver {
             (result, _) => result,
         };
         let trouble = match result {
+            // An append that failed is not mended by what only reads.
+            Ok(()) if self.unwritable => return,
             Ok(()) => {
                 self.pause = MIN_PAUSE;
                 if self.lease.is_none() {

@@ -101,6 +101,7 @@ impl Driver {
         let Some(fence) = self.lease.as_ref().map(|lease| lease.fence) else { return Err(self.not_driving()) };
         let appended = self.store.append(&self.shared.name, last, records.clone(), Some(fence)).await;
         let Err(error) = appended else {
+            self.unwritable = false;
             self.applied(&events, true)?;
             return Ok(());
         };
@@ -108,9 +109,10 @@ impl Driver {
         // A conflict means that nothing was appended. What is found then is another engine's, also when it decided the same at
         // the same instant and so wrote the same bytes.
         if error.kind() != ErrorKind::Conflict {
+            self.unwritable = true;
             let found = self.store.read(&self.shared.name, last, records.len()).await?;
             if found == records {
-                self.behind = false;
+                (self.behind, self.unwritable) = (false, false);
                 self.applied(&events, false)?;
                 return Ok(());
             }

@@ -142,7 +142,9 @@ impl Plugins {
     pub(crate) fn with_defaults(&self, pipeline: Pipeline) -> Pipeline {
         pipeline.map_steps(|step| {
             if let Ok(plugin) = self.step(&step.uses) {
-                let defaults = plugin.defaults();
+                // One that panics here panics again when it is called, and that is then the step's failure.
+                let defaults = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| plugin.defaults()));
+                let defaults = defaults.unwrap_or_default();
                 step.retry.timeout.get_or_insert(defaults.timeout);
                 step.retry.error_threshold.get_or_insert(defaults.error_threshold);
             }

@@ -66,7 +66,10 @@ fn encode(value: &impl serde::Serialize, what: &str) -> Result<Vec<u8>> {
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8], what: impl Fn() -> String) -> Result<T> {
     match bytes.split_first() {
         Some((&FORM, json)) => serde_json::from_slice(json).map_err(|error| {
-            let message = format!("The stored {} cannot be read; restore the store from a backup.", what());
+            let message = format!(
+                "The stored {} cannot be read: a later version of kargo-core wrote it, or it is damaged. Use the version that wrote it, or restore the store from a backup.",
+                what()
+            );
             Error::new(ErrorKind::Corrupt, message).because(error)
         }),
         Some((form, _)) if *form > FORM => {

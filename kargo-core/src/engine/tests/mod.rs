@@ -1,6 +1,7 @@
 //! Scenarios on a whole engine, with scripted plug-ins, on paused time.
 
 mod automatic;
+mod bad_input;
 mod crash;
 mod ends;
 mod faults;
