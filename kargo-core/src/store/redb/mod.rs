@@ -186,3 +186,5 @@ impl Store for RedbStore {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn;
