@@ -41,6 +41,8 @@ struct Tally {
     /// Appends without an answer that were there afterwards, and that were not.
     kept: usize,
     lost: usize,
+    /// Records that were packed.
+    packed: usize,
     operations: u64,
 }
 
@@ -102,10 +104,12 @@ impl Run {
 
     fn open(&self) -> crate::error::Result<RedbStore> {
         let disk = self.disk.clone();
-        RedbStore::open_by("torn.redb".into(), move || {
+        let store = RedbStore::open_by("torn.redb".into(), move || {
             let mut builder = redb::Database::builder();
             builder.set_cache_size(1 << 20).create_with_backend(disk.clone())
-        })
+        })?;
+        // Small blocks, so that few records fill many.
+        Ok(RedbStore { block_size: 8 << 10, ..store })
     }
 
     /// Uses the store until the power goes, or long enough.
@@ -120,6 +124,12 @@ impl Run {
                 }
             }
             self.together(store, acts).await?;
+            if self.random.chance(200) {
+                let name = PipelineName::from(PIPELINES[self.random.below(PIPELINES.len())]);
+                let packed = store.compact(&name, self.random.next()).await;
+                let said = |error| format!("Seed {}: compacting {name} failed: {error}", self.seed);
+                self.tally.packed += usize::try_from(packed.map_err(said)?).unwrap_or(usize::MAX);
+            }
         }
         Ok(())
     }
@@ -305,11 +315,16 @@ fn whenever_the_power_goes_nothing_that_was_acknowledged_is_lost() {
         sum.cuts_in_opening += tally.cuts_in_opening;
         sum.kept += tally.kept;
         sum.lost += tally.lost;
+        sum.packed += tally.packed;
     }
     // The cuts were at interesting places: appends were in doubt, and it went both ways.
     let runs = seeds().count();
     assert!(
-        runs < 100 || (sum.cuts_in_opening > runs / 10 && sum.kept > runs / 50 && sum.lost > runs / 10),
+        runs < 100
+            || (sum.cuts_in_opening > runs / 10
+                && sum.kept > runs / 50
+                && sum.lost > runs / 10
+                && sum.packed > runs / 4),
         "{sum:?} in {runs} runs"
     );
 }
