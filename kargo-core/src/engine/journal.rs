@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use super::Shared;
-use super::driver::Driver;
+use super::driver::{Driver, panicked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::PipelineName;
 use crate::state::{Affected, Draft, Event, EventKind, State};
@@ -11,6 +11,8 @@ use crate::store::{Store, decode_event, decode_snapshot, encode_event, encode_sn
 
 /// How many records are read at once.
 const PAGE: usize = 1_000;
+/// Below this number of promotions a state is bytes sooner than another thread takes it on.
+const SMALL: usize = 100;
 
 /// The state at the journal's end.
 pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Result<State> {
@@ -157,15 +159,36 @@ impl Driver {
         }
         self.since_snapshot = 0;
         let shared = std::sync::Arc::clone(&self.shared);
+        let compact_after = self.options.compact_after;
         self.snapshot = Some(tokio::spawn(async move {
-            if let Err(error) = save_snapshot(&shared).await {
+            let kept = match save_snapshot(&shared).await {
+                // What is old is packed a part at a time; an engine that stops need not wait for all of it.
+                Ok(seq) => tokio::select! {
+                    biased;
+                    () = shared.stop.cancelled() => Ok(0),
+                    packed = shared.store.compact(&shared.name, seq.saturating_sub(compact_after)) => packed,
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = kept {
                 tracing::warn!("{}", error.report());
             }
         }));
     }
 }
 
-pub(super) async fn save_snapshot(shared: &Shared) -> Result<()> {
-    let (seq, snapshot) = shared.read(|state| (state.seq(), encode_snapshot(state)));
-    shared.store.save_snapshot(&shared.name, seq, snapshot?).await
+/// Keeps a snapshot of the state, and returns its event's number.
+pub(super) async fn save_snapshot(shared: &Shared) -> Result<u64> {
+    // A copy is quick, since it shares the promotions. Writing it as bytes is not: that is done off the asynchronous threads, and
+    // without the lock that the engine needs to go on.
+    let state = shared.read(State::clone);
+    let seq = state.seq();
+    let snapshot = if state.promotions().take(SMALL).count() < SMALL {
+        encode_snapshot(&state)?
+    } else {
+        let encoded = tokio::task::spawn_blocking(move || encode_snapshot(&state)).await;
+        encoded.unwrap_or_else(|error| Err(panicked("Encoding a snapshot", error)))?
+    };
+    shared.store.save_snapshot(&shared.name, seq, snapshot).await?;
+    Ok(seq)
 }
