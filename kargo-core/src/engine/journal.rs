@@ -13,11 +13,13 @@ use crate::store::{Store, decode_event, decode_snapshot, encode_event, encode_sn
 const PAGE: usize = 1_000;
 /// Below this number of promotions a state is bytes sooner than another thread takes it on.
 const SMALL: usize = 100;
+/// From this number of bytes on a snapshot takes its time to be read.
+const LARGE: usize = 256 << 10;
 
 /// The state at the journal's end.
 pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Result<State> {
     let mut state = match store.load_snapshot(pipeline).await? {
-        Some((seq, bytes)) => match decode_snapshot(pipeline, &bytes) {
+        Some((seq, bytes)) => match decoded(pipeline, bytes).await {
             Ok(state) if state.seq() == seq && seq <= store.head(pipeline).await? => state,
             Ok(_) => State::new(),
             Err(error) => {
@@ -38,6 +40,16 @@ pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Resul
             state.apply(&event).map_err(|error| misfit(pipeline, error))?;
         }
     }
+}
+
+/// The state of a snapshot; a large one is read off the asynchronous threads.
+async fn decoded(pipeline: &PipelineName, bytes: Vec<u8>) -> Result<State> {
+    if bytes.len() < LARGE {
+        return decode_snapshot(pipeline, &bytes);
+    }
+    let name = pipeline.clone();
+    let decoded = tokio::task::spawn_blocking(move || decode_snapshot(&name, &bytes)).await;
+    decoded.unwrap_or_else(|error| Err(panicked("Reading a snapshot", error)))
 }
 
 /// The journal after event `after`, to its end.
