@@ -30,6 +30,16 @@ pub fn name(number: usize) -> StageName {
     StageName::from(format!("s{number:05}"))
 }
 
+fn freight(number: usize, now: Timestamp) -> Freight {
+    let artifact = Artifact::Generic(GenericArtifact {
+        artifact_type: "versions".into(),
+        subscription_name: String::new(),
+        version: format!("1.0.{number}"),
+        metadata: serde_json::Value::Null,
+    });
+    Freight::new("main", vec![artifact], now)
+}
+
 /// A history that is written event by event.
 #[derive(Debug)]
 pub struct History {
@@ -43,18 +53,15 @@ pub struct History {
 impl History {
     /// A pipeline of `stages` stages into which `freights` pieces of freight have come.
     pub fn new(stages: usize, freights: usize) -> Self {
-        let pipeline = Arc::new(pipeline(stages));
+        Self::of(Arc::new(pipeline(stages)), freights)
+    }
+
+    fn of(pipeline: Arc<Pipeline>, freights: usize) -> Self {
         let now = "2026-01-01T00:00:00Z".parse().expect("a time");
         let mut history = Self { state: State::new(), pipeline: Arc::clone(&pipeline), now };
         history.append(EventKind::PipelineDefined { pipeline });
         for number in 0..freights {
-            let artifact = Artifact::Generic(GenericArtifact {
-                artifact_type: "versions".into(),
-                subscription_name: String::new(),
-                version: format!("1.0.{number}"),
-                metadata: serde_json::Value::Null,
-            });
-            let freight = Freight::new("main", vec![artifact], history.now);
+            let freight = freight(number, history.now);
             history.append(EventKind::FreightFound { freight });
         }
         history
@@ -74,9 +81,30 @@ impl History {
         self.state.apply(&event).expect("the event follows")
     }
 
+    fn append_event(&mut self, kind: EventKind) -> Event {
+        self.now += std::time::Duration::from_secs(1);
+        let event = Event { seq: self.state.seq() + 1, at: self.now, actor: Actor::engine(), cause: Cause::Rule, kind };
+        self.state.apply(&event).expect("the event follows");
+        event
+    }
+
     /// The time of the last event.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The events of a promotion of `freight` to `stage` with all its steps and no verifier.
+    fn whole_promotion(&self, stage: &StageName, freight: &FreightId) -> Vec<EventKind> {
+        let [requested, started, .., finished, verifying, verified] = self.promotion(stage, freight);
+        let EventKind::PromotionRequested { promotion, steps, .. } = &requested else { return Vec::new() };
+        let steps = (0..steps.len()).flat_map(|index| {
+            let task = || Task::Step { promotion: promotion.clone(), index };
+            let outputs = json!({ "revision": "8f14e45fceea167a5a36dedd4bea2543e1b7c2f3" }).as_object().cloned();
+            let (phase, message, outputs) = (Phase::Succeeded, String::new(), outputs.unwrap_or_default());
+            [EventKind::TaskStarted { task: task() }, EventKind::TaskFinished { task: task(), phase, message, outputs }]
+        });
+        let steps: Vec<EventKind> = steps.collect();
+        [vec![requested, started], steps, vec![finished, verifying, verified]].concat()
     }
 
     /// The seven events of a promotion of `freight` to `stage` with one step and no verifier.
@@ -106,4 +134,90 @@ impl History {
             EventKind::VerificationFinished { promotion, phase, message: message() },
         ]
     }
+}
+
+/// A long journal of promotions of three steps, one stage after the other, as the engine writes it.
+#[derive(Debug)]
+pub struct Long {
+    history: History,
+    promotions: usize,
+    freight: FreightId,
+    records: Vec<Vec<u8>>,
+}
+
+impl Long {
+    /// The beginning of it: a pipeline of `stages` stages of three steps, and freight.
+    pub fn new(stages: usize) -> Self {
+        let warehouse = Warehouse::new("main").subscribe(Subscription::new("versions", json!({})));
+        let ship = |number: usize| {
+            StepSpec::new("ship", json!({ "repoURL": "https://example.com/shop.git", "path": format!("env/{number}") }))
+        };
+        let stage = |number| (0..3).fold(Stage::new(name(number)).direct("main"), |stage, step| stage.step(ship(step)));
+        let builder = Pipeline::builder("bench").warehouse(warehouse);
+        let pipeline = (0..stages).map(stage).fold(builder, PipelineBuilder::stage).build().expect("a valid pipeline");
+        let mut history = History::of(Arc::new(pipeline), 0);
+        let defined = EventKind::PipelineDefined { pipeline: Arc::clone(&history.pipeline) };
+        history.state = State::new();
+        let mut records = vec![encoded(&history.append_event(defined))];
+        let found = EventKind::FreightFound { freight: freight(0, history.now) };
+        records.push(encoded(&history.append_event(found)));
+        let freight = history.newest();
+        Self { history, promotions: 0, freight, records }
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.history.pipeline
+    }
+
+    /// The state after all that was written.
+    pub fn state(&self) -> &State {
+        &self.history.state
+    }
+
+    /// The next records, `size` of them or a few more.
+    pub fn page(&mut self, size: usize) -> Vec<Vec<u8>> {
+        let mut page = std::mem::take(&mut self.records);
+        while page.len() < size {
+            let stages = self.history.pipeline.stages().count();
+            let stage = name(self.promotions % stages);
+            self.promotions += 1;
+            for kind in self.history.whole_promotion(&stage, &self.freight) {
+                page.push(encoded(&self.history.append_event(kind)));
+            }
+        }
+        page
+    }
+}
+
+/// An event as a store keeps it: the form, then JSON.
+fn encoded(event: &Event) -> Vec<u8> {
+    let mut bytes = vec![1];
+    serde_json::to_writer(&mut bytes, event).expect("encodes");
+    bytes
+}
+
+/// The memory of this process that is resident, in bytes. Linux only.
+pub fn resident() -> u64 {
+    memory("VmRSS:")
+}
+
+/// The most of [`resident`] so far.
+pub fn resident_at_most() -> u64 {
+    memory("VmHWM:")
+}
+
+fn memory(what: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("this runs on Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("Linux says so");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+/// The processor time that this process has used. Linux only.
+pub fn processor_time() -> std::time::Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("this runs on Linux");
+    // Behind the program's name: user and system time are the 12th and 13th field there, in hundredths of a second.
+    let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
+    let spent = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("a number"));
+    std::time::Duration::from_millis(spent.sum::<u64>() * 10)
 }

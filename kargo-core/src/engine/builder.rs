@@ -23,6 +23,9 @@ use crate::store::{MemoryStore, Store};
 pub struct EngineOptions {
     /// After how many events a snapshot is kept, at least; a large state is kept less often. Default: 1,000.
     pub snapshot_every: u64,
+    /// How many of the newest events before a snapshot the store keeps as they are; older ones it may pack into less room. They can
+    /// be read all the same. Default: 10,000.
+    pub compact_after: u64,
     /// How long the engine's lease on the pipeline lasts between renewals. Default: 15 seconds.
     pub lease: Duration,
     /// How long calls under way may go on when the engine is told to stop. Default: 30 seconds.
@@ -37,6 +40,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             snapshot_every: 1_000,
+            compact_after: 10_000,
             lease: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(30),
             discovery_deadline: Duration::from_secs(300),
@@ -51,6 +55,7 @@ impl EngineOptions {
         const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         Self {
             snapshot_every: self.snapshot_every.max(1),
+            compact_after: self.compact_after,
             lease: self.lease.min(LONGEST),
             shutdown_grace: self.shutdown_grace.min(LONGEST),
             discovery_deadline: self.discovery_deadline.min(LONGEST),

@@ -84,6 +84,11 @@ impl Store for Deadline {
         self.bounded(self.store.load_snapshot(pipeline)).await
     }
 
+    async fn compact(&self, pipeline: &PipelineName, up_to: u64) -> Result<u64> {
+        // Work for the background, of any length, and in parts.
+        self.store.compact(pipeline, up_to).await
+    }
+
     async fn pipelines(&self) -> Result<Vec<PipelineName>> {
         self.bounded(self.store.pipelines()).await
     }

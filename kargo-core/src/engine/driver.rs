@@ -457,7 +457,8 @@ impl Driver {
             // It holds the store, and whoever stops an engine may want to close that.
             let _ = snapshot.await;
         }
-        let saved = if self.since_snapshot > 0 { journal::save_snapshot(&self.shared).await } else { Ok(()) };
+        let saved =
+            if self.since_snapshot > 0 { journal::save_snapshot(&self.shared).await.map(|_| ()) } else { Ok(()) };
         // While a call goes on that cannot be dropped, nobody else may begin: the lease is left to run out.
         let released = if ended { self.give_back().await } else { Ok(()) };
         self.shared.stopped.cancel();

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use super::Shared;
-use super::driver::Driver;
+use super::driver::{Driver, panicked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::PipelineName;
 use crate::state::{Affected, Draft, Event, EventKind, State};
@@ -11,11 +11,15 @@ use crate::store::{Store, decode_event, decode_snapshot, encode_event, encode_sn
 
 /// How many records are read at once.
 const PAGE: usize = 1_000;
+/// Below this number of promotions a state is bytes sooner than another thread takes it on.
+const SMALL: usize = 100;
+/// From this number of bytes on a snapshot takes its time to be read.
+const LARGE: usize = 256 << 10;
 
 /// The state at the journal's end.
 pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Result<State> {
     let mut state = match store.load_snapshot(pipeline).await? {
-        Some((seq, bytes)) => match decode_snapshot(pipeline, &bytes) {
+        Some((seq, bytes)) => match decoded(pipeline, bytes).await {
             Ok(state) if state.seq() == seq && seq <= store.head(pipeline).await? => state,
             Ok(_) => State::new(),
             Err(error) => {
@@ -36,6 +40,16 @@ pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Resul
             state.apply(&event).map_err(|error| misfit(pipeline, error))?;
         }
     }
+}
+
+/// The state of a snapshot; a large one is read off the asynchronous threads.
+async fn decoded(pipeline: &PipelineName, bytes: Vec<u8>) -> Result<State> {
+    if bytes.len() < LARGE {
+        return decode_snapshot(pipeline, &bytes);
+    }
+    let name = pipeline.clone();
+    let decoded = tokio::task::spawn_blocking(move || decode_snapshot(&name, &bytes)).await;
+    decoded.unwrap_or_else(|error| Err(panicked("Reading a snapshot", error)))
 }
 
 /// The journal after event `after`, to its end.
@@ -164,15 +178,36 @@ impl Driver {
         }
         self.since_snapshot = 0;
         let shared = std::sync::Arc::clone(&self.shared);
+        let compact_after = self.options.compact_after;
         self.snapshot = Some(tokio::spawn(async move {
-            if let Err(error) = save_snapshot(&shared).await {
+            let kept = match save_snapshot(&shared).await {
+                // What is old is packed a part at a time; an engine that stops need not wait for all of it.
+                Ok(seq) => tokio::select! {
+                    biased;
+                    () = shared.stop.cancelled() => Ok(0),
+                    packed = shared.store.compact(&shared.name, seq.saturating_sub(compact_after)) => packed,
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = kept {
                 tracing::warn!("{}", error.report());
             }
         }));
     }
 }
 
-pub(super) async fn save_snapshot(shared: &Shared) -> Result<()> {
-    let (seq, snapshot) = shared.read(|state| (state.seq(), encode_snapshot(state)));
-    shared.store.save_snapshot(&shared.name, seq, snapshot?).await
+/// Keeps a snapshot of the state, and returns its event's number.
+pub(super) async fn save_snapshot(shared: &Shared) -> Result<u64> {
+    // A copy is quick, since it shares the promotions. Writing it as bytes is not: that is done off the asynchronous threads, and
+    // without the lock that the engine needs to go on.
+    let state = shared.read(State::clone);
+    let seq = state.seq();
+    let snapshot = if state.promotions().take(SMALL).count() < SMALL {
+        encode_snapshot(&state)?
+    } else {
+        let encoded = tokio::task::spawn_blocking(move || encode_snapshot(&state)).await;
+        encoded.unwrap_or_else(|error| Err(panicked("Encoding a snapshot", error)))?
+    };
+    shared.store.save_snapshot(&shared.name, seq, snapshot).await?;
+    Ok(seq)
 }

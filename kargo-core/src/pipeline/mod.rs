@@ -84,7 +84,7 @@ pub(crate) fn journaled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ar
     let warehouses = warehouses.into_iter().map(|warehouse| (warehouse.name.clone(), warehouse)).collect();
     let stages = stages.into_iter().map(|stage| (stage.name.clone(), stage)).collect();
     let graph = Graph::new(&stages).map_err(|_| D::Error::custom("the stages wait for each other in a ring"))?;
-    Ok(Arc::new(Pipeline { name, warehouses, stages, graph }))
+    Ok(Arc::new(Pipeline { name, warehouses, stages, graph }.trimmed()))
 }
 
 /// As [`journaled`], for a state that may have no definition yet.
@@ -103,6 +103,21 @@ impl Pipeline {
     /// The pipeline with every step changed; steps do not bear on what makes it valid.
     pub(crate) fn map_steps(mut self, mut change: impl FnMut(&mut crate::stage::StepSpec)) -> Self {
         self.stages.values_mut().flat_map(|stage| &mut stage.steps).for_each(&mut change);
+        self
+    }
+
+    /// The same in as little memory as it needs: a definition stays for as long as its engine, and lists that were pushed to have
+    /// room for more.
+    fn trimmed(mut self) -> Self {
+        for warehouse in self.warehouses.values_mut() {
+            warehouse.subscriptions.shrink_to_fit();
+        }
+        for stage in self.stages.values_mut() {
+            stage.requests.shrink_to_fit();
+            stage.requests.iter_mut().for_each(|request| request.stages.shrink_to_fit());
+            stage.steps.shrink_to_fit();
+            stage.verification.shrink_to_fit();
+        }
         self
     }
 
@@ -222,7 +237,7 @@ impl PipelineBuilder {
             }
         };
         if problems.is_empty() {
-            Ok(Pipeline { name: self.name, warehouses, stages, graph })
+            Ok(Pipeline { name: self.name, warehouses, stages, graph }.trimmed())
         } else {
             Err(PipelineError::new(self.name, problems))
         }

@@ -25,6 +25,7 @@ pub(crate) use apply::Ahead;
 pub use apply::{Affected, ApplyError};
 pub(crate) use event::verification_id;
 pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};
+use promotion::Promotions;
 pub use promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
 pub use stage::{Choice, Hold, StageState};
 
@@ -39,7 +40,7 @@ pub struct State {
     by_age: BTreeMap<WarehouseName, BTreeSet<(Timestamp, FreightId)>>,
     warehouses: BTreeMap<WarehouseName, WarehouseState>,
     stages: BTreeMap<StageName, StageState>,
-    promotions: BTreeMap<PromotionId, Promotion>,
+    promotions: Promotions,
 }
 
 impl State {
@@ -90,12 +91,12 @@ impl State {
 
     /// All promotions, by id: those of one stage in the order of their creation.
     pub fn promotions(&self) -> impl DoubleEndedIterator<Item = &Promotion> {
-        self.promotions.values()
+        self.promotions.values().map(Arc::as_ref)
     }
 
     /// The promotion of this id.
     pub fn promotion(&self, id: &PromotionId) -> Option<&Promotion> {
-        self.promotions.get(id)
+        self.promotions.get(id).map(Arc::as_ref)
     }
 
     /// Whether a promotion, or the verification of its result, has still to end.

@@ -63,6 +63,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The snapshot that is kept, with its record number.
     async fn load_snapshot(&self, pipeline: &PipelineName) -> Result<Option<(u64, Vec<u8>)>>;
 
+    /// Packs records up to number `up_to` into less room, and returns how many were packed. What [`Store::read`] returns stays the
+    /// same: the audit trail loses nothing. Never packed are records beyond the snapshot that is kept, nor the newest ones.
+    ///
+    /// The work is done in small parts, so that appends need not wait long. A dropped call stops between two of them, and what is
+    /// done is done. By default nothing happens, which is right for a store that packs by itself or has room enough.
+    async fn compact(&self, pipeline: &PipelineName, up_to: u64) -> Result<u64> {
+        let _ = (pipeline, up_to);
+        Ok(0)
+    }
+
     /// The pipelines that have a journal, by name.
     async fn pipelines(&self) -> Result<Vec<PipelineName>>;
 
@@ -149,6 +159,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn load_snapshot(&self, pipeline: &PipelineName) -> Result<Option<(u64, Vec<u8>)>> {
         (**self).load_snapshot(pipeline).await
+    }
+
+    async fn compact(&self, pipeline: &PipelineName, up_to: u64) -> Result<u64> {
+        (**self).compact(pipeline, up_to).await
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineName>> {

@@ -15,6 +15,7 @@ pub async fn store_conformance(store: Arc<dyn Store>) {
     journals(&*store).await;
     concurrent_appends(&store).await;
     snapshots(&*store).await;
+    compaction(&*store).await;
     leases(&*store).await;
     news(&store).await;
     side_table(&*store).await;
@@ -78,6 +79,43 @@ async fn snapshots(store: &dyn Store) {
     assert_eq!(store.load_snapshot(&pipeline).await.expect("load"), Some((5, record("five"))));
     store.save_snapshot(&pipeline, 9, record("nine")).await.expect("save");
     assert_eq!(store.load_snapshot(&pipeline).await.expect("load"), Some((9, record("nine"))));
+}
+
+/// Compacting changes nothing that can be read. A store that does nothing passes as well.
+async fn compaction(store: &dyn Store) {
+    let (pipeline, neighbour) = (PipelineName::from("compaction"), PipelineName::from("compaction.b"));
+    store.compact(&pipeline, u64::MAX).await.expect("nothing to compact");
+    let mut all: Vec<Vec<u8>> = (0..900_u32).map(|number| format!("{number:0>700}").into_bytes()).collect();
+    all[300] = vec![7; 300 << 10];
+    for (part, records) in all.chunks(100).enumerate() {
+        store.append(&pipeline, part as u64 * 100, records.to_vec(), None).await.expect("append");
+    }
+    store.append(&neighbour, 0, vec![record("other")], None).await.expect("append");
+    for (snapshot, up_to) in [(0, u64::MAX), (700, 250), (700, 700), (900, u64::MAX)] {
+        if snapshot > 0 {
+            store.save_snapshot(&pipeline, snapshot, record("snapshot")).await.expect("save");
+        }
+        store.compact(&pipeline, up_to).await.expect("compact");
+        assert_eq!(store.head(&pipeline).await.expect("head"), 900, "compacting leaves the journal's end");
+        for (after, limit) in
+            [(0, 2_000), (0, 1), (1, 3), (150, 300), (299, 2), (300, 1), (301, 500), (699, 9), (898, 9)]
+        {
+            let expected: Vec<_> = all.iter().skip(after).take(limit).cloned().collect();
+            let found = store.read(&pipeline, after as u64, limit).await.expect("read");
+            assert!(
+                found == expected,
+                "up to {limit} records after {after} are the same after compacting up to {up_to}"
+            );
+        }
+    }
+    assert!(store.read(&pipeline, 900, 10).await.expect("read").is_empty());
+    assert_eq!(store.read(&neighbour, 0, 10).await.expect("read"), [record("other")], "journals are apart");
+    let error = store.append(&pipeline, 899, vec![record("x")], None).await.expect_err("not at the end");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    store.append(&pipeline, 900, vec![record("last")], None).await.expect("append at the end");
+    assert_eq!(store.read(&pipeline, 899, 10).await.expect("read"), [all[899].clone(), record("last")]);
+    let pipelines = store.pipelines().await.expect("pipelines");
+    assert!(pipelines.contains(&pipeline) && pipelines.contains(&neighbour), "{pipelines:?}");
 }
 
 async fn leases(store: &dyn Store) {

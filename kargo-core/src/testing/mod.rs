@@ -10,5 +10,7 @@ mod source;
 pub use clock::{ManualClock, TokioClock};
 pub use conformance::store_conformance;
 pub use scripted::{Play, Scripted, ScriptedCall};
+#[cfg(test)]
+pub(crate) use simulation::Random;
 pub use simulation::{Report, Simulation, Violation};
 pub use source::ScriptedSource;

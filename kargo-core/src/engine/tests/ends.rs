@@ -320,6 +320,7 @@ async fn options_of_any_size_stop_nothing() {
     for (longest, every) in [(Duration::MAX, u64::MAX), (Duration::from_secs(u64::MAX / 4), 0)] {
         let options = EngineOptions {
             snapshot_every: every,
+            compact_after: every,
             lease: longest,
             shutdown_grace: longest,
             discovery_deadline: longest,

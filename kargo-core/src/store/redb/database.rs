@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::DatabaseError::DatabaseAlreadyOpen;
 use redb::{Database, DatabaseError, ReadableTable, StorageError, TableDefinition};
 
-use super::tables::LEASES;
 use crate::error::{Error, ErrorKind, Result};
 
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("kargo-meta");
-/// The layout of tables that this version reads and writes.
-const FORMAT: u64 = 1;
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("kargo-meta");
+/// The newest layout of tables that this version reads. A file is in the first until records of it are packed: a version that does not
+/// know of blocks must not read what is left as a whole journal.
+pub(super) const FORMAT: u64 = 2;
+const FIRST_FORMAT: u64 = 1;
 
 type Open = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync;
 
@@ -79,7 +80,7 @@ impl DatabaseSlot {
         storage_error(&self.path, "use", error)
     }
 
-    /// Checks or sets the format, and voids leases: who held them is dead, since the file's lock is ours.
+    /// Checks or sets the format, and makes the tables that an older version did not.
     fn prepare(&self, database: &Database) -> Result<()> {
         let work = || -> Result<u64, redb::Error> {
             let transaction = database.begin_write()?;
@@ -87,24 +88,13 @@ impl DatabaseSlot {
                 let mut meta = transaction.open_table(META)?;
                 let found = meta.get("format")?.map(|format| format.value());
                 if found.is_none() {
-                    meta.insert("format", FORMAT)?;
+                    meta.insert("format", FIRST_FORMAT)?;
                 }
-                found.unwrap_or(FORMAT)
+                found.unwrap_or(FIRST_FORMAT)
             };
             if found > FORMAT {
                 transaction.abort()?;
                 return Ok(found);
-            }
-            {
-                let mut leases = transaction.open_table(LEASES)?;
-                let mut void = Vec::new();
-                for entry in leases.iter()? {
-                    let (name, lease) = entry?;
-                    void.push((name.value().to_owned(), lease.value().1));
-                }
-                for (name, fence) in void {
-                    leases.insert(name.as_str(), ("", fence, 0))?;
-                }
             }
             super::tables::create(&transaction)?;
             transaction.commit()?;

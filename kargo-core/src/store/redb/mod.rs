@@ -1,6 +1,8 @@
 //! The embedded store: one file, one process.
 
+mod blocks;
 mod database;
+mod leases;
 mod tables;
 mod writer;
 
@@ -12,12 +14,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redb::ReadableDatabase;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Lease, Store};
 use crate::error::Result;
 use crate::name::PipelineName;
 
 use database::{DatabaseSlot, storage_error};
+use leases::Leases;
 use tables::Tables;
 use writer::Writer;
 
@@ -57,6 +61,9 @@ impl Default for RedbOptions {
 pub struct RedbStore {
     database: Arc<DatabaseSlot>,
     writer: Writer,
+    leases: Arc<Leases>,
+    /// How many bytes of records are packed into one block.
+    block_size: usize,
     news: watch::Sender<u64>,
     path: PathBuf,
 }
@@ -94,7 +101,14 @@ impl RedbStore {
     ) -> Result<Self> {
         let database = Arc::new(DatabaseSlot::open(path.clone(), open)?);
         let writer = Writer::start(Arc::clone(&database))?;
-        Ok(Self { database, writer, news: watch::Sender::new(0), path })
+        Ok(Self {
+            database,
+            writer,
+            leases: Arc::default(),
+            block_size: blocks::MOST,
+            news: watch::Sender::new(0),
+            path,
+        })
     }
 
     /// Runs a read away from the asynchronous threads, since it may have to wait for the disk.
@@ -150,23 +164,39 @@ impl Store for RedbStore {
         self.read_blocking(move |transaction| tables::load_snapshot(transaction, &pipeline)).await
     }
 
+    async fn compact(&self, pipeline: &PipelineName, up_to: u64) -> Result<u64> {
+        let mut packed = 0;
+        loop {
+            // Records never change, so they are read and compressed before the writer is asked: appends wait for little.
+            let (name, size) = (pipeline.clone(), self.block_size);
+            let next = self.read_blocking(move |transaction| blocks::next(transaction, &name, up_to, size)).await?;
+            let Some(block) = next else { return Ok(packed) };
+            let (name, count) = (pipeline.clone(), block.count());
+            // Another call may have packed the same records.
+            if !self.writer.submit(move |tables: &mut Tables<'_>| tables.pack(&name, &block)).await? {
+                return Ok(packed);
+            }
+            packed += count;
+        }
+    }
+
     async fn pipelines(&self) -> Result<Vec<PipelineName>> {
         self.read_blocking(tables::pipelines).await
     }
 
     async fn acquire_lease(&self, pipeline: &PipelineName, holder: &str, ttl: Duration) -> Result<Lease> {
         let (pipeline, holder) = (pipeline.clone(), holder.to_owned());
-        self.writer.submit(move |tables| tables.acquire_lease(&pipeline, &holder, ttl)).await
+        let (leases, now) = (Arc::clone(&self.leases), Instant::now());
+        self.writer.submit(move |tables| tables.acquire_lease(&leases, &pipeline, &holder, now, ttl)).await
     }
 
     async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()> {
-        let lease = lease.clone();
-        self.writer.submit(move |tables| tables.renew_lease(&lease, ttl)).await
+        self.leases.renew(lease, Instant::now() + ttl)
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<()> {
-        let lease = lease.clone();
-        self.writer.submit(move |tables| tables.release_lease(&lease)).await
+        self.leases.release(lease);
+        Ok(())
     }
 
     async fn wait(&self, pipeline: &PipelineName, after: u64, timeout: Duration) -> Result<()> {
@@ -186,3 +216,5 @@ impl Store for RedbStore {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn;

@@ -1,20 +1,23 @@
 //! The tables, and what is done in them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use tokio::time::Instant;
 
-use super::database::Failure;
+use super::blocks::{self, BLOCKS, Block};
+use super::database::{FORMAT, Failure, META};
+use super::leases::Leases;
 use crate::name::PipelineName;
 use crate::store::Lease;
-use crate::store::memory::{fenced, held, stale};
+use crate::store::memory::{fenced, stale};
 
 /// Records by pipeline and number.
-const JOURNAL: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("kargo-journal");
+pub(super) const JOURNAL: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("kargo-journal");
 /// The newest snapshot of each pipeline, and the number of its last record.
-const SNAPSHOTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("kargo-snapshots");
-/// Holder (empty for none), fence, and end in milliseconds since 1970.
-pub(super) const LEASES: TableDefinition<'_, &str, (&str, u64, u64)> = TableDefinition::new("kargo-leases");
+pub(super) const SNAPSHOTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("kargo-snapshots");
+/// Holder, fence, and a number that is not used any more. A lease's end is kept in memory: see [`super::leases`].
+const LEASES: TableDefinition<'_, &str, (&str, u64, u64)> = TableDefinition::new("kargo-leases");
 const SIDE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kargo-side");
 
 /// Makes the tables that are not there, so that reads find them.
@@ -23,11 +26,14 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> 
     transaction.open_table(SNAPSHOTS)?;
     transaction.open_table(LEASES)?;
     transaction.open_table(SIDE)?;
+    transaction.open_table(BLOCKS)?;
     Ok(())
 }
 
 /// The tables of one write transaction. Each method checks before it writes: what it refuses has changed nothing.
 pub(super) struct Tables<'t> {
+    /// For tables that are seldom written.
+    transaction: &'t WriteTransaction,
     journal: Table<'t, (&'static str, u64), &'static [u8]>,
     snapshots: Table<'t, &'static str, (u64, &'static [u8])>,
     leases: Table<'t, &'static str, (&'static str, u64, u64)>,
@@ -37,6 +43,7 @@ pub(super) struct Tables<'t> {
 impl<'t> Tables<'t> {
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
         Ok(Self {
+            transaction,
             journal: transaction.open_table(JOURNAL)?,
             snapshots: transaction.open_table(SNAPSHOTS)?,
             leases: transaction.open_table(LEASES)?,
@@ -52,7 +59,7 @@ impl<'t> Tables<'t> {
         fence: Option<u64>,
     ) -> Result<(), Failure> {
         if let Some(fence) = fence {
-            let newest = self.lease(pipeline)?.fence;
+            let newest = self.fence(pipeline)?;
             if newest != fence {
                 return Err(Failure::Refused(fenced(pipeline, fence, newest)));
             }
@@ -77,32 +84,38 @@ impl<'t> Tables<'t> {
 
     pub(super) fn acquire_lease(
         &mut self,
+        leases: &Leases,
         pipeline: &PipelineName,
         holder: &str,
+        now: Instant,
         ttl: Duration,
     ) -> Result<Lease, Failure> {
-        let found = self.lease(pipeline)?;
-        if !found.holder.is_empty() && found.holder != holder && found.until > now() {
-            return Err(Failure::Refused(held(pipeline, &found.holder)));
-        }
-        let fence = found.fence + 1;
-        self.leases.insert(pipeline.as_str(), (holder, fence, end(ttl)))?;
-        Ok(Lease { pipeline: pipeline.clone(), holder: holder.to_owned(), fence })
+        let kept = self.fence(pipeline)?;
+        let lease = leases.take(pipeline, holder, kept, (now, ttl)).map_err(Failure::Refused)?;
+        self.leases.insert(pipeline.as_str(), (holder, lease.fence, 0))?;
+        Ok(lease)
     }
 
-    pub(super) fn renew_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<(), Failure> {
-        let found = self.lease(&lease.pipeline)?;
-        if found.fence != lease.fence || found.holder.is_empty() {
-            return Err(Failure::Refused(fenced(&lease.pipeline, lease.fence, found.fence)));
+    /// Puts `block` in the place of the records in it. False when the journal does not begin with them: they are packed already.
+    pub(super) fn pack(&mut self, pipeline: &PipelineName, block: &Block) -> Result<bool, Failure> {
+        let name = pipeline.as_str();
+        if first(&self.journal, pipeline)? != Some(block.first) {
+            return Ok(false);
         }
-        self.leases.insert(lease.pipeline.as_str(), (lease.holder.as_str(), lease.fence, end(ttl)))?;
-        Ok(())
+        self.transaction.open_table(META)?.insert("format", FORMAT)?;
+        self.put_block(pipeline, block.first, block.last, &block.bytes)?;
+        self.journal.retain_in((name, block.first)..=(name, block.last), |_, _| false)?;
+        Ok(true)
     }
 
-    pub(super) fn release_lease(&mut self, lease: &Lease) -> Result<(), Failure> {
-        if self.lease(&lease.pipeline)?.fence == lease.fence {
-            self.leases.insert(lease.pipeline.as_str(), ("", lease.fence, 0))?;
-        }
+    pub(super) fn put_block(
+        &mut self,
+        pipeline: &PipelineName,
+        first: u64,
+        last: u64,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        self.transaction.open_table(BLOCKS)?.insert((pipeline.as_str(), last), (first, bytes))?;
         Ok(())
     }
 
@@ -111,39 +124,28 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn lease(&self, pipeline: &PipelineName) -> Result<Row, Failure> {
-        Ok(match self.leases.get(pipeline.as_str())? {
-            None => Row { holder: String::new(), fence: 0, until: 0 },
-            Some(row) => {
-                let (holder, fence, until) = row.value();
-                Row { holder: holder.to_owned(), fence, until }
-            }
-        })
+    fn fence(&self, pipeline: &PipelineName) -> Result<u64, Failure> {
+        Ok(self.leases.get(pipeline.as_str())?.map_or(0, |row| row.value().1))
     }
 }
 
-struct Row {
-    holder: String,
-    fence: u64,
-    until: u64,
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn end(ttl: Duration) -> u64 {
-    now().saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn head(
+pub(super) fn head(
     journal: &impl ReadableTable<(&'static str, u64), &'static [u8]>,
     pipeline: &PipelineName,
 ) -> Result<u64, redb::StorageError> {
     let name = pipeline.as_str();
     let last = journal.range((name, 0)..=(name, u64::MAX))?.next_back().transpose()?;
     Ok(last.map_or(0, |(key, _)| key.value().1))
+}
+
+/// The number of the first record that is not packed.
+pub(super) fn first(
+    journal: &impl ReadableTable<(&'static str, u64), &'static [u8]>,
+    pipeline: &PipelineName,
+) -> Result<Option<u64>, redb::StorageError> {
+    let name = pipeline.as_str();
+    let first = journal.range((name, 0)..=(name, u64::MAX))?.next().transpose()?;
+    Ok(first.map(|(key, _)| key.value().1))
 }
 
 pub(super) fn head_of(transaction: &ReadTransaction, pipeline: &PipelineName) -> Result<u64, redb::Error> {
@@ -159,8 +161,9 @@ pub(super) fn read(
     let journal = transaction.open_table(JOURNAL)?;
     let name = pipeline.as_str();
     let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
-    let mut records = Vec::new();
-    for entry in journal.range((name, from)..=(name, u64::MAX))?.take(limit) {
+    let mut records = blocks::read(transaction, pipeline, from, limit)?;
+    let from = from + records.len() as u64;
+    for entry in journal.range((name, from)..=(name, u64::MAX))?.take(limit - records.len()) {
         records.push(entry?.1.value().to_vec());
     }
     Ok(records)

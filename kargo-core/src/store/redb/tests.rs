@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
+use redb::{ReadableTable, StorageBackend};
 
 use super::*;
 use crate::error::ErrorKind;
@@ -178,4 +178,129 @@ async fn a_file_that_is_still_held_while_it_is_opened_again_is_no_conflict() {
     held.store(0, Ordering::SeqCst);
     let head = store.head(&pipeline).await.expect("reads again");
     store.append(&pipeline, head, vec![b"two".to_vec()], None).await.expect("room again");
+}
+
+async fn filled(store: &RedbStore, pipeline: &PipelineName, records: u64) -> Vec<Vec<u8>> {
+    let all: Vec<Vec<u8>> = (0..records).map(|number| format!("{number:0>500}").into_bytes()).collect();
+    store.append(pipeline, 0, all.clone(), None).await.expect("appends");
+    store.save_snapshot(pipeline, records, b"snapshot".to_vec()).await.expect("saves");
+    all
+}
+
+/// The packed blocks: the first and the last record's number of each, and its bytes.
+fn blocks(store: &RedbStore) -> Vec<(u64, u64, Vec<u8>)> {
+    let transaction = store.database.get().expect("open").begin_read().expect("begins");
+    let table = transaction.open_table(blocks::BLOCKS).expect("a table");
+    let rows = table.iter().expect("rows").map(|row| row.expect("a row"));
+    rows.map(|(key, block)| (block.value().0, key.value().1, block.value().1.to_vec())).collect()
+}
+
+#[tokio::test]
+async fn compacting_packs_what_the_snapshot_covers_and_keeps_the_newest_as_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = RedbStore::open(folder.path().join("kargo.redb")).expect("opens");
+    let pipeline = "shop".into();
+    let all = filled(&store, &pipeline, 2_000).await;
+    let packed = store.compact(&pipeline, 1_500).await.expect("packs");
+    assert!((1_001..=1_500).contains(&packed), "all that fill a block: {packed}");
+    let found = blocks(&store);
+    let ends: Vec<_> = found.iter().map(|(first, last, _)| (*first, *last)).collect();
+    assert!(ends.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "each goes on where the one before ends: {ends:?}");
+    assert_eq!((ends[0].0, ends[ends.len() - 1].1), (1, packed));
+    let bytes: usize = found.iter().map(|(_, _, block)| block.len()).sum();
+    assert!(bytes * 10 < packed as usize * 500, "it takes less room: {bytes}");
+    assert!(store.read(&pipeline, 0, 9_999).await.expect("reads") == all);
+    assert_eq!(store.compact(&pipeline, 1_500).await.expect("packs"), 0, "nothing is packed twice");
+
+    let early = "early".into();
+    store.append(&early, 0, all, None).await.expect("appends");
+    assert_eq!(store.compact(&early, 2_000).await.expect("packs"), 0, "nothing is packed without a snapshot");
+}
+
+#[tokio::test]
+async fn two_that_compact_at_once_pack_each_record_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = RedbStore::open(folder.path().join("kargo.redb")).expect("opens");
+    let pipeline = "shop".into();
+    let all = filled(&store, &pipeline, 4_000).await;
+    let (one, other) = tokio::join!(store.compact(&pipeline, 4_000), store.compact(&pipeline, 4_000));
+    let packed: u64 = blocks(&store).iter().map(|(first, last, _)| last - first + 1).sum();
+    assert_eq!(one.expect("packs") + other.expect("packs"), packed);
+    assert!(store.read(&pipeline, 0, 9_999).await.expect("reads") == all);
+}
+
+/// A file of a version that did not know of blocks. What is packed then is not for that version to read.
+#[tokio::test]
+async fn a_store_of_an_older_version_opens_and_is_packed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kargo.redb");
+    let pipeline = "shop".into();
+    let store = RedbStore::open(&path).expect("opens");
+    let all = filled(&store, &pipeline, 1_000).await;
+    drop(store);
+    let format = |wanted: u64| {
+        let database = redb::Database::open(&path).expect("opens");
+        let transaction = database.begin_write().expect("begins");
+        if wanted == 1 {
+            assert!(transaction.delete_table(blocks::BLOCKS).expect("deletes"), "as it was before there were blocks");
+        }
+        let found =
+            transaction.open_table(database::META).expect("a table").get("format").expect("reads").map(|f| f.value());
+        assert_eq!(found, Some(wanted));
+        transaction.commit().expect("commits");
+    };
+    format(1);
+    let store = RedbStore::open(&path).expect("opens");
+    assert!(store.read(&pipeline, 0, 9_999).await.expect("reads") == all);
+    assert!(store.compact(&pipeline, 1_000).await.expect("packs") > 500);
+    assert!(store.read(&pipeline, 0, 9_999).await.expect("reads") == all);
+    drop(store);
+    format(2);
+    let store = RedbStore::open(&path).expect("opens");
+    assert!(store.read(&pipeline, 0, 9_999).await.expect("reads") == all);
+}
+
+#[tokio::test]
+async fn a_block_that_is_damaged_or_claims_too_much_is_said_and_nothing_is_made_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = RedbStore::open(folder.path().join("kargo.redb")).expect("opens");
+    let pipeline: PipelineName = "shop".into();
+    filled(&store, &pipeline, 1_000).await;
+    store.compact(&pipeline, 1_000).await.expect("packs");
+    let (first, last, whole) = blocks(&store)[0].clone();
+    let mut bomb = whole.clone();
+    bomb[1..5].copy_from_slice(&u32::MAX.to_le_bytes());
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    let half = whole[..whole.len() / 2].to_vec();
+    for (what, bytes) in
+        [("too large", bomb), ("flipped", flipped), ("half", half), ("empty", Vec::new()), ("form", vec![9; 9])]
+    {
+        let name = pipeline.clone();
+        let put = move |tables: &mut Tables<'_>| tables.put_block(&name, first, last, &bytes);
+        store.writer.submit(put).await.expect("writes");
+        let error = store.read(&pipeline, 0, 10).await.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+    }
+}
+
+/// Engines by the thousand renew all the time.
+#[tokio::test]
+async fn renewing_a_lease_touches_no_disk() {
+    let disk = SmallDisk { bytes: Arc::new(InMemoryBackend::new()), limit: Arc::new(AtomicU64::new(u64::MAX)) };
+    let backend = disk.clone();
+    let open = move || redb::Database::builder().create_with_backend(backend.clone());
+    let store = RedbStore::open_by("small.redb".into(), open).expect("opens");
+    let pipeline = "shop".into();
+    let ttl = Duration::from_secs(60);
+    let lease = store.acquire_lease(&pipeline, "one", ttl).await.expect("free");
+    disk.limit.store(0, Ordering::SeqCst);
+    store.renew_lease(&lease, ttl).await.expect("a renewal needs no room");
+    store.acquire_lease(&pipeline, "one", ttl).await.expect_err("the fence cannot be kept");
+    // Whether the newer fence was kept is not known, so the older lease is no good from here on.
+    assert_eq!(store.renew_lease(&lease, ttl).await.expect_err("in doubt").kind(), ErrorKind::Conflict);
+    disk.limit.store(u64::MAX, Ordering::SeqCst);
+    let next = store.acquire_lease(&pipeline, "one", ttl).await.expect("room again");
+    assert!(next.fence > lease.fence + 1, "a fence that may have been kept is not handed out again");
+    store.append(&pipeline, 0, vec![b"one".to_vec()], Some(next.fence)).await.expect("the newest fence");
 }

@@ -45,6 +45,8 @@ use people::Scene;
 use plugins::World;
 
 pub use check::{Report, Violation};
+#[cfg(test)]
+pub(crate) use random::Random;
 
 /// Runs a pipeline under faults.
 #[derive(Debug, Clone)]

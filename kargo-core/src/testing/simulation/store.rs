@@ -107,6 +107,11 @@ impl Store for FaultyStore {
         self.inner.load_snapshot(name).await
     }
 
+    async fn compact(&self, name: &PipelineName, up_to: u64) -> Result<u64> {
+        self.before().await?;
+        self.inner.compact(name, up_to).await
+    }
+
     async fn pipelines(&self) -> Result<Vec<PipelineName>> {
         self.inner.pipelines().await
     }
