@@ -70,5 +70,5 @@ pub use name::{
 pub use pipeline::{Pipeline, PipelineBuilder, PipelineError, Problem};
 pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
-pub use stage::{Availability, FreightRequest, RetryPolicy, Stage, StepSpec, VerifierSpec};
+pub use stage::{Availability, FreightRequest, HealthWatch, RetryPolicy, Stage, StepSpec, VerifierSpec};
 pub use warehouse::{Subscription, Warehouse};

@@ -37,6 +37,8 @@ pub struct Stage {
     pub(crate) auto_promote: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) health: Option<HealthWatch>,
 }
 
 impl Stage {
@@ -49,6 +51,7 @@ impl Stage {
             verification: Vec::new(),
             auto_promote: false,
             labels: BTreeMap::new(),
+            health: None,
         }
     }
 
@@ -96,6 +99,25 @@ impl Stage {
         self
     }
 
+    /// Has the deployers of this stage's promotions asked how their targets are, every `interval` (at least a second). Off by default.
+    ///
+    /// What they say is shown, and never keeps a promotion from starting here.
+    #[must_use]
+    pub fn watch_health(mut self, interval: Duration) -> Self {
+        let required = self.health.is_some_and(|watch| watch.required);
+        self.health = Some(HealthWatch { every: interval.max(Duration::from_secs(1)), required });
+        self
+    }
+
+    /// Lets freight that runs here count as verified for the stages downstream only while the stage is healthy. Off by default. Implies
+    /// [`Stage::watch_health`], every [`HealthWatch::DEFAULT_INTERVAL`] unless another interval is set.
+    #[must_use]
+    pub fn require_health(mut self) -> Self {
+        let every = self.health.map_or(HealthWatch::DEFAULT_INTERVAL, |watch| watch.every);
+        self.health = Some(HealthWatch { every, required: true });
+        self
+    }
+
     /// Sets a label.
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
@@ -133,6 +155,11 @@ impl Stage {
         self.auto_promote
     }
 
+    /// Whether and how its health is watched.
+    pub fn health_watch(&self) -> Option<HealthWatch> {
+        self.health
+    }
+
     /// The labels.
     pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
@@ -142,6 +169,23 @@ impl Stage {
     pub fn is_control_flow(&self) -> bool {
         self.steps.is_empty()
     }
+}
+
+/// How the health of what a stage runs is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct HealthWatch {
+    /// How long after one look the next one follows, give or take a tenth.
+    pub every: Duration,
+    /// Whether freight that runs here counts as verified only while the stage is healthy.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl HealthWatch {
+    /// The interval when none is set: a minute.
+    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 }
 
 /// What freight of one warehouse a stage asks for, and under which conditions it may enter.

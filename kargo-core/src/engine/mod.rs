@@ -43,6 +43,7 @@ mod deadline;
 mod discover;
 mod driver;
 mod events;
+mod health;
 mod journal;
 mod settle;
 

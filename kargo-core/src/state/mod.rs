@@ -25,7 +25,7 @@ pub use apply::{Affected, ApplyError};
 pub(crate) use event::verification_id;
 pub use event::{Cause, Draft, Event, EventKind, HoldChange, Task, Trigger};
 pub use promotion::{Promotion, StepState, TaskState, Verification, VerifierState};
-pub use stage::{Hold, StageState};
+pub use stage::{Hold, StageHealth, StageState};
 
 /// All that is known of a pipeline at one point of its journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

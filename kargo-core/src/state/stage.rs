@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::name::{FreightId, PromotionId, WarehouseName};
+use crate::plugin::Health;
 
 /// What runs in a stage, what waits there, and what was last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct StageState {
     pub holds: BTreeMap<WarehouseName, Hold>,
     /// How the last promotion of each freight that ended, ended: the promotion. Looked at before promoting automatically.
     pub attempts: BTreeMap<FreightId, PromotionId>,
+    /// How what it runs was at the last look; none before the first look after a promotion, and in stages that are not watched.
+    #[serde(default)]
+    pub health: Option<StageHealth>,
 }
 
 impl StageState {
@@ -50,4 +54,17 @@ pub struct Hold {
     pub actor: Actor,
     /// Since when.
     pub at: Timestamp,
+}
+
+/// How what a stage runs is, as the deployers of its current promotion said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageHealth {
+    /// How it is.
+    pub health: Health,
+    /// Why, in words, by deploy step.
+    pub reason: String,
+    /// Since when the journal has it so.
+    pub since: Timestamp,
+    /// The promotion whose result was looked at.
+    pub promotion: PromotionId,
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod ends;
 mod faults;
+mod health;
 mod leases;
 mod promotion;
 mod queue;

@@ -1,6 +1,7 @@
 //! The fold.
 
 mod freight;
+mod health;
 mod promotion;
 mod task;
 
@@ -124,6 +125,9 @@ impl State {
             EventKind::PromotionFinished { promotion, phase, message } => {
                 let stage = self.finish_promotion(promotion, *phase, message, at);
                 let stage = stage.ok_or_else(|| no_promotion(promotion))?;
+                if phase.is_success() {
+                    self.forget_health(&stage);
+                }
                 Ok(self.with_downstream(&stage))
             }
             EventKind::VerificationStarted { promotion } => {
@@ -133,6 +137,10 @@ impl State {
                 let stage = self.finish_verification(promotion, *phase, message, at);
                 let stage = stage.ok_or_else(|| dangling(format!("verification of promotion {promotion}")))?;
                 Ok(self.with_downstream(&stage))
+            }
+            EventKind::HealthChanged { stage, promotion, health, reason } => {
+                let changed = self.change_health(stage, promotion, *health, reason, at);
+                changed.ok_or_else(|| dangling(format!("promotion {promotion} as what stage {stage} runs")))
             }
             EventKind::TaskStarted { task }
             | EventKind::TaskWaiting { task, .. }

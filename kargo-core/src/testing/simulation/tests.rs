@@ -15,8 +15,8 @@ fn pipeline() -> Pipeline {
     Pipeline::builder("shop")
         .warehouse(warehouse("main").every(Duration::from_secs(60)))
         .warehouse(warehouse("extra").every(Duration::from_secs(90)))
-        .stage(stage("dev").direct("main").direct("extra").auto_promote())
-        .stage(stage("qa").direct("main"))
+        .stage(stage("dev").direct("main").direct("extra").auto_promote().watch_health(Duration::from_secs(20)))
+        .stage(stage("qa").direct("main").require_health())
         .stage(Stage::new("gate").after("main", ["dev"]))
         .stage(
             stage("soaked")
