@@ -36,6 +36,7 @@
 //! # Ok(()) }
 //! ```
 
+mod audit;
 mod builder;
 mod calls;
 mod command;

@@ -26,7 +26,10 @@ const BAD: Look = Is(Health::Unhealthy, "crashes");
 
 /// A target that is live at once, and is looked at by a script: what is queued, then what stands. Clones share it.
 #[derive(Debug, Clone)]
-struct Target(Arc<Mutex<(VecDeque<Look>, Look, Vec<(String, PromotionId, Option<Revision>)>)>>);
+struct Target(Arc<Mutex<(VecDeque<Look>, Look, Vec<Looked>)>>);
+
+/// The stage, the promotion and the revision of one look.
+type Looked = (String, PromotionId, Option<Revision>);
 
 impl Target {
     fn standing(look: Look) -> Self {
@@ -41,8 +44,7 @@ impl Target {
         self.0.lock().unwrap().0.extend(looks);
     }
 
-    /// The stage, the promotion and the revision of each look.
-    fn looks(&self) -> Vec<(String, PromotionId, Option<Revision>)> {
+    fn looks(&self) -> Vec<Looked> {
         self.0.lock().unwrap().2.clone()
     }
 }
