@@ -26,26 +26,33 @@ const BAD: Look = Is(Health::Unhealthy, "crashes");
 
 /// A target that is live at once, and is looked at by a script: what is queued, then what stands. Clones share it.
 #[derive(Debug, Clone)]
-struct Target(Arc<Mutex<(VecDeque<Look>, Look, Vec<Looked>)>>);
+struct Target(Arc<Mutex<Script>>);
+
+#[derive(Debug)]
+struct Script {
+    queued: VecDeque<Look>,
+    standing: Look,
+    looks: Vec<Looked>,
+}
 
 /// The stage, the promotion and the revision of one look.
 type Looked = (String, PromotionId, Option<Revision>);
 
 impl Target {
     fn standing(look: Look) -> Self {
-        Self(Arc::new(Mutex::new((VecDeque::new(), look, Vec::new()))))
+        Self(Arc::new(Mutex::new(Script { queued: VecDeque::new(), standing: look, looks: Vec::new() })))
     }
 
     fn set(&self, look: Look) {
-        self.0.lock().unwrap().1 = look;
+        self.0.lock().unwrap().standing = look;
     }
 
     fn then(&self, looks: impl IntoIterator<Item = Look>) {
-        self.0.lock().unwrap().0.extend(looks);
+        self.0.lock().unwrap().queued.extend(looks);
     }
 
     fn looks(&self) -> Vec<Looked> {
-        self.0.lock().unwrap().2.clone()
+        self.0.lock().unwrap().looks.clone()
     }
 }
 
@@ -58,7 +65,7 @@ impl Deployer for Target {
 
     async fn observe(&self, _cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation> {
         let look = {
-            let (queued, standing, looks) = &mut *self.0.lock().unwrap();
+            let Script { queued, standing, looks } = &mut *self.0.lock().unwrap();
             let promotion = request.promotion.expect("the engine says which");
             looks.push((promotion.stage.to_string(), promotion.id.clone(), request.revision.clone()));
             queued.pop_front().unwrap_or_else(|| standing.clone())
