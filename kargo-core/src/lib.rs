@@ -14,6 +14,7 @@
 //! | run it | [`engine`], [`store`] |
 //! | ask why freight is not further | [`Engine::why`], [`decide`] |
 //! | read the audit trail | [`Engine::journal`], [`Engine::events`], [`state`] |
+//! | show all this to people | [`view`] |
 //! | write a plug-in | [`plugin`] |
 //! | test one's own pipeline without a network or a sleep | `testing`, behind the feature of that name |
 //!
@@ -49,6 +50,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod version;
+pub mod view;
 
 mod actor;
 mod clock;
@@ -71,7 +73,7 @@ pub use pipeline::{Pipeline, PipelineBuilder, PipelineError, Problem};
 pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
 pub use stage::{
-    AutoRollback, Availability, Condition, FreightRequest, LabelRequirement, PromotionPolicy, RetryPolicy, Selection,
-    Stage, StagePattern, StageSelector, StepSpec, VerifierSpec,
+    AutoRollback, Availability, Condition, FreightRequest, HealthWatch, LabelRequirement, PromotionPolicy, RetryPolicy,
+    Selection, Stage, StagePattern, StageSelector, StepSpec, VerifierSpec,
 };
 pub use warehouse::{Subscription, Warehouse};

@@ -1,11 +1,13 @@
 //! Stages: where freight goes, from where it may come, and what a promotion does there.
 
 mod condition;
+mod health;
 mod policy;
 mod request;
 mod step;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +16,7 @@ use crate::name::{StageName, WarehouseName};
 
 pub(crate) use condition::Before;
 pub use condition::Condition;
+pub use health::HealthWatch;
 pub use policy::{AutoRollback, LabelRequirement, PromotionPolicy, StagePattern, StageSelector};
 pub use request::{Availability, FreightRequest, Selection};
 pub use step::{RetryPolicy, StepSpec, VerifierSpec};
@@ -51,6 +54,8 @@ pub struct Stage {
     pub(crate) auto_rollback: Option<AutoRollback>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) health: Option<HealthWatch>,
 }
 
 impl Stage {
@@ -65,6 +70,7 @@ impl Stage {
             supersede: false,
             auto_rollback: None,
             labels: BTreeMap::new(),
+            health: None,
         }
     }
 
@@ -136,6 +142,25 @@ impl Stage {
         self
     }
 
+    /// Has the deployers of this stage's promotions asked how their targets are, every `interval` (at least a second). Off by default.
+    ///
+    /// What they say is shown, and never keeps a promotion from starting here.
+    #[must_use]
+    pub fn watch_health(mut self, interval: Duration) -> Self {
+        let required = self.health.is_some_and(|watch| watch.required);
+        self.health = Some(HealthWatch { every: interval.max(Duration::from_secs(1)), required });
+        self
+    }
+
+    /// Lets freight that runs here count as verified for the stages downstream only while the stage is healthy. Off by default. Implies
+    /// [`Stage::watch_health`], every [`HealthWatch::DEFAULT_INTERVAL`] unless another interval is set.
+    #[must_use]
+    pub fn require_health(mut self) -> Self {
+        let every = self.health.map_or(HealthWatch::DEFAULT_INTERVAL, |watch| watch.every);
+        self.health = Some(HealthWatch { every, required: true });
+        self
+    }
+
     /// Sets a label.
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
@@ -181,6 +206,11 @@ impl Stage {
     /// When it goes back by itself.
     pub fn rolls_back(&self) -> Option<&AutoRollback> {
         self.auto_rollback.as_ref()
+    }
+
+    /// Whether and how its health is watched.
+    pub fn health_watch(&self) -> Option<HealthWatch> {
+        self.health
     }
 
     /// The labels.

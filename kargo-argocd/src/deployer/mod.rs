@@ -97,6 +97,21 @@ impl ArgoCd {
         }
     }
 
+    /// An application that does well, and does not run what was promoted, is not well.
+    async fn against(&self, cx: &Context, seen: Observation, wanted: Option<&Revision>) -> Result<Observation> {
+        let (Some(runs), Some(wanted)) = (seen.revision.clone(), wanted) else { return Ok(seen) };
+        if runs == *wanted || seen.health >= Health::Unknown {
+            return Ok(seen);
+        }
+        let (health, why) = match self.relate(cx, &runs, wanted).await? {
+            Relation::Same | Relation::Later => return Ok(seen),
+            Relation::Earlier | Relation::Diverged => (Health::Unhealthy, "which does not hold what was promoted"),
+            _ => (Health::Unknown, "and whether that holds what was promoted is not known"),
+        };
+        let detail = format!("it runs another revision, {runs}, {why}: {wanted}; {}", seen.detail);
+        Ok(Observation::new(seen.revision, health, detail))
+    }
+
     /// The application, or what to answer while it may be missing.
     async fn find(
         &self,
@@ -310,12 +325,13 @@ impl Deployer for ArgoCd {
         let snapshot = read(self.get(cx, &app, Refresh::No).await)?;
         let source = target::source(&config, &snapshot.app)?;
         let observation = observe(&snapshot.app, source);
+        let wanted = request.revision.as_ref();
         if observation.health != Health::Unknown {
-            return Ok(observation);
+            return self.against(cx, observation, wanted).await;
         }
         // One comparison may be all that is missing.
         match cx.guard("refresh the application", async { Ok(self.client.get(&app, Refresh::Normal).await) }).await? {
-            Ok(snapshot) => Ok(observe(&snapshot.app, source)),
+            Ok(snapshot) => self.against(cx, observe(&snapshot.app, source), wanted).await,
             Err(error) if error.kind() == ErrorKind::Timeout => Ok(observation),
             Err(error) => read(Err(error)).map(|_| observation),
         }

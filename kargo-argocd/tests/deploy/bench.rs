@@ -85,6 +85,15 @@ impl Bench {
         self.argocd.observe(&self.context("observe"), &ObserveRequest::new(&config)).await.unwrap()
     }
 
+    /// As [`Bench::observe`], held against what was promoted.
+    pub(crate) async fn observe_result(&self, app: &str, wanted: &str) -> Observation {
+        let config = serde_json::to_value(ArgoCdApp::new(app)).unwrap();
+        let freight = Freight::new("main", Vec::new(), self.clock.now());
+        let promotion = PromotionInfo::new("shop", "p1", "dev", freight, Actor::user("alice"), self.clock.now());
+        let request = ObserveRequest::new(&config).result_of(&promotion, Some(wanted.into()));
+        self.argocd.observe(&self.context("observe"), &request).await.unwrap()
+    }
+
     pub(crate) fn context(&self, key: &str) -> Context {
         Context::new(Arc::clone(&self.clock) as Arc<dyn Clock>, Actor::user("alice"), key)
     }

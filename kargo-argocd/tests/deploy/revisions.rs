@@ -23,6 +23,24 @@ async fn argo_04_a_later_commit_on_the_shared_branch_still_counts_and_is_named()
 }
 
 #[tokio::test]
+async fn an_application_that_runs_another_revision_than_was_promoted_is_not_healthy() {
+    let (bench, first) = Bench::running(shop()).await;
+    bench.commits.set_branch("other", &first);
+    let apart = bench.commits.commit("other", [("dev", "v9")]);
+    bench.fake.edit_app("shop", |app| app.auto_sync = true);
+    let later = bench.commits.commit("main", [("dev", "v2")]);
+    bench.pass(600);
+    assert_eq!(bench.fake.live_revision("shop"), Some(later.clone()));
+    let health = async |wanted: &str| bench.observe_result("shop", wanted).await;
+    assert_eq!(health(&later).await.health, Health::Healthy);
+    assert_eq!(health(&first).await.health, Health::Healthy, "a later commit that holds the promoted one");
+    let astray = health(&apart).await;
+    assert_eq!(astray.health, Health::Unhealthy);
+    assert!(astray.detail.contains("it runs another revision") && astray.detail.contains(&apart), "{astray:?}");
+    assert_eq!(health("0123456789012345678901234567890123456789").await.health, Health::Unknown);
+}
+
+#[tokio::test]
 async fn argo_04_a_commit_of_another_stage_during_the_sync_does_no_harm() {
     let (bench, _) = Bench::running(shop()).await;
     let wanted = bench.commits.commit("main", [("dev", "v2")]);

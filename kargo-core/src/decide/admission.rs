@@ -11,8 +11,9 @@ use crate::clock::later;
 use crate::freight::Freight;
 use crate::name::{FreightId, StageName, near_match};
 use crate::pipeline::Pipeline;
+use crate::plugin::Health;
 use crate::stage::{FreightRequest, Stage};
-use crate::state::{FreightState, State};
+use crate::state::{FreightState, StageHealth, State};
 
 /// Whether freight may enter a stage, gate by gate.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,9 +210,27 @@ fn upstream(
                 soaked,
             ));
         }
-        open += usize::from(verified && soaked);
+        let healthy = is_healthy(pipeline, state, upstream, known.freight(), see);
+        open += usize::from(verified && soaked && healthy);
     }
     open >= request.availability.needed(request.stages.len())
+}
+
+/// Whether `upstream` is as healthy as it has to be for the freight that it runs to count. What it no longer runs is not judged by it.
+fn is_healthy(
+    pipeline: &Pipeline,
+    state: &State,
+    upstream: &StageName,
+    freight: &Freight,
+    see: &mut dyn FnMut(Gate),
+) -> bool {
+    let required = pipeline.stage(upstream).and_then(Stage::health_watch).is_some_and(|watch| watch.required);
+    let running = state.stage(upstream).filter(|known| known.current.get(freight.origin()) == Some(freight.id()));
+    let Some(known) = running.filter(|_| required) else { return true };
+    let fine = |known: &StageHealth| matches!(known.health, Health::Healthy | Health::NotApplicable);
+    let healthy = known.health.as_ref().is_some_and(fine);
+    see(Gate::way(GateKind::Healthy { upstream: upstream.clone(), health: known.health.clone() }, healthy));
+    healthy
 }
 
 /// How freight that is not verified in `stage` stands there.

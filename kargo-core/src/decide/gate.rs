@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Admission;
 use crate::actor::Actor;
 use crate::name::{FreightId, StageName, WarehouseName};
-use crate::state::Hold;
+use crate::state::{Hold, StageHealth};
 
 /// One condition, and whether it is met. Prints as a sentence; when closed, with what would open it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,13 @@ pub enum GateKind {
         stayed: Duration,
         /// When that will be enough, if it stays.
         opens_at: Option<Timestamp>,
+    },
+    /// This upstream stage, which runs the freight and has to be healthy, is.
+    Healthy {
+        /// The upstream stage.
+        upstream: StageName,
+        /// How it was at the last look; none when it has not been looked at since its last promotion.
+        health: Option<StageHealth>,
     },
     /// The stage promotes by itself.
     Automatic,
@@ -196,6 +203,15 @@ impl fmt::Display for Gate {
                     Some(at) => write!(f, "; that is reached at {at}"),
                     None => f.write_str("; it is not there now"),
                 }
+            }
+            (GateKind::Healthy { upstream, health: Some(known) }, open) => {
+                let but = if open { "" } else { ", and what it runs counts as verified only while it is healthy" };
+                let StageHealth { health, reason, since, .. } = known;
+                write!(f, "stage {upstream} is {health} since {since}{but}")?;
+                if open || reason.is_empty() { Ok(()) } else { write!(f, " ({reason})") }
+            }
+            (GateKind::Healthy { upstream, health: None }, _) => {
+                write!(f, "stage {upstream} has to be healthy, and has not been looked at since its last promotion")
             }
             (GateKind::Automatic, true) => f.write_str("the stage promotes by itself"),
             (GateKind::Automatic, false) => f.write_str("the stage waits for a person to promote"),

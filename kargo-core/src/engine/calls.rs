@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::discover::Looked;
 use super::driver::{Driver, panicked};
+use super::health::Seen;
 use crate::clock::{elapsed, later};
 use crate::decide::{outcome_and_what_follows, stopped};
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::name::{VerificationId, WarehouseName};
+use crate::name::{StageName, VerificationId, WarehouseName};
 use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::{StepSpec, VerifierSpec};
@@ -24,6 +25,7 @@ use crate::store::{MAX_LEVELS, levels};
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     Look(WarehouseName),
+    Observe(StageName),
     Task(Task),
     Stopping { task: Task, phase: Phase, message: String },
 }
@@ -32,6 +34,7 @@ pub(super) enum Call {
 #[derive(Debug)]
 pub(super) enum Returned {
     Looked(Result<Looked>),
+    Observed(Seen),
     Task(Result<Report>),
     Stopped(Result<()>),
 }
@@ -346,7 +349,7 @@ impl Driver {
     }
 }
 
-fn info(pipeline: &crate::PipelineName, state: &State, promotion: &Promotion) -> Option<PromotionInfo> {
+pub(super) fn info(pipeline: &crate::PipelineName, state: &State, promotion: &Promotion) -> Option<PromotionInfo> {
     let freight = |id| state.freight_by_id(id).map(|known| known.freight().clone());
     Some(PromotionInfo {
         pipeline: pipeline.clone(),

@@ -15,6 +15,7 @@ use super::calls::{Call, InFlight, Returned};
 use super::command::Command;
 use super::deadline::{Deadline, LeaseEnd};
 use super::discover::Poll;
+use super::health::Watches;
 use super::{Shared, journal};
 use crate::clock::elapsed;
 use crate::error::{Error, ErrorKind, Result};
@@ -74,6 +75,8 @@ pub(super) struct Driver {
     /// How often in a row a task could not look at what it waits for.
     pub(super) misses: HashMap<Task, u32>,
     pub(super) polls: BTreeMap<WarehouseName, Poll>,
+    /// The stages whose health is watched.
+    pub(super) watches: Watches,
     /// Until when the store is left alone after an error, and the pause after the next one.
     blocked: Option<Instant>,
     pause: Duration,
@@ -119,6 +122,7 @@ impl Driver {
             told: HashMap::new(),
             misses: HashMap::new(),
             polls: BTreeMap::new(),
+            watches: Watches::default(),
             blocked: None,
             pause: MIN_PAUSE,
             clock_was,
@@ -199,6 +203,7 @@ impl Driver {
             self.pace.clear();
             self.told.clear();
             self.polls.values_mut().for_each(|poll| poll.clock_set_back(now));
+            self.watches.clock_set_back(now);
             self.mark_all();
         }
         self.clock_was = now;
@@ -215,6 +220,7 @@ impl Driver {
         for warehouse in pipeline.warehouses() {
             self.polls.entry(warehouse.name().clone()).or_insert_with(|| Poll::due(now));
         }
+        self.watches.define(&pipeline, now);
     }
 
     /// Looks whether the store works again: that it can be read does not mean that it can be written.
@@ -272,7 +278,7 @@ impl Driver {
     fn next_wake(&self) -> Option<Timestamp> {
         let stage = self.timers.first().map(|(at, _)| *at);
         let poll = self.polls.values().filter_map(Poll::next).min();
-        stage.into_iter().chain(poll).min()
+        stage.into_iter().chain(poll).chain(self.watches.next()).min()
     }
 
     /// The clock has reached something: marks the stages whose time has come. Due looks are started by [`Driver::settle`].
@@ -314,6 +320,7 @@ impl Driver {
         }
         let handled = match call {
             Call::Look(warehouse) => self.looked(&warehouse, returned).await,
+            Call::Observe(stage) => self.observed(&stage, returned).await,
             Call::Task(task) => self.called(&task, id, returned).await,
             Call::Stopping { task, phase, message } => self.stopped_task(task, phase, message, returned).await,
         };
@@ -326,6 +333,7 @@ impl Driver {
                 let now = self.shared.clock.now();
                 self.polls.get_mut(&warehouse).into_iter().for_each(|poll| poll.dropped(now));
             }
+            Call::Observe(stage) => self.watches.look_again(&stage, self.shared.clock.now()),
             Call::Task(task) | Call::Stopping { task, .. } => {
                 self.in_flight.remove(&task);
                 self.mark(&task);
@@ -425,12 +433,14 @@ impl Driver {
         for poll in self.polls.values_mut() {
             poll.dropped(self.shared.clock.now());
         }
+        self.watches.dropped(self.shared.clock.now());
     }
 
     async fn stop(mut self) -> Result<()> {
         self.inbox.close();
         // Whoever still waits for an answer learns at once that there will be none.
         while self.inbox.try_recv().is_ok() {}
+        self.watches.cancel();
         // Calls under way get their time; what they return is still recorded, and what does not return is called again later.
         let until = Instant::now() + self.options.shutdown_grace;
         let mut renewal = Instant::now();
@@ -489,13 +499,17 @@ impl Drop for Driver {
 /// The error of a call whose task panicked, or was dropped by the runtime.
 pub(super) fn panicked(what: &str, error: JoinError) -> Error {
     if error.is_panic() {
-        let payload = error.into_panic();
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
-        return Error::new(
-            ErrorKind::Panicked,
-            format!("{what} panicked: {text}. This is a defect of the plug-in; report it to its author."),
-        );
+        return panic_of(what, error.into_panic());
     }
     Error::new(ErrorKind::Cancelled, format!("{what} was dropped before it returned."))
+}
+
+/// The error that a plug-in's panic is.
+pub(super) fn panic_of(what: &str, payload: Box<dyn std::any::Any + Send>) -> Error {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Error::new(
+        ErrorKind::Panicked,
+        format!("{what} panicked: {text}. This is a defect of the plug-in; report it to its author."),
+    )
 }

@@ -158,6 +158,7 @@ impl Driver {
                     self.fresh.insert(task.clone());
                 }
                 EventKind::TaskFinished { task, .. } => self.forget(task),
+                EventKind::PromotionFinished { promotion, .. } => self.observe_soon(promotion),
                 _ => {}
             }
         }

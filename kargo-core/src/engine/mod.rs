@@ -36,6 +36,7 @@
 //! # Ok(()) }
 //! ```
 
+mod audit;
 mod builder;
 mod calls;
 mod command;
@@ -43,6 +44,7 @@ mod deadline;
 mod discover;
 mod driver;
 mod events;
+mod health;
 mod journal;
 mod requests;
 mod settle;

@@ -58,6 +58,7 @@ impl Driver {
             }
         }
         self.look_where_due();
+        self.observe_where_due();
         Ok(())
     }
 
@@ -65,6 +66,7 @@ impl Driver {
         match call {
             Call::Task(task) | Call::Stopping { task, .. } => self.in_flight.contains_key(task),
             Call::Look(warehouse) => self.polls.get(warehouse).is_some_and(|poll| poll.is_looking()),
+            Call::Observe(stage) => self.watches.is_looking(stage),
         }
     }
 }

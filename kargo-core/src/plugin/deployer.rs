@@ -148,12 +148,25 @@ impl Deployment {
 pub struct ObserveRequest<'a> {
     /// The configuration of the step that deploys there.
     pub config: &'a Value,
+    /// The promotion whose result is looked at; none when a host asks of itself.
+    pub promotion: Option<&'a PromotionInfo>,
+    /// The revision that the deployment there ended with. A target that runs another one is not healthy, however well that does,
+    /// unless the deployer knows that it holds this one.
+    pub revision: Option<Revision>,
 }
 
 impl<'a> ObserveRequest<'a> {
     /// Looks at the target that `config` names.
     pub fn new(config: &'a Value) -> Self {
-        Self { config }
+        Self { config, promotion: None, revision: None }
+    }
+
+    /// Says of which promotion the result is looked at, and which revision that made live.
+    #[must_use]
+    pub fn result_of(mut self, promotion: &'a PromotionInfo, revision: Option<Revision>) -> Self {
+        self.promotion = Some(promotion);
+        self.revision = revision;
+        self
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use event::verification_id;
 pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};
 use promotion::Promotions;
 pub use promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
-pub use stage::{Choice, Hold, StageState};
+pub use stage::{Choice, Hold, StageHealth, StageState};
 
 /// All that is known of a pipeline at one point of its journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::name::{FreightId, PromotionId, WarehouseName};
+use crate::plugin::Health;
 
 /// What runs in a stage, what waits there, and what was last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct StageState {
     /// How the last promotion of each freight that ended, ended: the promotion. Looked at before promoting automatically.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attempts: BTreeMap<FreightId, PromotionId>,
+    /// How what it runs was at the last look; none before the first look after a promotion, and in stages that are not watched.
+    #[serde(default)]
+    pub health: Option<StageHealth>,
 }
 
 impl StageState {
@@ -87,5 +91,18 @@ pub struct Choice {
     /// The freight that was chosen.
     pub freight: FreightId,
     /// The promotion by which it was chosen.
+    pub promotion: PromotionId,
+}
+
+/// How what a stage runs is, as the deployers of its current promotion said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageHealth {
+    /// How it is.
+    pub health: Health,
+    /// Why, in words, by deploy step.
+    pub reason: String,
+    /// Since when the journal has it so.
+    pub since: Timestamp,
+    /// The promotion whose result was looked at.
     pub promotion: PromotionId,
 }

@@ -5,6 +5,7 @@ mod bad_input;
 mod crash;
 mod ends;
 mod faults;
+mod health;
 mod leases;
 mod promotion;
 mod queue;

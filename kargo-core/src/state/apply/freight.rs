@@ -17,6 +17,10 @@ impl State {
         for (name, stage) in &mut self.stages {
             // A hold belongs to the rule that it holds, and ends with it.
             stage.holds.retain(|origin, _| promotes_by_itself(pipeline, name, origin));
+            if pipeline.stage(name).is_none_or(|stage| stage.health_watch().is_none()) {
+                // Nobody looks any more, so what was seen last would be told for ever.
+                stage.health = None;
+            }
         }
         // That freight passed through a stage when it had no steps says nothing about the stage with steps.
         let has_steps = |name: &StageName| pipeline.stage(name).is_some_and(|stage| !stage.is_control_flow());

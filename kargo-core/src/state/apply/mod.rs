@@ -2,6 +2,7 @@
 
 mod ahead;
 mod freight;
+mod health;
 mod promotion;
 mod task;
 
@@ -94,8 +95,9 @@ impl State {
                 if !self.freight.contains_key(freight) {
                     return Err(no_freight(freight));
                 }
-                self.promotions
-                    .extend(Promotion::requested(&event.kind, &event.actor, at).map(|it| (it.id.clone(), it)));
+                if let Some(requested) = Promotion::requested(&event.kind, &event.actor, at) {
+                    self.promotions.insert(promotion.clone(), requested);
+                }
                 self.stages.entry(stage.clone()).or_default().queue.push_back(promotion.clone());
                 Ok(only(stage))
             }
@@ -133,6 +135,9 @@ impl State {
             EventKind::PromotionFinished { promotion, phase, message } => {
                 let stage = self.finish_promotion(promotion, *phase, message, at);
                 let stage = stage.ok_or_else(|| no_promotion(promotion))?;
+                if phase.is_success() {
+                    self.forget_health(&stage);
+                }
                 Ok(self.with_downstream(&stage))
             }
             EventKind::VerificationStarted { promotion } => {
@@ -144,6 +149,10 @@ impl State {
                 let stage = self.finish_verification(promotion, *phase, message, at, None);
                 let stage = stage.ok_or_else(|| dangling(format!("verification of promotion {promotion}")))?;
                 Ok(self.with_downstream(&stage))
+            }
+            EventKind::HealthChanged { stage, promotion, health, reason } => {
+                let changed = self.change_health(stage, promotion, *health, reason, at);
+                changed.ok_or_else(|| dangling(format!("promotion {promotion} as what stage {stage} runs")))
             }
             EventKind::TaskStarted { task }
             | EventKind::TaskWaiting { task, .. }

@@ -14,6 +14,7 @@ use crate::error::ErrorKind;
 use crate::freight::Freight;
 use crate::name::{FreightId, PromotionId, StageName, VerificationId, WarehouseName};
 use crate::pipeline::Pipeline;
+use crate::plugin::Health;
 use crate::promotion::Phase;
 use crate::stage::{StepSpec, VerifierSpec};
 
@@ -291,6 +292,17 @@ pub enum EventKind {
         phase: Phase,
         /// Why.
         message: String,
+    },
+    /// What a stage runs is in other health than the journal last told, or for another reason. Not every look is journaled.
+    HealthChanged {
+        /// The stage.
+        stage: StageName,
+        /// The promotion that the stage runs.
+        promotion: PromotionId,
+        /// How it is.
+        health: Health,
+        /// Why, in words, by deploy step.
+        reason: String,
     },
     /// A task is about to be called for the first time.
     TaskStarted {

@@ -51,6 +51,9 @@ impl fmt::Display for EventKind {
             Self::VerificationFinished { promotion, phase, message } => {
                 write!(f, "verification of promotion {promotion} {phase}{}", after_colon(message))
             }
+            Self::HealthChanged { stage, health, reason, .. } => {
+                write!(f, "stage {stage} is {health}{}", after_colon(reason))
+            }
             Self::TaskStarted { task } => write!(f, "{task} started"),
             Self::TaskWaiting { task, reason, .. } => write!(f, "{task} waits{}", after_colon(reason)),
             Self::TaskErrored { task, reason, retry_at, .. } => {

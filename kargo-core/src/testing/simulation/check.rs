@@ -131,6 +131,18 @@ fn replay(events: &[Event]) -> Result<State, String> {
                     return Err(format!("event {seq}: unqualified freight entered {} by {promotion}", found.stage));
                 }
             }
+            EventKind::HealthChanged { stage, promotion, .. } => {
+                let known = state.stage(stage);
+                let current = known.filter(|known| known.running.is_none()).and_then(|known| known.history.front());
+                if current != Some(promotion) {
+                    return Err(format!(
+                        "event {seq}: health in {stage} by {promotion}, which does not run there undisturbed"
+                    ));
+                }
+                if defined.as_ref().and_then(|p| p.stage(stage)).is_none_or(|stage| stage.health_watch().is_none()) {
+                    return Err(format!("event {seq}: health in {stage}, which is not watched"));
+                }
+            }
             EventKind::TaskStarted { task } => {
                 let running = state.promotion(task.promotion()).is_some_and(|found| match task {
                     Task::Step { .. } => found.phase == Phase::Running,

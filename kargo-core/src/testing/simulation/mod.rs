@@ -132,6 +132,9 @@ impl World {
         }
         for stage in pipeline.stages() {
             for step in stage.steps() {
+                if let Some(name) = step.uses.strip_prefix("deploy:") {
+                    plugins = plugins.deployer(name, self.deployer());
+                }
                 plugins = plugins.step(step.uses.clone(), self.step());
             }
             for verifier in stage.verification() {

@@ -12,8 +12,8 @@ use super::random::Random;
 use crate::artifact::{Artifact, GenericArtifact};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::plugin::{
-    Context, Cursor, DiscoverRequest, Discovery, Source, Step, StepOutcome, StepRequest, Verdict, Verifier,
-    VerifyRequest,
+    Context, Cursor, DeployRequest, Deployer, Deployment, DiscoverRequest, Discovery, Health, Observation,
+    ObserveRequest, Source, Step, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest,
 };
 use crate::store::Store;
 
@@ -96,6 +96,10 @@ impl World {
 
     pub(super) fn verifier(&self) -> SimulatedVerifier {
         SimulatedVerifier(self.clone())
+    }
+
+    pub(super) fn deployer(&self) -> SimulatedDeployer {
+        SimulatedDeployer(self.clone())
     }
 
     async fn began(&self, cx: &Context, pipeline: &crate::PipelineName) {
@@ -231,6 +235,33 @@ impl Step for SimulatedStep {
             }
         }
         Ok(())
+    }
+}
+
+/// How targets are after a promotion. What deploys is played by [`SimulatedStep`].
+#[derive(Debug)]
+pub(super) struct SimulatedDeployer(World);
+
+#[async_trait]
+impl Deployer for SimulatedDeployer {
+    async fn deploy(&self, _cx: &Context, _request: &DeployRequest<'_>) -> Result<Deployment> {
+        Err(Error::new(ErrorKind::Unsupported, "The simulation plays deployments as steps."))
+    }
+
+    async fn observe(&self, _cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation> {
+        let world = &self.0;
+        let fate = world.fate();
+        world.pause().await;
+        let health = match fate {
+            Fate::Well => Health::Healthy,
+            Fate::Wait => Health::Progressing,
+            Fate::Fail => Health::Unhealthy,
+            Fate::Passing => return Err(Error::new(ErrorKind::Unavailable, "The connection broke.")),
+            Fate::Lasting => return Err(Error::new(ErrorKind::InvalidInput, "The configuration is wrong.")),
+            Fate::Panic => panic_quietly(),
+            Fate::Hang | Fate::Late => pending().await,
+        };
+        Ok(Observation::new(request.revision.clone(), health, format!("look {}", world.below(3))))
     }
 }
 

@@ -32,8 +32,21 @@ fn pipeline() -> Pipeline {
     Pipeline::builder("shop")
         .warehouse(warehouse("main").every(Duration::from_secs(60)))
         .warehouse(warehouse("extra").every(Duration::from_secs(90)))
-        .stage(stage("dev").direct("main").direct("extra").auto_promote().supersede())
-        .stage(elaborate("qa").direct("main").auto_promote().auto_rollback(AutoRollback::on_any_failure()))
+        .stage(
+            stage("dev")
+                .direct("main")
+                .direct("extra")
+                .auto_promote()
+                .supersede()
+                .watch_health(Duration::from_secs(20)),
+        )
+        .stage(
+            elaborate("qa")
+                .direct("main")
+                .auto_promote()
+                .auto_rollback(AutoRollback::on_any_failure())
+                .require_health(),
+        )
         .stage(elaborate("shadow").request(FreightRequest::after("main", ["qa"]).match_upstream()).auto_promote())
         .stage(Stage::new("gate").after("main", ["dev"]))
         .stage(
