@@ -55,7 +55,7 @@ impl History {
                 metadata: serde_json::Value::Null,
             });
             let freight = Freight::new("main", vec![artifact], history.now);
-            history.append(EventKind::FreightFound { freight });
+            history.append(EventKind::FreightFound { freight, alias: None, against: None });
         }
         history
     }

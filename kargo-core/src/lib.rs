@@ -63,7 +63,7 @@ pub use artifact::{Artifact, Chart, GenericArtifact, GitCommit, Image};
 pub use clock::{Clock, SystemClock};
 pub use engine::{Engine, EngineBuilder, EngineOptions, PromoteError};
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use freight::{Freight, FreightCollection, Pick};
+pub use freight::{Choice, Freight, FreightCollection, Pick};
 pub use name::{
     FreightId, PipelineName, PromotionId, Revision, StageName, VerificationId, WarehouseName, name_fault, near_match,
 };
@@ -71,4 +71,4 @@ pub use pipeline::{Pipeline, PipelineBuilder, PipelineError, Problem};
 pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
 pub use stage::{Availability, FreightRequest, RetryPolicy, Stage, StepSpec, VerifierSpec};
-pub use warehouse::{Subscription, Warehouse};
+pub use warehouse::{Discovered, FreightCreationPolicy, Subscription, Warehouse};

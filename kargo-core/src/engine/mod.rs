@@ -43,6 +43,7 @@ mod deadline;
 mod discover;
 mod driver;
 mod events;
+mod freight;
 mod journal;
 mod settle;
 

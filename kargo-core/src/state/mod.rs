@@ -5,6 +5,7 @@
 
 mod apply;
 mod event;
+mod find;
 mod promotion;
 mod stage;
 
@@ -36,6 +37,9 @@ pub struct State {
     freight: BTreeMap<FreightId, FreightState>,
     /// Freight of each warehouse by age, so that the newest is found without looking at all.
     by_age: BTreeMap<WarehouseName, BTreeSet<(Timestamp, FreightId)>>,
+    /// Whose each alias is.
+    #[serde(default)]
+    aliases: BTreeMap<String, FreightId>,
     warehouses: BTreeMap<WarehouseName, WarehouseState>,
     stages: BTreeMap<StageName, StageState>,
     promotions: BTreeMap<PromotionId, Promotion>,
@@ -119,6 +123,8 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FreightState {
     pub(crate) freight: Freight,
+    #[serde(default)]
+    pub(crate) alias: Option<String>,
     pub(crate) approved: BTreeMap<StageName, Approval>,
     pub(crate) verified: BTreeMap<StageName, Verified>,
     pub(crate) presence: BTreeMap<StageName, Presence>,
@@ -126,12 +132,19 @@ pub struct FreightState {
 
 impl FreightState {
     pub(crate) fn new(freight: Freight) -> Self {
-        Self { freight, approved: BTreeMap::new(), verified: BTreeMap::new(), presence: BTreeMap::new() }
+        let (approved, verified, presence) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { freight, alias: None, approved, verified, presence }
     }
 
     /// The freight itself.
     pub fn freight(&self) -> &Freight {
         &self.freight
+    }
+
+    /// The name that people say: two words at first, or what somebody called it. Unique in the pipeline. None when somebody took it
+    /// away, and for freight of journals from before there were aliases.
+    pub fn alias(&self) -> Option<&str> {
+        self.alias.as_deref()
     }
 
     /// The stages it is approved for, whatever their conditions.
@@ -193,4 +206,7 @@ pub struct WarehouseState {
     pub latest: Option<FreightId>,
     /// Why its last look failed, if it did.
     pub failing: Option<String>,
+    /// Why the newest artifacts make no freight though the look succeeded: a criterion is not satisfied with them.
+    #[serde(default)]
+    pub waiting: Option<String>,
 }

@@ -7,6 +7,7 @@ mod leases;
 mod promotion;
 mod queue;
 mod rules;
+mod warehouse;
 
 use std::sync::Arc;
 use std::time::Duration;

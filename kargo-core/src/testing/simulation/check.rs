@@ -88,7 +88,7 @@ fn replay(pipeline: &Pipeline, events: &[Event]) -> Result<State, String> {
     for event in events {
         let seq = event.seq;
         match &event.kind {
-            EventKind::FreightFound { freight } if state.freight_by_id(freight.id()).is_some() => {
+            EventKind::FreightFound { freight, .. } if state.freight_by_id(freight.id()).is_some() => {
                 return Err(format!("event {seq}: freight {} was found twice", freight.id()));
             }
             EventKind::PromotionRequested { promotion, stage, freight, trigger, .. } => {

@@ -35,9 +35,10 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::artifact::Artifact;
 use crate::engine::EngineOptions;
 use crate::pipeline::Pipeline;
-use crate::plugin::Plugins;
+use crate::plugin::{Judgement, Plugins};
 use crate::store::{MemoryStore, Store};
 
 use people::Scene;
@@ -110,6 +111,9 @@ impl World {
         let mut plugins = Plugins::builder();
         for subscription in pipeline.warehouses().flat_map(|warehouse| warehouse.subscriptions()) {
             plugins = plugins.source(subscription.source.clone(), self.source());
+        }
+        for criterion in pipeline.warehouses().flat_map(|warehouse| warehouse.criteria()) {
+            plugins = plugins.criterion(criterion.clone(), |_: &[Artifact]| Ok(Judgement::Satisfied));
         }
         for stage in pipeline.stages() {
             for step in stage.steps() {
