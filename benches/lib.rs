@@ -62,7 +62,7 @@ impl History {
         history.append(EventKind::PipelineDefined { pipeline });
         for number in 0..freights {
             let freight = freight(number, history.now);
-            history.append(EventKind::FreightFound { freight });
+            history.append(EventKind::FreightFound { freight, alias: None, against: None });
         }
         history
     }

@@ -120,7 +120,7 @@ fn version(state: &State, freight: &FreightId) -> String {
 fn describe(state: &State, event: &Event) -> Option<String> {
     let of = |id| state.promotion(id).map(|p| (p.stage.to_string(), version(state, &p.freight)));
     Some(match &event.kind {
-        EventKind::FreightFound { freight } => {
+        EventKind::FreightFound { freight, .. } => {
             format!("new freight {} carries {}", freight.id().short(), freight.label())
         }
         EventKind::DiscoveryFailed { reason, .. } => format!("no freight: {reason}"),

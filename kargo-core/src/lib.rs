@@ -65,7 +65,7 @@ pub use artifact::{Artifact, Chart, GenericArtifact, GitCommit, Image};
 pub use clock::{Clock, SystemClock};
 pub use engine::{Engine, EngineBuilder, EngineOptions, Promote, PromoteError, Rollback};
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use freight::{Freight, FreightCollection, Pick};
+pub use freight::{Choice, Freight, FreightCollection, Pick};
 pub use name::{
     FreightId, PipelineName, PromotionId, Revision, StageName, VerificationId, WarehouseName, name_fault, near_match,
 };
@@ -76,4 +76,4 @@ pub use stage::{
     AutoRollback, Availability, Condition, FreightRequest, HealthWatch, LabelRequirement, PromotionPolicy, RetryPolicy,
     Selection, Stage, StagePattern, StageSelector, StepSpec, VerifierSpec,
 };
-pub use warehouse::{Subscription, Warehouse};
+pub use warehouse::{Discovered, FreightCreationPolicy, Subscription, Warehouse};

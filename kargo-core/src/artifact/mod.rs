@@ -119,6 +119,16 @@ impl Artifact {
         }
     }
 
+    /// The name of the subscription that found it, when it has one.
+    pub fn subscription_name(&self) -> Option<&str> {
+        match self {
+            Self::Commit(commit) => commit.subscription_name.as_deref(),
+            Self::Image(image) => image.subscription_name.as_deref(),
+            Self::Chart(chart) => chart.subscription_name.as_deref(),
+            Self::Generic(generic) => Some(generic.subscription_name.as_str()).filter(|name| !name.is_empty()),
+        }
+    }
+
     /// Records the name of the subscription that found it.
     pub(crate) fn set_subscription_name(&mut self, name: &str) {
         match self {

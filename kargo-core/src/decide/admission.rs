@@ -277,5 +277,10 @@ pub(super) fn opens_at(
             times.push(at);
         }
     });
+    // What has passed a control-flow stage counts there only while it could still pass, which may take time as well.
+    let request = stage.request_for(known.freight().origin());
+    let upstream = request.into_iter().flat_map(|request| &request.stages).filter_map(|name| pipeline.stage(name));
+    let passed = upstream.filter(|stage| stage.is_control_flow() && known.verified().contains_key(stage.name()));
+    times.extend(passed.filter_map(|stage| opens_at(pipeline, state, stage, known, now)));
     times.into_iter().filter(|at| *at > now).min()
 }

@@ -11,7 +11,7 @@ use crate::freight::Freight;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
-use crate::stage::{Selection, Stage};
+use crate::stage::{FreightRequest, Selection, Stage};
 use crate::state::{Draft, EventKind, Hold, HoldChange, Promotion, StageState, State, Trigger};
 
 /// The freight of `origin` that `stage` would take by itself: the newest that may enter, or what its upstream stage runs.
@@ -220,7 +220,9 @@ fn wake_for_soak(
     now: Timestamp,
     actions: &mut Vec<Action>,
 ) {
-    if stage.request_for(origin).is_none_or(|request| request.required_soak.is_none()) {
+    let passes = |name: &StageName| pipeline.stage(name).is_some_and(Stage::is_control_flow);
+    let may_open = |request: &FreightRequest| request.required_soak.is_some() || request.stages.iter().any(passes);
+    if !stage.request_for(origin).is_some_and(may_open) {
         return;
     }
     if let Some(at) = state.newest_first(origin).filter_map(|known| opens_at(pipeline, state, stage, known, now)).min()

@@ -14,12 +14,12 @@ use crate::actor::Actor;
 use crate::artifact::Artifact;
 use crate::clock::{elapsed, later};
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::freight::Freight;
-use crate::name::{PipelineName, WarehouseName};
+use crate::freight::{Freight, generated_alias};
+use crate::name::{FreightId, PipelineName, WarehouseName};
 use crate::plugin::{Context, Cursor, DiscoverRequest, Discovery, Plugins};
-use crate::state::{Draft, EventKind};
+use crate::state::{Draft, EventKind, State};
 use crate::store::Store;
-use crate::warehouse::{Subscription, Warehouse};
+use crate::warehouse::{FreightCreationPolicy, Subscription, Warehouse};
 
 /// The pause after a look that failed, doubled up to the warehouse's interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -36,11 +36,13 @@ pub(super) struct Poll {
     memory: Option<Vec<Remembered>>,
     /// When the journal last told why looks fail.
     told: Option<Timestamp>,
+    /// When the journal last told why its artifacts make no freight.
+    told_waiting: Option<Timestamp>,
 }
 
 impl Poll {
     pub(super) fn due(now: Timestamp) -> Self {
-        Self { next: now, looking: false, again: false, failures: 0, memory: None, told: None }
+        Self { next: now, looking: false, again: false, failures: 0, memory: None, told: None, told_waiting: None }
     }
 
     pub(super) fn next(&self) -> Option<Timestamp> {
@@ -51,9 +53,14 @@ impl Poll {
         self.looking
     }
 
+    pub(super) fn memory(&self) -> Option<&Vec<Remembered>> {
+        self.memory.as_ref()
+    }
+
     pub(super) fn clock_set_back(&mut self, now: Timestamp) {
         self.next = self.next.min(now);
         self.told = None;
+        self.told_waiting = None;
     }
 
     pub(super) fn dropped(&mut self, now: Timestamp) {
@@ -65,9 +72,9 @@ impl Poll {
 /// What one subscription's last look found. Kept in the side table, so that a restart does not look from scratch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Remembered {
-    subscription: Subscription,
+    pub(super) subscription: Subscription,
     cursor: Option<Cursor>,
-    candidates: Vec<Artifact>,
+    pub(super) candidates: Vec<Artifact>,
 }
 
 /// What a warehouse's look found, one entry a subscription.
@@ -153,21 +160,22 @@ impl Driver {
         {
             poll.next = now;
         }
-        self.record_look(name, found, now).await
+        self.record_look(&warehouse, found, now).await
     }
 
     /// Appends what a look means: freight that is new, trouble that is new, or that trouble is over.
     async fn record_look(
         &mut self,
-        name: &WarehouseName,
+        warehouse: &Warehouse,
         found: Result<Vec<Artifact>, String>,
         now: Timestamp,
     ) -> Result<()> {
+        let name = warehouse.name();
         let failing = self.shared.read(|state| state.warehouse(name).and_then(|known| known.failing.clone()));
         let mut drafts = Vec::new();
-        let found = found.and_then(|artifacts| match fits("artifacts", &artifacts) {
-            Ok(()) => Ok(artifacts),
-            Err(error) => Err(error.report()),
+        let found = found.and_then(|artifacts| {
+            fits("artifacts", &artifacts).map_err(|error| error.report())?;
+            self.made_of(warehouse, artifacts, now).map_err(|error| shorten(error.report()))
         });
         match found {
             Err(reason) if failing.as_ref() != Some(&reason) => {
@@ -182,20 +190,11 @@ impl Driver {
                 drafts.push(Draft::outcome(EventKind::DiscoveryFailed { warehouse: name.clone(), reason }));
             }
             Err(_) => {}
-            Ok(artifacts) => {
+            Ok(made) => {
                 if failing.is_some() {
                     drafts.push(Draft::outcome(EventKind::DiscoveryRecovered { warehouse: name.clone() }));
                 }
-                // What is found later is newer, also when the clock was set back in between.
-                let after = |last: Timestamp| later(last, Duration::from_nanos(1));
-                let found_at = self.shared.read(|state| {
-                    let newest = state.newest_first(name).next();
-                    newest.map_or(now, |newest| now.max(after(newest.freight().discovered_at())))
-                });
-                let freight = Freight::new(name, artifacts, found_at);
-                if self.shared.read(|state| state.freight_by_id(freight.id()).is_none()) {
-                    drafts.push(Draft::outcome(EventKind::FreightFound { freight }));
-                }
+                drafts.extend(made.map(Draft::outcome));
             }
         }
         if drafts.is_empty() {
@@ -211,6 +210,44 @@ impl Driver {
         appended
     }
 
+    /// What the newest artifacts mean for the journal: freight, or that they wait, or nothing new.
+    ///
+    /// # Errors
+    /// When a criterion cannot tell.
+    fn made_of(
+        &mut self,
+        warehouse: &Warehouse,
+        artifacts: Vec<Artifact>,
+        now: Timestamp,
+    ) -> Result<Option<EventKind>> {
+        let name = warehouse.name();
+        let versions = artifacts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let manual = warehouse.freight_creation_policy() == FreightCreationPolicy::Manual;
+        let (known, waiting) = self.shared.read(|state| {
+            let freight = Freight::new(name, artifacts.clone(), now);
+            let waiting = state.warehouse(name).and_then(|known| known.waiting.clone());
+            (state.freight_by_id(freight.id()).is_some(), waiting)
+        });
+        // What is freight already has been judged, or somebody wanted it all the same.
+        let unmet = if known || manual { None } else { self.plugins.unmet(warehouse.criteria(), &artifacts)? };
+        if !known && !manual && unmet.is_none() {
+            return Ok(self.shared.read(|state| new_freight(state, name, artifacts, None, now)).1);
+        }
+        let reason = unmet.map(|unmet| shorten(format!("{versions} ({unmet})")));
+        if reason == waiting {
+            return Ok(None);
+        }
+        if let Some(poll) = self.polls.get_mut(name) {
+            // As for failures: a reason that is worded anew with each look must not flood the journal.
+            let told = poll.told_waiting.is_some_and(|told| elapsed(told, now) < TELL_AGAIN);
+            if waiting.is_some() && reason.is_some() && told {
+                return Ok(None);
+            }
+            poll.told_waiting = Some(now);
+        }
+        Ok(Some(EventKind::WarehouseWaiting { warehouse: name.clone(), reason }))
+    }
+
     /// Keeps what was found for the next start. It may be lost, so a failure is only a warning.
     async fn remember(&self, warehouse: &WarehouseName, memory: &[Remembered]) {
         let Ok(bytes) = serde_json::to_vec(memory) else { return };
@@ -218,6 +255,38 @@ impl Driver {
             tracing::warn!("{}", error.report());
         }
     }
+}
+
+/// Freight of `artifacts`, by its id; with the event that adds it, unless it is there.
+pub(super) fn new_freight(
+    state: &State,
+    warehouse: &WarehouseName,
+    artifacts: Vec<Artifact>,
+    against: Option<String>,
+    now: Timestamp,
+) -> (FreightId, Option<EventKind>) {
+    // What is found later is newer, also when the clock was set back in between.
+    let after = |last: Timestamp| later(last, Duration::from_nanos(1));
+    let newest = state.newest_first(warehouse).next();
+    let found_at = newest.map_or(now, |newest| now.max(after(newest.freight().discovered_at())));
+    let freight = Freight::new(warehouse, artifacts, found_at);
+    let id = freight.id().clone();
+    if state.freight_by_id(&id).is_some() {
+        return (id, None);
+    }
+    let alias = Some(generated_alias(&id, |alias| state.alias_holder(alias).is_some()));
+    (id, Some(EventKind::FreightFound { freight, alias, against }))
+}
+
+/// What the last look before the engine started found, as far as it is still known.
+pub(super) async fn recall(
+    store: &dyn Store,
+    pipeline: &PipelineName,
+    warehouse: &WarehouseName,
+) -> Result<Vec<Remembered>> {
+    let kept = store.get_side(&side_key(pipeline, warehouse)).await?;
+    // What an earlier version kept in another form is as good as lost.
+    Ok(kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
 }
 
 fn side_key(pipeline: &PipelineName, warehouse: &WarehouseName) -> String {
@@ -235,14 +304,11 @@ async fn look(
 ) -> Result<Looked> {
     let memory = match memory {
         Some(memory) => memory,
-        None => {
-            let kept = store.get_side(&side_key(pipeline, warehouse.name())).await.unwrap_or_else(|error| {
-                // It may be lost; looking from scratch finds the same.
-                tracing::warn!("{}", error.report());
-                None
-            });
-            kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
-        }
+        None => recall(store, pipeline, warehouse.name()).await.unwrap_or_else(|error| {
+            // It may be lost; looking from scratch finds the same.
+            tracing::warn!("{}", error.report());
+            Vec::new()
+        }),
     };
     let memory = &memory;
     let looks = warehouse.subscriptions().iter().map(|subscription| async move {

@@ -44,6 +44,7 @@ mod deadline;
 mod discover;
 mod driver;
 mod events;
+mod freight;
 mod health;
 mod journal;
 mod requests;

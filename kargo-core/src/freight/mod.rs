@@ -1,5 +1,7 @@
 //! Freight: one version of everything that ships together, named by its content.
 
+mod alias;
+mod choice;
 mod pick;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,9 @@ use sha1::{Digest, Sha1};
 use crate::artifact::{Artifact, Chart, GitCommit, Image};
 use crate::name::{FreightId, WarehouseName};
 
+pub(crate) use alias::{alias_fault, generated_alias};
+pub(crate) use choice::choose;
+pub use choice::{Choice, Chosen, Which};
 pub use pick::Pick;
 
 /// A set of artifacts from one warehouse that is promoted as one.

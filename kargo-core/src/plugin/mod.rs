@@ -7,8 +7,9 @@
 //! | [`Deployer`] | make a target run a revision, and say when it does |
 //! | [`Verifier`] | is it good? |
 //! | [`Step`] | any other entry of a promotion's step list |
+//! | [`Criterion`] | may these artifacts become freight by themselves? |
 //!
-//! All are object-safe and asynchronous. What holds for each of them:
+//! All are object-safe, and all but the last are asynchronous and reach outside. What holds for each of these:
 //!
 //! * A call gets a [`Context`]: deadline, cancellation, clock, actor, and a key that is the same on every try of the same
 //!   effect. **An effect must be idempotent under its key**: the engine calls again after a crash, and cannot know
@@ -22,6 +23,7 @@
 
 mod adapt;
 mod context;
+mod criterion;
 mod deployer;
 mod history;
 mod registry;
@@ -31,6 +33,7 @@ mod verifier;
 mod writer;
 
 pub use context::{Context, Progress};
+pub use criterion::{Criterion, Judgement};
 pub use deployer::{DeployRequest, Deployer, Deployment, Health, Observation, ObserveRequest};
 pub use history::{History, Relation};
 pub use registry::{Plugins, PluginsBuilder};

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::adapt::{DeployStep, WriteStep};
-use super::{Deployer, Source, Step, Verifier, Writer};
+use super::criterion::ask;
+use super::{Criterion, Deployer, Judgement, Source, Step, Verifier, Writer};
+use crate::artifact::Artifact;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::near_match;
 use crate::pipeline::Pipeline;
@@ -34,6 +36,7 @@ pub struct PluginsBuilder {
     steps: BTreeMap<String, Arc<dyn Step>>,
     deployers: BTreeMap<String, Arc<dyn Deployer>>,
     verifiers: BTreeMap<String, Arc<dyn Verifier>>,
+    criteria: BTreeMap<String, Arc<dyn Criterion>>,
 }
 
 impl PluginsBuilder {
@@ -62,6 +65,13 @@ impl PluginsBuilder {
     #[must_use]
     pub fn verifier(mut self, name: impl Into<String>, verifier: impl Verifier) -> Self {
         self.verifiers.insert(name.into(), Arc::new(verifier));
+        self
+    }
+
+    /// Registers a criterion, for what warehouses make by themselves.
+    #[must_use]
+    pub fn criterion(mut self, name: impl Into<String>, criterion: impl Criterion) -> Self {
+        self.criteria.insert(name.into(), Arc::new(criterion));
         self
     }
 
@@ -138,6 +148,28 @@ impl Plugins {
         find(&self.0.verifiers, "verifier", name)
     }
 
+    /// The criterion of this name.
+    ///
+    /// # Errors
+    /// As for [`Plugins::source`].
+    pub fn criterion(&self, name: &str) -> Result<&Arc<dyn Criterion>> {
+        find(&self.0.criteria, "criterion", name)
+    }
+
+    /// Why the first of `criteria` that is not satisfied with `artifacts` is not; nothing when all are.
+    ///
+    /// # Errors
+    /// When one cannot tell, is not registered, or panics.
+    pub(crate) fn unmet(&self, criteria: &[String], artifacts: &[Artifact]) -> Result<Option<String>> {
+        for name in criteria {
+            let judged = self.criterion(name).and_then(|criterion| ask(name, &**criterion, artifacts));
+            if let Judgement::Unsatisfied(reason) = judged.map_err(|error| error.plugin(name.clone()))? {
+                return Ok(Some(format!("{name}: {reason}")));
+            }
+        }
+        Ok(None)
+    }
+
     /// `pipeline` with each step's own bounds where its entry sets none, so that decisions need not know the plug-ins.
     pub(crate) fn with_defaults(&self, pipeline: Pipeline) -> Pipeline {
         pipeline.map_steps(|step| {
@@ -168,6 +200,9 @@ impl Plugins {
                     .source(&subscription.source)
                     .and_then(|source| caught(|| source.validate(&subscription.config)));
                 note(format!("warehouse {:?}, subscription {}", warehouse.name(), index + 1), result);
+            }
+            for name in warehouse.criteria() {
+                note(format!("warehouse {:?}", warehouse.name()), self.criterion(name).map(|_| ()));
             }
         }
         for stage in pipeline.stages() {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod event;
+mod find;
 mod promotion;
 mod stage;
 
@@ -27,7 +28,7 @@ pub(crate) use event::verification_id;
 pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};
 use promotion::Promotions;
 pub use promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
-pub use stage::{Choice, Hold, StageHealth, StageState};
+pub use stage::{Chosen, Hold, StageHealth, StageState};
 
 /// All that is known of a pipeline at one point of its journal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct State {
     freight: BTreeMap<FreightId, FreightState>,
     /// Freight of each warehouse by age, so that the newest is found without looking at all.
     by_age: BTreeMap<WarehouseName, BTreeSet<(Timestamp, FreightId)>>,
+    /// Whose each alias is.
+    #[serde(default)]
+    aliases: BTreeMap<String, FreightId>,
     warehouses: BTreeMap<WarehouseName, WarehouseState>,
     stages: BTreeMap<StageName, StageState>,
     promotions: Promotions,
@@ -132,6 +136,8 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FreightState {
     pub(crate) freight: Freight,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) alias: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) approved: BTreeMap<StageName, Approval>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -142,12 +148,19 @@ pub struct FreightState {
 
 impl FreightState {
     pub(crate) fn new(freight: Freight) -> Self {
-        Self { freight, approved: BTreeMap::new(), verified: BTreeMap::new(), presence: BTreeMap::new() }
+        let (approved, verified, presence) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { freight, alias: None, approved, verified, presence }
     }
 
     /// The freight itself.
     pub fn freight(&self) -> &Freight {
         &self.freight
+    }
+
+    /// The name that people say: two words at first, or what somebody called it. Unique in the pipeline. None when somebody took it
+    /// away, and for freight of journals from before there were aliases.
+    pub fn alias(&self) -> Option<&str> {
+        self.alias.as_deref()
     }
 
     /// The stages it is approved for, whatever their conditions.
@@ -209,4 +222,7 @@ pub struct WarehouseState {
     pub latest: Option<FreightId>,
     /// Why its last look failed, if it did.
     pub failing: Option<String>,
+    /// Why the newest artifacts make no freight though the look succeeded: a criterion is not satisfied with them.
+    #[serde(default)]
+    pub waiting: Option<String>,
 }

@@ -57,7 +57,7 @@ impl StageState {
 pub struct Hold {
     /// The choice that holds them, which ends when what the rule would choose is chosen. None when somebody asked for the hold:
     /// then it lasts until it is released.
-    pub choice: Option<Choice>,
+    pub choice: Option<Chosen>,
     /// By whom.
     pub actor: Actor,
     /// Why, in words; may be empty.
@@ -70,7 +70,7 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let because = if self.reason.is_empty() { String::new() } else { format!(" ({})", self.reason) };
         match &self.choice {
-            Some(Choice { freight, .. }) => write!(
+            Some(Chosen { freight, .. }) => write!(
                 f,
                 "automatic promotions are held since {} chose freight {}{because}; promote the freight that the stage would take, or release the hold, to let them go on",
                 self.actor,
@@ -87,7 +87,7 @@ impl fmt::Display for Hold {
 
 /// That freight was chosen against the rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choice {
+pub struct Chosen {
     /// The freight that was chosen.
     pub freight: FreightId,
     /// The promotion by which it was chosen.

@@ -181,7 +181,7 @@ impl AuditReader {
             EventKind::PromotionRequested { promotion, stage, freight, .. } => {
                 self.promotions.insert(promotion.clone(), (stage.clone(), freight.clone()));
             }
-            EventKind::FreightFound { freight } => {
+            EventKind::FreightFound { freight, .. } => {
                 self.freight.insert(freight.id().clone(), freight.origin().clone());
             }
             _ => {}
@@ -200,8 +200,11 @@ impl AuditReader {
         // Without a wildcard, so that a new kind of event cannot be forgotten here.
         match kind {
             EventKind::PipelineDefined { .. } => {}
-            EventKind::FreightFound { freight } => subject.freight = Some(freight.id().clone()),
-            EventKind::DiscoveryFailed { warehouse, .. } | EventKind::DiscoveryRecovered { warehouse } => {
+            EventKind::FreightFound { freight, .. } => subject.freight = Some(freight.id().clone()),
+            EventKind::AliasSet { freight, .. } => subject.freight = Some(freight.clone()),
+            EventKind::WarehouseWaiting { warehouse, .. }
+            | EventKind::DiscoveryFailed { warehouse, .. }
+            | EventKind::DiscoveryRecovered { warehouse } => {
                 subject.warehouse = Some(warehouse.clone());
             }
             EventKind::FreightApproved { freight, stage } | EventKind::FreightPassed { freight, stage } => {

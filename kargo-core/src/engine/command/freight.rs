@@ -4,8 +4,32 @@ use super::{no_stage, undefined};
 use crate::actor::Actor;
 use crate::engine::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
+use crate::freight::alias_fault;
 use crate::name::{FreightId, StageName};
 use crate::state::{Draft, EventKind};
+
+/// What a request comes to that may have nothing to journal.
+pub(super) enum Unless<T> {
+    /// It is so already.
+    Already(T),
+    /// It cannot be.
+    Failed(Error),
+}
+
+impl<T> From<Error> for Unless<T> {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<T> Unless<T> {
+    pub(super) fn into_result(self) -> Result<T> {
+        match self {
+            Self::Already(answer) => Ok(answer),
+            Self::Failed(error) => Err(error),
+        }
+    }
+}
 
 impl Driver {
     pub(super) async fn approve(&mut self, stage: StageName, freight: FreightId, actor: Actor) -> Result<()> {
@@ -23,5 +47,35 @@ impl Driver {
             Ok((vec![Draft::request(actor.clone(), kind)], ()))
         })
         .await
+    }
+
+    /// Gives `freight` this alias, or takes its alias away.
+    pub(super) async fn call_freight(&mut self, freight: FreightId, alias: Option<String>, actor: Actor) -> Result<()> {
+        let requested = self.request(|state, _| {
+            let refused = |kind, message: String| Err(Unless::Failed(Error::new(kind, message)));
+            let Some(known) = state.freight_by_id(&freight) else {
+                return refused(ErrorKind::NotFound, format!("Freight {freight:?} does not exist, so it has no alias."));
+            };
+            if known.alias() == alias.as_deref() {
+                return Err(Unless::Already(()));
+            }
+            if let Some(alias) = &alias {
+                if let Some(fault) = alias_fault(alias) {
+                    let message = format!("Freight {} cannot be called {alias:?}: {fault}.", known.freight());
+                    return refused(ErrorKind::InvalidInput, message);
+                }
+                if let Some(holder) = state.alias_holder(alias).and_then(|holder| state.freight_by_id(holder)) {
+                    let message = format!(
+                        "Freight {} cannot be called {alias:?}: freight {} is; choose another alias, or clear that one first.",
+                        known.freight(),
+                        holder.freight()
+                    );
+                    return refused(ErrorKind::InvalidInput, message);
+                }
+            }
+            let kind = EventKind::AliasSet { freight: freight.clone(), alias: alias.clone() };
+            Ok((vec![Draft::request(actor.clone(), kind)], ()))
+        });
+        requested.await.or_else(Unless::into_result)
     }
 }

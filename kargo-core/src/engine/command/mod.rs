@@ -3,6 +3,7 @@
 mod freight;
 mod promotion;
 mod verification;
+mod warehouse;
 
 use tokio::sync::oneshot;
 
@@ -10,10 +11,12 @@ use super::driver::Driver;
 use crate::actor::Actor;
 use crate::engine::requests::{Promote, Rollback};
 use crate::error::{Error, ErrorKind, Result};
+use crate::freight::Choice;
 use crate::name::{FreightId, PipelineName, PromotionId, StageName, WarehouseName, near_match};
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
 use crate::state::{Draft, State};
+use crate::warehouse::Discovered;
 
 pub use promotion::PromoteError;
 pub(super) use promotion::no_promotion;
@@ -63,6 +66,22 @@ pub(super) enum Command {
         warehouse: WarehouseName,
         reply: oneshot::Sender<Result<()>>,
     },
+    Discovered {
+        warehouse: WarehouseName,
+        reply: oneshot::Sender<Result<Vec<Discovered>>>,
+    },
+    Assemble {
+        warehouse: WarehouseName,
+        choices: Vec<Choice>,
+        actor: Actor,
+        reply: oneshot::Sender<Result<FreightId>>,
+    },
+    Call {
+        freight: FreightId,
+        alias: Option<String>,
+        actor: Actor,
+        reply: oneshot::Sender<Result<()>>,
+    },
 }
 
 impl Command {
@@ -75,7 +94,10 @@ impl Command {
             | Self::Approve { reply, .. }
             | Self::Hold { reply, .. }
             | Self::Judge { reply, .. }
-            | Self::Refresh { reply, .. } => reply.send(Err(error)).is_ok(),
+            | Self::Refresh { reply, .. }
+            | Self::Call { reply, .. } => reply.send(Err(error)).is_ok(),
+            Self::Discovered { reply, .. } => reply.send(Err(error)).is_ok(),
+            Self::Assemble { reply, .. } => reply.send(Err(error)).is_ok(),
         };
     }
 }
@@ -112,16 +134,20 @@ impl Driver {
                 let _ = reply.send(self.approve(stage, freight, actor).await);
             }
             Command::Refresh { warehouse, reply } => {
-                let known = self.polls.contains_key(&warehouse);
-                if known {
+                let known = self.warehouse(&warehouse).map(|_| ());
+                if known.is_ok() {
                     self.poll_now(&warehouse);
                 }
-                let _ = reply.send(if known {
-                    Ok(())
-                } else {
-                    let message = format!("There is no warehouse {warehouse:?}.");
-                    Err(Error::new(ErrorKind::NotFound, message))
-                });
+                let _ = reply.send(known);
+            }
+            Command::Discovered { warehouse, reply } => {
+                let _ = reply.send(self.discovered(&warehouse).await);
+            }
+            Command::Assemble { warehouse, choices, actor, reply } => {
+                let _ = reply.send(self.assemble(warehouse, choices, actor).await);
+            }
+            Command::Call { freight, alias, actor, reply } => {
+                let _ = reply.send(self.call_freight(freight, alias, actor).await);
             }
         }
     }

@@ -243,7 +243,11 @@ async fn ten_thousand_pieces_of_freight_at_once_are_no_trouble() {
     };
     let found = |number: i64| {
         let at = start - jiff::SignedDuration::from_secs(20_000 - number);
-        EventKind::FreightFound { freight: Freight::new("main", vec![artifact(format!("0.0.{number}"))], at) }
+        EventKind::FreightFound {
+            freight: Freight::new("main", vec![artifact(format!("0.0.{number}"))], at),
+            alias: None,
+            against: None,
+        }
     };
     let defined = EventKind::PipelineDefined { pipeline: Arc::new(pipeline()) };
     let kinds = [defined].into_iter().chain((0..10_000).map(found));

@@ -13,6 +13,7 @@ mod rollback;
 mod rules;
 mod steps;
 mod verification;
+mod warehouse;
 
 use std::sync::Arc;
 use std::time::Duration;

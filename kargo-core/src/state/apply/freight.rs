@@ -53,14 +53,35 @@ impl State {
         self.stages.retain(|name, stage| is_there(name) || !stage.is_idle());
     }
 
-    pub(super) fn find_freight(&mut self, freight: &Freight) -> Affected {
+    pub(super) fn add_freight(&mut self, freight: &Freight, alias: Option<&str>) -> Affected {
         let origin = freight.origin().clone();
         self.by_age.entry(origin.clone()).or_default().insert((freight.discovered_at(), freight.id().clone()));
-        self.warehouses.entry(origin.clone()).or_default().latest = Some(freight.id().clone());
+        let warehouse = self.warehouses.entry(origin.clone()).or_default();
+        warehouse.latest = Some(freight.id().clone());
+        warehouse.waiting = None;
         let state = || FreightState::new(freight.clone());
         self.freight.entry(freight.id().clone()).or_insert_with(state);
+        if alias.is_some() {
+            self.call_freight(freight.id(), alias);
+        }
         let requesting = self.pipeline.iter().flat_map(|pipeline| pipeline.requesting(&origin));
         Affected::Stages(requesting.map(|stage| stage.name().clone()).collect())
+    }
+
+    /// Gives freight an alias in place of the one it has, and takes it from whoever had it.
+    pub(super) fn call_freight(&mut self, freight: &FreightId, alias: Option<&str>) -> Option<Affected> {
+        let known = self.freight.get_mut(freight)?;
+        if let Some(before) = known.alias.take() {
+            self.aliases.remove(&before);
+        }
+        if let Some(alias) = alias {
+            known.alias = Some(alias.to_owned());
+            let holder = self.aliases.insert(alias.to_owned(), freight.clone());
+            if let Some(holder) = holder.and_then(|holder| self.freight.get_mut(&holder)) {
+                holder.alias = None;
+            }
+        }
+        Some(Affected::Stages(Vec::new()))
     }
 
     pub(super) fn pass_freight(&mut self, freight: &FreightId, stage: &StageName, at: Timestamp) -> Option<Affected> {

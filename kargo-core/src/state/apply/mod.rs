@@ -74,7 +74,14 @@ impl State {
                 self.define(pipeline);
                 Ok(Affected::All)
             }
-            EventKind::FreightFound { freight } => Ok(self.find_freight(freight)),
+            EventKind::FreightFound { freight, alias, .. } => Ok(self.add_freight(freight, alias.as_deref())),
+            EventKind::WarehouseWaiting { warehouse, reason } => {
+                self.warehouses.entry(warehouse.clone()).or_default().waiting.clone_from(reason);
+                Ok(Affected::Stages(Vec::new()))
+            }
+            EventKind::AliasSet { freight, alias } => {
+                self.call_freight(freight, alias.as_deref()).ok_or_else(|| no_freight(freight))
+            }
             EventKind::DiscoveryFailed { warehouse, reason } => {
                 self.warehouses.entry(warehouse.clone()).or_default().failing = Some(reason.clone());
                 Ok(Affected::Stages(Vec::new()))

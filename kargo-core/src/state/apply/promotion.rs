@@ -14,7 +14,7 @@ use crate::promotion::Phase;
 use crate::stage::{Condition, VerifierSpec};
 use crate::state::event::{EventKind, HoldChange, Task};
 use crate::state::promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
-use crate::state::stage::{Choice, Hold, StageState};
+use crate::state::stage::{Chosen, Hold, StageState};
 use crate::state::{State, Verified};
 
 impl State {
@@ -257,7 +257,7 @@ impl Promotion {
 
     /// The hold that it means for automatic promotions from `at`.
     pub(crate) fn as_hold(&self, at: Timestamp) -> Hold {
-        let choice = Choice { freight: self.freight.clone(), promotion: self.id.clone() };
+        let choice = Chosen { freight: self.freight.clone(), promotion: self.id.clone() };
         Hold { choice: Some(choice), actor: self.actor.clone(), reason: self.reason.clone(), at }
     }
 }

@@ -171,10 +171,30 @@ pub enum EventKind {
         #[serde(deserialize_with = "crate::pipeline::journaled")]
         pipeline: Arc<Pipeline>,
     },
-    /// A warehouse found new freight.
+    /// A warehouse found new freight, or somebody assembled it of what the warehouse had found.
     FreightFound {
         /// The freight.
         freight: Freight,
+        /// The name that people say. None in journals from before there were aliases.
+        #[serde(default)]
+        alias: Option<String>,
+        /// Which criterion of the warehouse is not satisfied with it, and why, when somebody assembled it all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        against: Option<String>,
+    },
+    /// A warehouse's newest artifacts make no freight, since a criterion is not satisfied with them, or no longer wait for it.
+    WarehouseWaiting {
+        /// The warehouse.
+        warehouse: WarehouseName,
+        /// The versions, and why not; none when nothing waits any more.
+        reason: Option<String>,
+    },
+    /// Somebody gave freight another alias, or took it away.
+    AliasSet {
+        /// The freight.
+        freight: FreightId,
+        /// The alias from now on.
+        alias: Option<String>,
     },
     /// A warehouse's look failed, for another reason than the one before. Freight it made stays.
     DiscoveryFailed {

@@ -11,7 +11,23 @@ impl fmt::Display for EventKind {
             Self::PipelineDefined { pipeline } => {
                 write!(f, "pipeline {} defined with {} stages", pipeline.name(), pipeline.stages().count())
             }
-            Self::FreightFound { freight } => write!(f, "freight {freight} found by warehouse {}", freight.origin()),
+            Self::FreightFound { freight, alias, against } => {
+                write!(f, "freight {freight}")?;
+                if let Some(alias) = alias {
+                    write!(f, ", called {alias},")?;
+                }
+                write!(f, " found by warehouse {}", freight.origin())?;
+                match against {
+                    Some(unmet) => write!(f, "; assembled against criterion {unmet}"),
+                    None => Ok(()),
+                }
+            }
+            Self::WarehouseWaiting { warehouse, reason: Some(reason) } => {
+                write!(f, "warehouse {warehouse} makes no freight yet: {reason}")
+            }
+            Self::WarehouseWaiting { warehouse, reason: None } => write!(f, "warehouse {warehouse} waits no longer"),
+            Self::AliasSet { freight, alias: Some(alias) } => write!(f, "freight {} called {alias}", freight.short()),
+            Self::AliasSet { freight, alias: None } => write!(f, "alias of freight {} taken away", freight.short()),
             Self::DiscoveryFailed { warehouse, reason } => write!(f, "warehouse {warehouse} cannot look: {reason}"),
             Self::DiscoveryRecovered { warehouse } => write!(f, "warehouse {warehouse} looks again"),
             Self::FreightApproved { freight, stage } => write!(f, "freight {} approved for {stage}", freight.short()),

@@ -90,7 +90,7 @@ fn replay(events: &[Event]) -> Result<State, String> {
         let defined = state.pipeline().cloned();
         let admits = |stage, freight| defined.as_ref().is_some_and(|p| admits(p, &state, stage, freight, event.at));
         match &event.kind {
-            EventKind::FreightFound { freight } if state.freight_by_id(freight.id()).is_some() => {
+            EventKind::FreightFound { freight, .. } if state.freight_by_id(freight.id()).is_some() => {
                 return Err(format!("event {seq}: freight {} was found twice", freight.id()));
             }
             EventKind::PromotionRequested { promotion, stage, freight, trigger, .. } => {

@@ -36,8 +36,8 @@ pub(super) fn check(events: &[Event]) -> Result<(), String> {
             let kept = kept.get(&stage).map_or(&[][..], Vec::as_slice);
             if *kept != *fresh {
                 return Err(format!(
-                    "event {}: deciding on {stage} anew gives {fresh:?}, and what was decided before is {kept:?}",
-                    event.seq
+                    "event {} ({}): deciding on {stage} anew gives {fresh:?}, and what was decided before is {kept:?}",
+                    event.seq, event.kind
                 ));
             }
         }

@@ -36,9 +36,10 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::artifact::Artifact;
 use crate::engine::EngineOptions;
 use crate::pipeline::Pipeline;
-use crate::plugin::{Plugins, PluginsBuilder};
+use crate::plugin::{Judgement, Plugins, PluginsBuilder};
 use crate::store::{MemoryStore, Store};
 
 use people::Scene;
@@ -129,6 +130,9 @@ impl World {
     fn register(&self, pipeline: &Pipeline, mut plugins: PluginsBuilder) -> PluginsBuilder {
         for subscription in pipeline.warehouses().flat_map(|warehouse| warehouse.subscriptions()) {
             plugins = plugins.source(subscription.source.clone(), self.source());
+        }
+        for criterion in pipeline.warehouses().flat_map(|warehouse| warehouse.criteria()) {
+            plugins = plugins.criterion(criterion.clone(), |_: &[Artifact]| Ok(Judgement::Satisfied));
         }
         for stage in pipeline.stages() {
             for step in stage.steps() {
