@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::builder::EngineOptions;
 use super::calls::{Call, InFlight, Returned};
+use super::collect::Collection;
 use super::command::Command;
 use super::deadline::{Deadline, LeaseEnd};
 use super::discover::Poll;
@@ -70,6 +71,8 @@ pub(super) struct Driver {
     /// When the journal last told what a task waits for.
     pub(super) told: HashMap<Task, Timestamp>,
     pub(super) polls: BTreeMap<WarehouseName, Poll>,
+    /// When the past is let go.
+    pub(super) collection: Collection,
     /// Until when the store is left alone after an error, and the pause after the next one.
     blocked: Option<Instant>,
     pause: Duration,
@@ -113,6 +116,7 @@ impl Driver {
             called: HashSet::new(),
             told: HashMap::new(),
             polls: BTreeMap::new(),
+            collection: Collection::due(clock_was),
             blocked: None,
             pause: MIN_PAUSE,
             clock_was,
@@ -195,6 +199,7 @@ impl Driver {
             self.pace.clear();
             self.told.clear();
             self.polls.values_mut().for_each(|poll| poll.clock_set_back(now));
+            self.collection.clock_set_back(now);
             self.mark_all();
         }
         self.clock_was = now;
@@ -254,7 +259,7 @@ impl Driver {
     fn next_wake(&self) -> Option<Timestamp> {
         let stage = self.timers.first().map(|(at, _)| *at);
         let poll = self.polls.values().filter_map(Poll::next).min();
-        stage.into_iter().chain(poll).min()
+        stage.into_iter().chain(poll).chain(self.next_collection()).min()
     }
 
     /// The clock has reached something: marks the stages whose time has come. Due looks are started by [`Driver::settle`].

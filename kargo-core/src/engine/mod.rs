@@ -38,6 +38,7 @@
 
 mod builder;
 mod calls;
+mod collect;
 mod command;
 mod deadline;
 mod discover;

@@ -48,6 +48,7 @@ impl Driver {
                 return Err(error);
             }
         }
+        self.collect_if_due().await?;
         self.look_where_due();
         Ok(())
     }

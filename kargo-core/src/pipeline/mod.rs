@@ -2,6 +2,7 @@
 
 mod graph;
 mod problem;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::warehouse::Warehouse;
 
 use graph::Graph;
 pub use problem::{PipelineError, Problem};
+pub use retention::Retention;
 
 /// Warehouses and stages that fit together: names are unique, every reference resolves, there is no cycle.
 ///
@@ -40,12 +42,16 @@ pub struct Pipeline {
     warehouses: BTreeMap<WarehouseName, Warehouse>,
     stages: BTreeMap<StageName, Stage>,
     graph: Graph,
+    retention: Retention,
 }
 
 impl PartialEq for Pipeline {
     fn eq(&self, other: &Self) -> bool {
         // The graph follows from the rest.
-        self.name == other.name && self.warehouses == other.warehouses && self.stages == other.stages
+        self.name == other.name
+            && self.warehouses == other.warehouses
+            && self.stages == other.stages
+            && self.retention == other.retention
     }
 }
 
@@ -55,6 +61,8 @@ struct Definition {
     name: PipelineName,
     warehouses: Vec<Warehouse>,
     stages: Vec<Stage>,
+    #[serde(default, skip_serializing_if = "Retention::is_default")]
+    retention: Retention,
 }
 
 impl From<Pipeline> for Definition {
@@ -63,6 +71,7 @@ impl From<Pipeline> for Definition {
             name: pipeline.name,
             warehouses: pipeline.warehouses.into_values().collect(),
             stages: pipeline.stages.into_values().collect(),
+            retention: pipeline.retention,
         }
     }
 }
@@ -71,18 +80,19 @@ impl TryFrom<Definition> for Pipeline {
     type Error = PipelineError;
 
     fn try_from(definition: Definition) -> Result<Self, PipelineError> {
-        PipelineBuilder { name: definition.name, warehouses: definition.warehouses, stages: definition.stages }.build()
+        let Definition { name, warehouses, stages, retention } = definition;
+        PipelineBuilder { name, warehouses, stages, retention }.build()
     }
 }
 
 /// Reads a definition from a journal. It was checked when it was journaled, perhaps by rules that have become stricter since;
 /// a journal must stay readable all the same.
 pub(crate) fn journaled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Pipeline>, D::Error> {
-    let Definition { name, warehouses, stages } = Definition::deserialize(deserializer)?;
+    let Definition { name, warehouses, stages, retention } = Definition::deserialize(deserializer)?;
     let warehouses = warehouses.into_iter().map(|warehouse| (warehouse.name.clone(), warehouse)).collect();
     let stages = stages.into_iter().map(|stage| (stage.name.clone(), stage)).collect();
     let graph = Graph::new(&stages).map_err(|_| D::Error::custom("the stages wait for each other in a ring"))?;
-    Ok(Arc::new(Pipeline { name, warehouses, stages, graph }))
+    Ok(Arc::new(Pipeline { name, warehouses, stages, graph, retention }))
 }
 
 /// As [`journaled`], for a state that may have no definition yet.
@@ -95,7 +105,8 @@ pub(crate) fn journaled_option<'de, D: Deserializer<'de>>(deserializer: D) -> Re
 impl Pipeline {
     /// Begins a pipeline. Its name is also its journal's name in the store: keep it.
     pub fn builder(name: impl Into<PipelineName>) -> PipelineBuilder {
-        PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new() }
+        let retention = Retention::default();
+        PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new(), retention }
     }
 
     /// The pipeline with every step changed; steps do not bear on what makes it valid.
@@ -107,6 +118,11 @@ impl Pipeline {
     /// The name.
     pub fn name(&self) -> &PipelineName {
         &self.name
+    }
+
+    /// How much of the past its state keeps.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// The warehouses, by name.
@@ -151,6 +167,7 @@ pub struct PipelineBuilder {
     name: PipelineName,
     warehouses: Vec<Warehouse>,
     stages: Vec<Stage>,
+    retention: Retention,
 }
 
 impl PipelineBuilder {
@@ -165,6 +182,13 @@ impl PipelineBuilder {
     #[must_use]
     pub fn stage(mut self, stage: Stage) -> Self {
         self.stages.push(stage);
+        self
+    }
+
+    /// Sets how much of the past the state keeps. Default: Kargo's numbers.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -210,7 +234,7 @@ impl PipelineBuilder {
             }
         };
         if problems.is_empty() {
-            Ok(Pipeline { name: self.name, warehouses, stages, graph })
+            Ok(Pipeline { name: self.name, warehouses, stages, graph, retention: self.retention })
         } else {
             Err(PipelineError::new(self.name, problems))
         }

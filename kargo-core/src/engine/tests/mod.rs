@@ -1,5 +1,6 @@
 //! Scenarios on a whole engine, with scripted plug-ins, on paused time.
 
+mod collect;
 mod crash;
 mod ends;
 mod faults;

@@ -1,12 +1,13 @@
 //! The fold.
 
+mod collect;
 mod freight;
 mod promotion;
 mod task;
 
 use std::collections::BTreeSet;
 
-use super::event::{Event, EventKind};
+use super::event::{Cause, Event, EventKind};
 use super::promotion::{Promotion, StepState};
 use super::{Approval, State};
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
@@ -70,7 +71,16 @@ impl State {
                 self.define(pipeline);
                 Ok(Affected::All)
             }
-            EventKind::FreightFound { freight, alias, .. } => Ok(self.add_freight(freight, alias.as_deref())),
+            EventKind::FreightFound { freight, alias, .. } => {
+                // What a person assembled is not what the warehouse offers.
+                let offered = event.cause == Cause::Outcome;
+                Ok(self.add_freight(freight, alias.as_deref(), offered))
+            }
+            EventKind::FreightOffered { warehouse, freight } => {
+                self.warehouses.entry(warehouse.clone()).or_default().offered = Some(freight.clone());
+                Ok(Affected::Stages(Vec::new()))
+            }
+            EventKind::Collected { freight, promotions } => Ok(self.collect(freight, promotions)),
             EventKind::WarehouseWaiting { warehouse, reason } => {
                 self.warehouses.entry(warehouse.clone()).or_default().waiting.clone_from(reason);
                 Ok(Affected::Stages(Vec::new()))
