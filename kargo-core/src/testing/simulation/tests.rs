@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::pipeline::Retention;
 use crate::stage::{FreightRequest, Stage, StepSpec};
 use crate::warehouse::{Subscription, Warehouse};
 
@@ -11,6 +12,10 @@ fn stage(name: &str) -> Stage {
 
 /// What pipelines are made of: automatic stages and such by hand, several warehouses, soaking, a control-flow stage, all and any.
 fn pipeline() -> Pipeline {
+    keeping(Retention::default())
+}
+
+fn keeping(retention: Retention) -> Pipeline {
     let warehouse = |name: &str| Warehouse::new(name).subscribe(Subscription::new("image", json!({ "of": name })));
     Pipeline::builder("shop")
         .warehouse(warehouse("main").every(Duration::from_secs(60)))
@@ -24,6 +29,7 @@ fn pipeline() -> Pipeline {
                 .auto_promote(),
         )
         .stage(stage("prod").request(FreightRequest::after("main", ["dev", "qa"]).all()).after("extra", ["dev"]))
+        .retention(retention)
         .build()
         .expect("a valid pipeline")
 }
@@ -53,6 +59,19 @@ fn whatever_goes_wrong_the_rules_hold_and_everything_ends() {
         runs < 100 || (crashes > runs && promotions > runs),
         "{crashes} crashes, {promotions} promotions in {runs} runs"
     );
+}
+
+/// The past is let go at every start, as soon as nothing needs it.
+#[test]
+fn whatever_goes_wrong_the_rules_hold_with_a_short_memory() {
+    let retention = Retention { promotions_per_stage: 0, freight_per_warehouse: 1, min_age: Duration::ZERO };
+    let (short, long) = (Simulation::new(keeping(retention)), Simulation::new(pipeline()));
+    let (mut left, mut all) = (0, 0);
+    for seed in seeds().take(1_000) {
+        left += short.run(seed).unwrap_or_else(|violation| panic!("{violation}")).promotions;
+        all += long.run(seed).map_or(0, |report| report.promotions);
+    }
+    assert!(seeds().count() < 100 || left < all, "{left} promotions left of about {all}");
 }
 
 #[test]
