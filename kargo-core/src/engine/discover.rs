@@ -240,12 +240,8 @@ impl Driver {
         let unmet = if judged { self.plugins.unmet(warehouse.criteria(), freight.artifacts())? } else { None };
         if judged && unmet.is_none() {
             let artifacts = freight.artifacts().to_vec();
-            return Ok(self
-                .shared
-                .read(|state| new_freight(state, name, artifacts, None, now))
-                .1
-                .into_iter()
-                .collect());
+            let (_, kind) = self.shared.read(|state| new_freight(state, name, artifacts, None, now));
+            return Ok(kind.into_iter().collect());
         }
         let mut kinds = Vec::new();
         let mut poll = self.polls.get_mut(name);

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::decide::{Action, candidate, collect, decide};
-use crate::pipeline::Retention;
 use crate::state::{Cause, Event, EventKind, HoldChange, Trigger};
 
 /// A journal that is written event by event, a second apart.
