@@ -69,7 +69,7 @@ pub use freight::{Choice, Freight, FreightCollection, Pick};
 pub use name::{
     FreightId, PipelineName, PromotionId, Revision, StageName, VerificationId, WarehouseName, name_fault, near_match,
 };
-pub use pipeline::{Pipeline, PipelineBuilder, PipelineError, Problem};
+pub use pipeline::{Pipeline, PipelineBuilder, PipelineError, Problem, Retention};
 pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
 pub use stage::{

@@ -5,6 +5,7 @@
 
 mod admission;
 mod auto;
+mod collect;
 mod gate;
 mod id;
 mod promotion;
@@ -19,6 +20,7 @@ use crate::state::{Ahead, Draft, EventKind, State, Task};
 
 pub use admission::{Admission, Refusal, admission, admits, why};
 pub use auto::{candidate, hold_change, holds};
+pub use collect::collect;
 pub use gate::{Gate, GateKind, Standing, Why};
 pub(crate) use id::promotion_id;
 pub(crate) use promotion::{and_what_follows, outcome_and_what_follows, stopped};

@@ -38,11 +38,22 @@ pub(super) struct Poll {
     told: Option<Timestamp>,
     /// When the journal last told why its artifacts make no freight.
     told_waiting: Option<Timestamp>,
+    /// When the journal last told that other freight is newest again.
+    told_offered: Option<Timestamp>,
 }
 
 impl Poll {
     pub(super) fn due(now: Timestamp) -> Self {
-        Self { next: now, looking: false, again: false, failures: 0, memory: None, told: None, told_waiting: None }
+        Self {
+            next: now,
+            looking: false,
+            again: false,
+            failures: 0,
+            memory: None,
+            told: None,
+            told_waiting: None,
+            told_offered: None,
+        }
     }
 
     pub(super) fn next(&self) -> Option<Timestamp> {
@@ -61,6 +72,7 @@ impl Poll {
         self.next = self.next.min(now);
         self.told = None;
         self.told_waiting = None;
+        self.told_offered = None;
     }
 
     pub(super) fn dropped(&mut self, now: Timestamp) {
@@ -194,7 +206,7 @@ impl Driver {
                 if failing.is_some() {
                     drafts.push(Draft::outcome(EventKind::DiscoveryRecovered { warehouse: name.clone() }));
                 }
-                drafts.extend(made.map(Draft::outcome));
+                drafts.extend(made.into_iter().map(Draft::outcome));
             }
         }
         if drafts.is_empty() {
@@ -214,38 +226,46 @@ impl Driver {
     ///
     /// # Errors
     /// When a criterion cannot tell.
-    fn made_of(
-        &mut self,
-        warehouse: &Warehouse,
-        artifacts: Vec<Artifact>,
-        now: Timestamp,
-    ) -> Result<Option<EventKind>> {
+    fn made_of(&mut self, warehouse: &Warehouse, artifacts: Vec<Artifact>, now: Timestamp) -> Result<Vec<EventKind>> {
         let name = warehouse.name();
         let versions = artifacts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let freight = Freight::new(name, artifacts, now);
         let manual = warehouse.freight_creation_policy() == FreightCreationPolicy::Manual;
-        let (known, waiting) = self.shared.read(|state| {
-            let freight = Freight::new(name, artifacts.clone(), now);
-            let waiting = state.warehouse(name).and_then(|known| known.waiting.clone());
-            (state.freight_by_id(freight.id()).is_some(), waiting)
+        let (known, before) = self.shared.read(|state| {
+            let before = state.warehouse(name).cloned().unwrap_or_default();
+            (state.freight_by_id(freight.id()).is_some(), before)
         });
         // What is freight already has been judged, or somebody wanted it all the same.
-        let unmet = if known || manual { None } else { self.plugins.unmet(warehouse.criteria(), &artifacts)? };
-        if !known && !manual && unmet.is_none() {
-            return Ok(self.shared.read(|state| new_freight(state, name, artifacts, None, now)).1);
+        let judged = !known && !manual;
+        let unmet = if judged { self.plugins.unmet(warehouse.criteria(), freight.artifacts())? } else { None };
+        if judged && unmet.is_none() {
+            let artifacts = freight.artifacts().to_vec();
+            let (_, kind) = self.shared.read(|state| new_freight(state, name, artifacts, None, now));
+            return Ok(kind.into_iter().collect());
         }
-        let reason = unmet.map(|unmet| shorten(format!("{versions} ({unmet})")));
-        if reason == waiting {
-            return Ok(None);
-        }
-        if let Some(poll) = self.polls.get_mut(name) {
-            // As for failures: a reason that is worded anew with each look must not flood the journal.
-            let told = poll.told_waiting.is_some_and(|told| elapsed(told, now) < TELL_AGAIN);
-            if waiting.is_some() && reason.is_some() && told {
-                return Ok(None);
+        let mut kinds = Vec::new();
+        let mut poll = self.polls.get_mut(name);
+        // As for failures: what changes with each look must not flood the journal.
+        let mut tell = |told: fn(&mut Poll) -> &mut Option<Timestamp>, always: bool| {
+            let Some(told) = poll.as_deref_mut().map(told) else { return true };
+            let tell = always || told.is_none_or(|told| elapsed(told, now) >= TELL_AGAIN);
+            if tell {
+                *told = Some(now);
             }
-            poll.told_waiting = Some(now);
+            tell
+        };
+        let reason = unmet.map(|unmet| shorten(format!("{versions} ({unmet})")));
+        if reason != before.waiting && tell(|poll| &mut poll.told_waiting, before.waiting.is_none() || reason.is_none())
+        {
+            kinds.push(EventKind::WarehouseWaiting { warehouse: name.clone(), reason });
         }
-        Ok(Some(EventKind::WarehouseWaiting { warehouse: name.clone(), reason }))
+        if known
+            && before.offered.or(before.latest).as_ref() != Some(freight.id())
+            && tell(|poll| &mut poll.told_offered, false)
+        {
+            kinds.push(EventKind::FreightOffered { warehouse: name.clone(), freight: freight.id().clone() });
+        }
+        Ok(kinds)
     }
 
     /// Keeps what was found for the next start. It may be lost, so a failure is only a warning.

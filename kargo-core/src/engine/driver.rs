@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::builder::EngineOptions;
 use super::calls::{Call, InFlight, Returned};
+use super::collect::Collection;
 use super::command::Command;
 use super::deadline::{Deadline, LeaseEnd};
 use super::discover::Poll;
@@ -77,6 +78,8 @@ pub(super) struct Driver {
     pub(super) polls: BTreeMap<WarehouseName, Poll>,
     /// The stages whose health is watched.
     pub(super) watches: Watches,
+    /// When the past is let go.
+    pub(super) collection: Collection,
     /// Until when the store is left alone after an error, and the pause after the next one.
     blocked: Option<Instant>,
     pause: Duration,
@@ -123,6 +126,7 @@ impl Driver {
             misses: HashMap::new(),
             polls: BTreeMap::new(),
             watches: Watches::default(),
+            collection: Collection::due(clock_was),
             blocked: None,
             pause: MIN_PAUSE,
             clock_was,
@@ -204,6 +208,7 @@ impl Driver {
             self.told.clear();
             self.polls.values_mut().for_each(|poll| poll.clock_set_back(now));
             self.watches.clock_set_back(now);
+            self.collection.clock_set_back(now);
             self.mark_all();
         }
         self.clock_was = now;
@@ -278,7 +283,7 @@ impl Driver {
     fn next_wake(&self) -> Option<Timestamp> {
         let stage = self.timers.first().map(|(at, _)| *at);
         let poll = self.polls.values().filter_map(Poll::next).min();
-        stage.into_iter().chain(poll).chain(self.watches.next()).min()
+        stage.into_iter().chain(poll).chain(self.watches.next()).chain(self.next_collection()).min()
     }
 
     /// The clock has reached something: marks the stages whose time has come. Due looks are started by [`Driver::settle`].

@@ -39,6 +39,7 @@
 mod audit;
 mod builder;
 mod calls;
+mod collect;
 mod command;
 mod deadline;
 mod discover;

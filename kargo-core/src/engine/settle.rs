@@ -57,6 +57,7 @@ impl Driver {
                 return Err(error);
             }
         }
+        self.collect_if_due().await?;
         self.look_where_due();
         self.observe_where_due();
         Ok(())

@@ -3,6 +3,7 @@
 mod graph;
 mod policy;
 mod problem;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::warehouse::Warehouse;
 
 use graph::Graph;
 pub use problem::{PipelineError, Problem};
+pub use retention::Retention;
 
 /// Warehouses and stages that fit together: names are unique, every reference resolves, there is no cycle.
 ///
@@ -41,12 +43,16 @@ pub struct Pipeline {
     warehouses: BTreeMap<WarehouseName, Warehouse>,
     stages: BTreeMap<StageName, Stage>,
     graph: Graph,
+    retention: Retention,
 }
 
 impl PartialEq for Pipeline {
     fn eq(&self, other: &Self) -> bool {
         // The graph follows from the rest.
-        self.name == other.name && self.warehouses == other.warehouses && self.stages == other.stages
+        self.name == other.name
+            && self.warehouses == other.warehouses
+            && self.stages == other.stages
+            && self.retention == other.retention
     }
 }
 
@@ -56,6 +62,8 @@ struct Definition {
     name: PipelineName,
     warehouses: Vec<Warehouse>,
     stages: Vec<Stage>,
+    #[serde(default, skip_serializing_if = "Retention::is_default")]
+    retention: Retention,
 }
 
 impl From<Pipeline> for Definition {
@@ -64,6 +72,7 @@ impl From<Pipeline> for Definition {
             name: pipeline.name,
             warehouses: pipeline.warehouses.into_values().collect(),
             stages: pipeline.stages.into_values().collect(),
+            retention: pipeline.retention,
         }
     }
 }
@@ -72,19 +81,19 @@ impl TryFrom<Definition> for Pipeline {
     type Error = PipelineError;
 
     fn try_from(definition: Definition) -> Result<Self, PipelineError> {
-        let Definition { name, warehouses, stages } = definition;
-        PipelineBuilder { name, warehouses, stages, policies: Vec::new() }.build()
+        let Definition { name, warehouses, stages, retention } = definition;
+        PipelineBuilder { name, warehouses, stages, policies: Vec::new(), retention }.build()
     }
 }
 
 /// Reads a definition from a journal. It was checked when it was journaled, perhaps by rules that have become stricter since;
 /// a journal must stay readable all the same.
 pub(crate) fn journaled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Pipeline>, D::Error> {
-    let Definition { name, warehouses, stages } = Definition::deserialize(deserializer)?;
+    let Definition { name, warehouses, stages, retention } = Definition::deserialize(deserializer)?;
     let warehouses = warehouses.into_iter().map(|warehouse| (warehouse.name.clone(), warehouse)).collect();
     let stages = stages.into_iter().map(|stage| (stage.name.clone(), stage)).collect();
     let graph = Graph::new(&stages).map_err(|_| D::Error::custom("the stages wait for each other in a ring"))?;
-    Ok(Arc::new(Pipeline { name, warehouses, stages, graph }.trimmed()))
+    Ok(Arc::new(Pipeline { name, warehouses, stages, graph, retention }.trimmed()))
 }
 
 /// As [`journaled`], for a state that may have no definition yet.
@@ -97,7 +106,8 @@ pub(crate) fn journaled_option<'de, D: Deserializer<'de>>(deserializer: D) -> Re
 impl Pipeline {
     /// Begins a pipeline. Its name is also its journal's name in the store: keep it.
     pub fn builder(name: impl Into<PipelineName>) -> PipelineBuilder {
-        PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new(), policies: Vec::new() }
+        let (policies, retention) = (Vec::new(), Retention::default());
+        PipelineBuilder { name: name.into(), warehouses: Vec::new(), stages: Vec::new(), policies, retention }
     }
 
     /// The pipeline with every step changed; steps do not bear on what makes it valid.
@@ -124,6 +134,11 @@ impl Pipeline {
     /// The name.
     pub fn name(&self) -> &PipelineName {
         &self.name
+    }
+
+    /// How much of the past its state keeps.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// The warehouses, by name.
@@ -169,6 +184,7 @@ pub struct PipelineBuilder {
     warehouses: Vec<Warehouse>,
     stages: Vec<Stage>,
     policies: Vec<PromotionPolicy>,
+    retention: Retention,
 }
 
 impl PipelineBuilder {
@@ -191,6 +207,13 @@ impl PipelineBuilder {
     #[must_use]
     pub fn policy(mut self, policy: PromotionPolicy) -> Self {
         self.policies.push(policy);
+        self
+    }
+
+    /// Sets how much of the past the state keeps. Default: Kargo's numbers.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -237,7 +260,7 @@ impl PipelineBuilder {
             }
         };
         if problems.is_empty() {
-            Ok(Pipeline { name: self.name, warehouses, stages, graph }.trimmed())
+            Ok(Pipeline { name: self.name, warehouses, stages, graph, retention: self.retention }.trimmed())
         } else {
             Err(PipelineError::new(self.name, problems))
         }

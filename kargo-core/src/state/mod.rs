@@ -83,6 +83,11 @@ impl State {
         self.by_age.get(warehouse).into_iter().flatten().rev().filter_map(|(_, id)| self.freight.get(id))
     }
 
+    /// The warehouses that have made freight which is still there, by name.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &WarehouseName> {
+        self.by_age.keys()
+    }
+
     /// What is known of `stage`. A stage that nothing has happened to yet has none.
     pub fn stage(&self, stage: &StageName) -> Option<&StageState> {
         self.stages.get(stage)
@@ -225,4 +230,8 @@ pub struct WarehouseState {
     /// Why the newest artifacts make no freight though the look succeeded: a criterion is not satisfied with them.
     #[serde(default)]
     pub waiting: Option<String>,
+    /// The freight that its last look would have made, if there is such: what is newest where it looks. Often that is what it made
+    /// last, but versions can be withdrawn.
+    #[serde(default)]
+    pub offered: Option<FreightId>,
 }

@@ -80,6 +80,10 @@ impl Promotions {
     pub(super) fn get_mut(&mut self, id: &PromotionId) -> Option<&mut Promotion> {
         self.0.get_mut(id).map(Arc::make_mut)
     }
+
+    pub(super) fn remove(&mut self, id: &PromotionId) -> Option<Arc<Promotion>> {
+        self.0.remove(id)
+    }
 }
 
 impl Deref for Promotions {

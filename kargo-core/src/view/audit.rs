@@ -201,7 +201,10 @@ impl AuditReader {
         match kind {
             EventKind::PipelineDefined { .. } => {}
             EventKind::FreightFound { freight, .. } => subject.freight = Some(freight.id().clone()),
-            EventKind::AliasSet { freight, .. } => subject.freight = Some(freight.clone()),
+            EventKind::Collected { .. } => {}
+            EventKind::FreightOffered { freight, .. } | EventKind::AliasSet { freight, .. } => {
+                subject.freight = Some(freight.clone())
+            }
             EventKind::WarehouseWaiting { warehouse, .. }
             | EventKind::DiscoveryFailed { warehouse, .. }
             | EventKind::DiscoveryRecovered { warehouse } => {

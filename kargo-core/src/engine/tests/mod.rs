@@ -2,6 +2,7 @@
 
 mod automatic;
 mod bad_input;
+mod collect;
 mod crash;
 mod ends;
 mod faults;

@@ -53,12 +53,15 @@ impl State {
         self.stages.retain(|name, stage| is_there(name) || !stage.is_idle());
     }
 
-    pub(super) fn add_freight(&mut self, freight: &Freight, alias: Option<&str>) -> Affected {
+    pub(super) fn add_freight(&mut self, freight: &Freight, alias: Option<&str>, offered: bool) -> Affected {
         let origin = freight.origin().clone();
         self.by_age.entry(origin.clone()).or_default().insert((freight.discovered_at(), freight.id().clone()));
         let warehouse = self.warehouses.entry(origin.clone()).or_default();
         warehouse.latest = Some(freight.id().clone());
         warehouse.waiting = None;
+        if offered {
+            warehouse.offered = warehouse.latest.clone();
+        }
         let state = || FreightState::new(freight.clone());
         self.freight.entry(freight.id().clone()).or_insert_with(state);
         if alias.is_some() {

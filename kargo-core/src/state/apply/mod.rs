@@ -1,6 +1,7 @@
 //! The fold.
 
 mod ahead;
+mod collect;
 mod freight;
 mod health;
 mod promotion;
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 
 pub(crate) use ahead::Ahead;
 
-use super::event::{Event, EventKind};
+use super::event::{Cause, Event, EventKind};
 use super::promotion::{Abort, Promotion};
 use super::stage::Hold;
 use super::{Approval, State};
@@ -74,7 +75,16 @@ impl State {
                 self.define(pipeline);
                 Ok(Affected::All)
             }
-            EventKind::FreightFound { freight, alias, .. } => Ok(self.add_freight(freight, alias.as_deref())),
+            EventKind::FreightFound { freight, alias, .. } => {
+                // What a person assembled is not what the warehouse offers.
+                let offered = event.cause == Cause::Outcome;
+                Ok(self.add_freight(freight, alias.as_deref(), offered))
+            }
+            EventKind::FreightOffered { warehouse, freight } => {
+                self.warehouses.entry(warehouse.clone()).or_default().offered = Some(freight.clone());
+                Ok(Affected::Stages(Vec::new()))
+            }
+            EventKind::Collected { freight, promotions } => Ok(self.collect(freight, promotions)),
             EventKind::WarehouseWaiting { warehouse, reason } => {
                 self.warehouses.entry(warehouse.clone()).or_default().waiting.clone_from(reason);
                 Ok(Affected::Stages(Vec::new()))

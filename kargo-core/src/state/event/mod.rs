@@ -189,6 +189,20 @@ pub enum EventKind {
         /// The versions, and why not; none when nothing waits any more.
         reason: Option<String>,
     },
+    /// A warehouse's newest artifacts are now those of freight that was there before.
+    FreightOffered {
+        /// The warehouse.
+        warehouse: WarehouseName,
+        /// The freight.
+        freight: FreightId,
+    },
+    /// The state let go of the past that the pipeline's retention does not keep. The journal still has it.
+    Collected {
+        /// The freight.
+        freight: Vec<FreightId>,
+        /// The promotions.
+        promotions: Vec<PromotionId>,
+    },
     /// Somebody gave freight another alias, or took it away.
     AliasSet {
         /// The freight.

@@ -26,6 +26,12 @@ impl fmt::Display for EventKind {
                 write!(f, "warehouse {warehouse} makes no freight yet: {reason}")
             }
             Self::WarehouseWaiting { warehouse, reason: None } => write!(f, "warehouse {warehouse} waits no longer"),
+            Self::FreightOffered { warehouse, freight } => {
+                write!(f, "warehouse {warehouse} finds freight {} newest again", freight.short())
+            }
+            Self::Collected { freight, promotions } => {
+                write!(f, "{} pieces of freight and {} promotions let go", freight.len(), promotions.len())
+            }
             Self::AliasSet { freight, alias: Some(alias) } => write!(f, "freight {} called {alias}", freight.short()),
             Self::AliasSet { freight, alias: None } => write!(f, "alias of freight {} taken away", freight.short()),
             Self::DiscoveryFailed { warehouse, reason } => write!(f, "warehouse {warehouse} cannot look: {reason}"),

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::random::Random;
 use super::*;
-use crate::pipeline::PipelineBuilder;
+use crate::pipeline::{PipelineBuilder, Retention};
 use crate::promotion::Phase;
 use crate::stage::{AutoRollback, Condition, FreightRequest, Stage, StepSpec, VerifierSpec};
 use crate::warehouse::{Subscription, Warehouse};
@@ -28,6 +28,10 @@ fn elaborate(name: &str) -> Stage {
 
 /// What pipelines are made of: automatic stages and such by hand, several warehouses, soaking, a control-flow stage, all and any.
 fn pipeline() -> Pipeline {
+    keeping(Retention::default())
+}
+
+fn keeping(retention: Retention) -> Pipeline {
     let warehouse = |name: &str| Warehouse::new(name).subscribe(Subscription::new("image", json!({ "of": name })));
     Pipeline::builder("shop")
         .warehouse(warehouse("main").every(Duration::from_secs(60)))
@@ -55,6 +59,7 @@ fn pipeline() -> Pipeline {
                 .auto_promote(),
         )
         .stage(stage("prod").request(FreightRequest::after("main", ["dev", "qa"]).all()).after("extra", ["dev"]))
+        .retention(retention)
         .build()
         .expect("a valid pipeline")
 }
@@ -164,6 +169,19 @@ fn the_rules_hold_for_pipelines_of_any_shape() {
         let violation = |violation| panic!("pipeline {seed}: {violation}");
         Simulation::new(drawn(seed)).redefining(drawn(seed + 1)).run(seed).unwrap_or_else(violation);
     }
+}
+
+/// The past is let go at every start, as soon as nothing needs it.
+#[test]
+fn whatever_goes_wrong_the_rules_hold_with_a_short_memory() {
+    let retention = Retention { promotions_per_stage: 0, freight_per_warehouse: 1, min_age: Duration::ZERO };
+    let (short, long) = (Simulation::new(keeping(retention)), Simulation::new(pipeline()));
+    let (mut left, mut all) = (0, 0);
+    for seed in seeds().take(1_000) {
+        left += short.run(seed).unwrap_or_else(|violation| panic!("{violation}")).promotions;
+        all += long.run(seed).map_or(0, |report| report.promotions);
+    }
+    assert!(seeds().count() < 100 || left < all, "{left} promotions left of about {all}");
 }
 
 #[test]
