@@ -250,6 +250,36 @@ async fn after_a_snapshot_old_events_are_compacted_and_it_does_not_matter_if_tha
     engine.shutdown().await.expect("stops");
 }
 
+/// Processes that die young must not leave it to the next one to read ever more of the journal.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_had_to_read_a_long_journal_keeps_a_snapshot_at_once() {
+    let shop = Shop::new();
+    let start = |store: Arc<dyn Store>, snapshot_every| {
+        let options = EngineOptions { snapshot_every, ..EngineOptions::default() };
+        let builder = Engine::builder(Shop::pipeline(), shop.plugins()).clock(shop.clock.clone());
+        builder.store(store).options(options).start()
+    };
+    let dying = Dying::after(&shop.store, i64::MAX, true, true);
+    let young = start(dying.clone(), 1_000).await.expect("starts");
+    verified(&young, "staging", "1.0.0").await;
+    let head = shop.store.head(&"shop".into()).await.expect("head");
+    assert_eq!(shop.store.load_snapshot(&"shop".into()).await.expect("loads"), None);
+
+    dying.left.store(-1, Ordering::SeqCst);
+    drop(young);
+    let next = loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Ok(engine) = start(shop.store.clone(), head).await {
+            break engine;
+        }
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Before it stops, which keeps one as well.
+    let (seq, _) = shop.store.load_snapshot(&"shop".into()).await.expect("loads").expect("there is one");
+    assert!(seq >= head, "{seq} of {head}");
+    next.shutdown().await.expect("stops");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_cannot_be_read_is_refused_by_its_place() {
     let shop = Shop::new();
