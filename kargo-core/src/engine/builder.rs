@@ -115,8 +115,8 @@ impl EngineBuilder {
         let name = pipeline.name().clone();
         let mut taken = Instant::now();
         let lease = store.acquire_lease(&name, &holder(), options.lease).await?;
-        let state = match journal::recover(&*store, &name).await {
-            Ok(state) => state,
+        let (state, replayed) = match journal::recover(&*store, &name).await {
+            Ok(recovered) => recovered,
             Err(error) => {
                 // The next engine need not wait for the lease to run out.
                 let _ = store.release_lease(&lease).await;
@@ -143,6 +143,8 @@ impl EngineBuilder {
         });
         let (commands, inbox) = mpsc::channel(64);
         let mut driver = Driver::new(Arc::clone(&shared), unbounded, plugins, options, (lease, taken), inbox);
+        // Processes that die young must not leave it to the next one to read ever more of the journal.
+        driver.since_snapshot = replayed;
         if redefined {
             let defined = Draft::rule(EventKind::PipelineDefined { pipeline: Arc::new(pipeline) });
             if let Err(error) = driver.append(vec![defined]).await {

@@ -16,8 +16,8 @@ const SMALL: usize = 100;
 /// From this number of bytes on a snapshot takes its time to be read.
 const LARGE: usize = 256 << 10;
 
-/// The state at the journal's end.
-pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Result<State> {
+/// The state at the journal's end, and how many events had to be read for it beside the snapshot.
+pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Result<(State, u64)> {
     let mut state = match store.load_snapshot(pipeline).await? {
         Some((seq, bytes)) => match decoded(pipeline, bytes).await {
             Ok(state) if state.seq() == seq && seq <= store.head(pipeline).await? => state,
@@ -30,10 +30,12 @@ pub(super) async fn recover(store: &dyn Store, pipeline: &PipelineName) -> Resul
         },
         None => State::new(),
     };
+    let snapshot = state.seq();
     loop {
         let records = store.read(pipeline, state.seq(), PAGE).await?;
         if records.is_empty() {
-            return Ok(state);
+            let read = state.seq() - snapshot;
+            return Ok((state, read));
         }
         for record in records {
             let event = decode_event(pipeline, state.seq() + 1, &record)?;

@@ -1,6 +1,7 @@
 //! Crashes and lying stores: whatever dies, everything ends, and nothing happens twice.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
@@ -18,11 +19,19 @@ struct Dying {
     keeps: bool,
     /// Whether everything fails once it is dead, or only the one append.
     for_good: bool,
+    /// Up to where it was asked to compact, which it cannot.
+    compacted: Mutex<Vec<u64>>,
 }
 
 impl Dying {
     fn after(inner: &Arc<MemoryStore>, appends: i64, keeps: bool, for_good: bool) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), left: AtomicI64::new(appends), keeps, for_good })
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            left: AtomicI64::new(appends),
+            keeps,
+            for_good,
+            compacted: Mutex::default(),
+        })
     }
 
     fn alive(&self) -> Result<()> {
@@ -68,6 +77,11 @@ impl Store for Dying {
 
     async fn load_snapshot(&self, name: &PipelineName) -> Result<Option<(u64, Vec<u8>)>> {
         self.inner.load_snapshot(name).await
+    }
+
+    async fn compact(&self, _: &PipelineName, up_to: u64) -> Result<u64> {
+        self.compacted.lock().expect("no panic").push(up_to);
+        Err(Error::new(ErrorKind::Full, "There is no room to compact."))
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineName>> {
@@ -215,6 +229,55 @@ async fn the_state_from_a_snapshot_equals_the_state_from_the_whole_journal() {
     shop.store.save_snapshot(&"shop".into(), u64::MAX, b"rubbish".to_vec()).await.expect("saves");
     let engine = start().await.expect("starts without it");
     engine.read(|state| assert_eq!(*state, replayed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_snapshot_old_events_are_compacted_and_it_does_not_matter_if_that_fails() {
+    let shop = Shop::new();
+    let store = Dying::after(&shop.store, i64::MAX, true, false);
+    let options = EngineOptions { snapshot_every: 7, compact_after: 5, ..EngineOptions::default() };
+    let builder = Engine::builder(Shop::pipeline(), shop.plugins()).clock(shop.clock.clone());
+    let engine = builder.store(store.clone()).options(options).start().await.expect("starts");
+    for version in ["1.1.0", "1.2.0"] {
+        shop.source.publish(version);
+        verified(&engine, "staging", version).await;
+        assert_eq!(engine.trouble(), None);
+    }
+    let asked = store.compacted.lock().expect("no panic").clone();
+    assert!(asked.len() > 1 && asked.is_sorted(), "{asked:?}");
+    let (snapshot, _) = shop.store.load_snapshot(&"shop".into()).await.expect("loads").expect("there is one");
+    assert_eq!(asked.last(), Some(&(snapshot - 5)), "the newest events before the snapshot stay as they are");
+    engine.shutdown().await.expect("stops");
+}
+
+/// Processes that die young must not leave it to the next one to read ever more of the journal.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_had_to_read_a_long_journal_keeps_a_snapshot_at_once() {
+    let shop = Shop::new();
+    let start = |store: Arc<dyn Store>, snapshot_every| {
+        let options = EngineOptions { snapshot_every, ..EngineOptions::default() };
+        let builder = Engine::builder(Shop::pipeline(), shop.plugins()).clock(shop.clock.clone());
+        builder.store(store).options(options).start()
+    };
+    let dying = Dying::after(&shop.store, i64::MAX, true, true);
+    let young = start(dying.clone(), 1_000).await.expect("starts");
+    verified(&young, "staging", "1.0.0").await;
+    let head = shop.store.head(&"shop".into()).await.expect("head");
+    assert_eq!(shop.store.load_snapshot(&"shop".into()).await.expect("loads"), None);
+
+    dying.left.store(-1, Ordering::SeqCst);
+    drop(young);
+    let next = loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Ok(engine) = start(shop.store.clone(), head).await {
+            break engine;
+        }
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Before it stops, which keeps one as well.
+    let (seq, _) = shop.store.load_snapshot(&"shop".into()).await.expect("loads").expect("there is one");
+    assert!(seq >= head, "{seq} of {head}");
+    next.shutdown().await.expect("stops");
 }
 
 #[tokio::test(start_paused = true)]
