@@ -154,6 +154,9 @@ impl Stage {
 
     /// Lets freight that runs here count as verified for the stages downstream only while the stage is healthy. Off by default. Implies
     /// [`Stage::watch_health`], every [`HealthWatch::DEFAULT_INTERVAL`] unless another interval is set.
+    ///
+    /// Until the first look after a promotion the stage does not count as healthy. One whose promotion deployed nothing that can be
+    /// looked at does. Freight that the stage no longer runs keeps its verification.
     #[must_use]
     pub fn require_health(mut self) -> Self {
         let every = self.health.map_or(HealthWatch::DEFAULT_INTERVAL, |watch| watch.every);

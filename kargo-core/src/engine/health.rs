@@ -25,8 +25,8 @@ use crate::plugin::{Context, Deployer, Health, Observation, ObserveRequest};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::state::{Draft, EventKind, StageHealth, StageState, State};
 
-/// How long one deployer's answer may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// How long one deployer's answer may take: some let their target compare anew before they answer.
+const DEADLINE: Duration = Duration::from_secs(90);
 /// How many stages are looked at at once, so that a start with very many does not ask all targets in one instant.
 const AT_ONCE: usize = 64;
 /// How long another reason for the same health waits for its place in the journal after the one before it.

@@ -63,7 +63,8 @@ pub trait Deployer: Debug + Send + Sync + 'static {
     /// Starts the deployment, or looks how it is getting on.
     async fn deploy(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<Deployment>;
 
-    /// Says what the target runs, and how healthy it is.
+    /// Says what the target runs, and how healthy it is. Changes nothing there. Besides by hosts it is asked where a stage
+    /// [watches](crate::Stage::watch_health) its health; such a call has 90 seconds.
     async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation>;
 
     /// Stops the deployment under [`Context::key`], when it is still going on. Another's deployment is left alone.
