@@ -50,6 +50,8 @@ impl Fold {
             steps: Vec::new(),
             verification: Vec::new(),
             hold,
+            rollback: None,
+            reason: String::new(),
         });
         promotion
     }
@@ -270,10 +272,15 @@ fn check(before: &State, fold: &Fold, retention: &Retention) -> Result<(), Strin
         )?;
         let needed =
             stage.queue.iter().chain(&stage.history).chain(&stage.running).chain(&stage.verifying).chain(&stage.last);
-        let needed = needed.chain(stage.attempts.values()).chain(stage.holds.values().map(|hold| &hold.promotion));
+        let needed = needed
+            .chain(stage.attempts.values())
+            .chain(stage.holds.values().flat_map(|hold| &hold.choice).map(|choice| &choice.promotion));
         needed.into_iter().try_for_each(|id| must(promotion(id), format!("{name} needs {id}")))?;
-        let runs =
-            stage.current.values().chain(stage.attempts.keys()).chain(stage.holds.values().map(|hold| &hold.freight));
+        let runs = stage
+            .current
+            .values()
+            .chain(stage.attempts.keys())
+            .chain(stage.holds.values().flat_map(|hold| &hold.choice).map(|choice| &choice.freight));
         runs.into_iter().try_for_each(|id| must(freight(id), format!("{name} needs {id}")))?;
     }
     for kept in after.promotions() {
@@ -317,7 +324,8 @@ fn check(before: &State, fold: &Fold, retention: &Retention) -> Result<(), Strin
         let carried =
             after.promotions().any(|kept| kept.freight == *id || kept.collection.values().any(|one| one == id));
         let runs = after.stages().any(|(_, stage)| {
-            stage.current.values().any(|one| one == id) || stage.holds.values().any(|hold| hold.freight == *id)
+            stage.current.values().any(|one| one == id)
+                || stage.holds.values().flat_map(|hold| &hold.choice).any(|choice| choice.freight == *id)
         });
         let made = after
             .warehouse(origin)
@@ -339,7 +347,7 @@ fn check(before: &State, fold: &Fold, retention: &Retention) -> Result<(), Strin
         let attempt = stage.attempts.get(&known.freight) == Some(&known.id) && freight(&known.freight);
         let needed = stage.history.contains(&known.id)
             || [&stage.last, &stage.running, &stage.verifying].into_iter().flatten().any(|one| *one == known.id)
-            || stage.holds.values().any(|hold| hold.promotion == known.id);
+            || stage.holds.values().flat_map(|hold| &hold.choice).any(|choice| choice.promotion == known.id);
         must(
             !promotion(&known.id) || newest || young || attempt || needed,
             format!("{} stayed without a reason", known.id),
