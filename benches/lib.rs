@@ -159,7 +159,7 @@ impl Long {
         let defined = EventKind::PipelineDefined { pipeline: Arc::clone(&history.pipeline) };
         history.state = State::new();
         let mut records = vec![encoded(&history.append_event(defined))];
-        let found = EventKind::FreightFound { freight: freight(0, history.now) };
+        let found = EventKind::FreightFound { freight: freight(0, history.now), alias: None, against: None };
         records.push(encoded(&history.append_event(found)));
         let freight = history.newest();
         Self { history, promotions: 0, freight, records }
