@@ -47,7 +47,7 @@ pub(super) struct Driver {
     /// When the lease is over by this engine's own reckoning, somewhat before the store's.
     lease_end: Arc<LeaseEnd>,
     holder: String,
-    inbox: mpsc::Receiver<Command>,
+    inbox: mpsc::Receiver<Box<Command>>,
     /// Whether the journal may hold more than the state.
     pub(super) behind: bool,
     /// Whether the last append failed for another reason than that others appended.
@@ -94,7 +94,7 @@ impl Driver {
         plugins: Plugins,
         options: EngineOptions,
         (lease, taken): (Lease, Instant),
-        inbox: mpsc::Receiver<Command>,
+        inbox: mpsc::Receiver<Box<Command>>,
     ) -> Self {
         let lease_end = Arc::new(LeaseEnd::default());
         lease_end.set(Some(taken + span(options.lease)));
@@ -177,7 +177,7 @@ impl Driver {
                     self.joined(returned).await;
                 }
                 command = self.inbox.recv() => match command {
-                    Some(command) => self.command(command).await,
+                    Some(command) => self.command(*command).await,
                     None => break,
                 },
                 () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {

@@ -11,6 +11,8 @@ use crate::store::{Store, decode_event, decode_snapshot, encode_event, encode_sn
 
 /// How many records are read at once.
 const PAGE: usize = 1_000;
+/// From how many promotions and pieces of freight on a state is kept less often than every so many events.
+const HEAVY: u64 = 100;
 /// Below this number of promotions a state is bytes sooner than another thread takes it on.
 const SMALL: usize = 100;
 /// From this number of bytes on a snapshot takes its time to be read.
@@ -176,7 +178,8 @@ impl Driver {
         }
         // A snapshot costs what the state weighs, so a large state is kept less often: the cost an event stays the same however
         // much there is.
-        if self.since_snapshot < self.shared.read(|state| 4 * state.weight()) {
+        let weight = self.shared.read(|state| state.weight());
+        if weight >= HEAVY && self.since_snapshot < 16 * weight {
             return;
         }
         self.since_snapshot = 0;

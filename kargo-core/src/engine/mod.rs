@@ -79,7 +79,8 @@ pub(crate) use journal::read_journal;
 #[derive(Debug, Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+    // Boxed, so that the room for those that wait is small in each of many engines.
+    commands: mpsc::Sender<Box<Command>>,
 }
 
 /// What the handles and the driver share.

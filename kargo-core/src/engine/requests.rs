@@ -212,7 +212,7 @@ impl Engine {
     pub(super) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let stopped = || stopped(&self.shared.name);
-        self.commands.send(command(reply)).await.map_err(|_| stopped())?;
+        self.commands.send(Box::new(command(reply))).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())
     }
 }

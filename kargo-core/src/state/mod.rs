@@ -7,6 +7,7 @@ mod apply;
 mod event;
 mod find;
 mod promotion;
+mod shared;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +27,8 @@ pub(crate) use apply::Ahead;
 pub use apply::{Affected, ApplyError};
 pub(crate) use event::verification_id;
 pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};
-use promotion::Promotions;
 pub use promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
+use shared::SharedMap;
 pub use stage::{Chosen, Hold, StageHealth, StageState};
 
 /// All that is known of a pipeline at one point of its journal.
@@ -36,7 +37,7 @@ pub struct State {
     seq: u64,
     #[serde(deserialize_with = "crate::pipeline::journaled_option")]
     pipeline: Option<Arc<Pipeline>>,
-    freight: BTreeMap<FreightId, FreightState>,
+    freight: SharedMap<FreightId, FreightState>,
     /// Freight of each warehouse by age, so that the newest is found without looking at all.
     by_age: BTreeMap<WarehouseName, BTreeSet<(Timestamp, FreightId)>>,
     /// Whose each alias is.
@@ -44,7 +45,7 @@ pub struct State {
     aliases: BTreeMap<String, FreightId>,
     warehouses: BTreeMap<WarehouseName, WarehouseState>,
     stages: BTreeMap<StageName, StageState>,
-    promotions: Promotions,
+    promotions: SharedMap<PromotionId, Promotion>,
 }
 
 impl State {
@@ -70,17 +71,22 @@ impl State {
 
     /// All freight, by id.
     pub fn freight(&self) -> impl Iterator<Item = &FreightState> {
-        self.freight.values()
+        self.freight.values().map(Arc::as_ref)
     }
 
     /// The freight of this id.
     pub fn freight_by_id(&self, id: &FreightId) -> Option<&FreightState> {
-        self.freight.get(id)
+        self.freight.get(id).map(Arc::as_ref)
     }
 
     /// The freight of `warehouse`, newest first. Of two found at the same time the larger id counts as newer, as in Kargo.
     pub fn newest_first(&self, warehouse: &WarehouseName) -> impl Iterator<Item = &FreightState> {
-        self.by_age.get(warehouse).into_iter().flatten().rev().filter_map(|(_, id)| self.freight.get(id))
+        self.by_age
+            .get(warehouse)
+            .into_iter()
+            .flatten()
+            .rev()
+            .filter_map(|(_, id)| self.freight.get(id).map(Arc::as_ref))
     }
 
     /// The warehouses that have made freight which is still there, by name.

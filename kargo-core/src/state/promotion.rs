@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -64,34 +62,6 @@ pub struct Promotion {
     /// The verifications of its result, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verifications: Vec<Verification>,
-}
-
-/// Promotions that copies of a state share until one of them changes: a snapshot is written from a copy, and taking that must not
-/// hold up the engine, however many promotions there are.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Promotions(BTreeMap<PromotionId, Arc<Promotion>>);
-
-impl Promotions {
-    pub(super) fn insert(&mut self, id: PromotionId, promotion: Promotion) {
-        self.0.insert(id, Arc::new(promotion));
-    }
-
-    pub(super) fn get_mut(&mut self, id: &PromotionId) -> Option<&mut Promotion> {
-        self.0.get_mut(id).map(Arc::make_mut)
-    }
-
-    pub(super) fn remove(&mut self, id: &PromotionId) -> Option<Arc<Promotion>> {
-        self.0.remove(id)
-    }
-}
-
-impl Deref for Promotions {
-    type Target = BTreeMap<PromotionId, Arc<Promotion>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
 }
 
 impl Promotion {

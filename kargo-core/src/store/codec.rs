@@ -56,7 +56,9 @@ pub(crate) fn decode_snapshot(pipeline: &PipelineName, bytes: &[u8]) -> Result<S
 }
 
 fn encode(value: &impl serde::Serialize, what: &str) -> Result<Vec<u8>> {
-    let mut bytes = vec![FORM];
+    // Most events fit, so that their bytes are not moved while they are written.
+    let mut bytes = Vec::with_capacity(256);
+    bytes.push(FORM);
     serde_json::to_writer(&mut bytes, value).map_err(|error| {
         Error::new(ErrorKind::Other, format!("{what} could not be written as JSON.")).because(error)
     })?;

@@ -62,8 +62,9 @@ impl State {
         if offered {
             warehouse.offered = warehouse.latest.clone();
         }
-        let state = || FreightState::new(freight.clone());
-        self.freight.entry(freight.id().clone()).or_insert_with(state);
+        if !self.freight.contains_key(freight.id()) {
+            self.freight.insert(freight.id().clone(), FreightState::new(freight.clone()));
+        }
         if alias.is_some() {
             self.call_freight(freight.id(), alias);
         }
