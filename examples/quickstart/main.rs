@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Parser;
 use kargo_core::store::RedbStore;
-use kargo_core::{Actor, Engine, FreightId, PromoteError};
+use kargo_core::{Actor, Engine, FreightId, PromoteError, PromotionId};
 use kargo_examples::shop;
 
 use places::Places;
@@ -140,7 +140,8 @@ async fn tell(engine: &Engine, places: &Places, live: &Live) -> Result<()> {
     promote(engine, &second, &alice).await?;
 
     live.chapter("Something is wrong with 1.1.0: Alice rolls production back").await;
-    promote(engine, &first, &alice).await?;
+    let back = engine.rollback("prod", alice.clone()).await?;
+    ended(engine, &back).await?;
     live.line("It stays so: newer freight waits until a person promotes it.").await;
     Ok(())
 }
@@ -165,7 +166,12 @@ fn went_wrong(promotion: &kargo_core::state::Promotion) -> bool {
 
 async fn promote(engine: &Engine, freight: &FreightId, actor: &Actor) -> Result<()> {
     let promotion = engine.promote("prod", freight, actor.clone()).await?;
-    let ended = engine.finished(&promotion).await?;
+    ended(engine, &promotion).await
+}
+
+/// Waits until a promotion to production has ended well.
+async fn ended(engine: &Engine, promotion: &PromotionId) -> Result<()> {
+    let ended = engine.finished(promotion).await?;
     if went_wrong(&ended) {
         bail!("promotion {promotion} ended {}: {}", ended.phase, ended.message);
     }
