@@ -59,6 +59,34 @@ async fn a_repository_without_the_file() {
     promotion_fails(spoil, &["env/dev/values.yaml", "main"]).await;
 }
 
+/// CORE-12: what somebody changed by hand is put right by promoting what the stage runs once more, in one commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn core_12_drift_by_hand_is_put_right_by_promoting_again() {
+    let world = World::here(SHOP).await;
+    world.publish("1.0.0").await;
+    let engine = world.engine().await;
+    let first = end_of_dev(&engine).await;
+    assert_eq!(first.phase, Phase::Succeeded, "{}", first.message);
+    engine.finished(&first.id).await.unwrap();
+    let staging = engine.until(|state| {
+        let found = state.promotions().find(|p| p.stage == "staging")?;
+        (!state.is_open(found)).then_some(())
+    });
+    staging.await.unwrap();
+    let promoted = world.repository.read("main", "env/dev/values.yaml");
+    let edited = promoted.replace("1.0.0", "0.9.9");
+    assert_ne!(edited, promoted);
+    world.repository.commit("main", &[("env/dev/values.yaml", &edited)], "By hand");
+    let commits = world.repository.log("main").len();
+
+    let again = engine.promote("dev", &first.freight, Actor::user("alice")).await.unwrap();
+    let again = engine.finished(&again).await.unwrap();
+    assert_eq!(again.phase, Phase::Succeeded, "{}", again.message);
+    assert_eq!(world.repository.read("main", "env/dev/values.yaml"), promoted);
+    assert_eq!(world.repository.log("main").len(), commits + 1);
+    engine.shutdown().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_without_the_key() {
     let spoil = |world: &World| {
