@@ -16,6 +16,8 @@ use crate::state::{Approval, FreightState, State, Verified};
 pub struct FreightLine {
     /// Its id.
     pub id: FreightId,
+    /// The name that people say, when it has one.
+    pub alias: Option<String>,
     /// The versions it carries, for people.
     pub label: String,
     /// The warehouse that made it.
@@ -29,6 +31,7 @@ impl FreightLine {
         let freight = known.freight();
         Self {
             id: freight.id().clone(),
+            alias: known.alias().map(str::to_owned),
             label: freight.label(),
             warehouse: freight.origin().clone(),
             discovered_at: freight.discovered_at(),
