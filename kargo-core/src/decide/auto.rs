@@ -11,8 +11,8 @@ use crate::freight::Freight;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
-use crate::stage::{FreightRequest, Selection, Stage};
-use crate::state::{Draft, EventKind, Hold, HoldChange, Promotion, StageState, State, Trigger};
+use crate::stage::{Condition, FreightRequest, Selection, Stage};
+use crate::state::{Draft, EventKind, Hold, HoldChange, Promotion, StageState, State, StepState, Trigger};
 
 /// The freight of `origin` that `stage` would take by itself: the newest that may enter, or what its upstream stage runs.
 pub fn candidate<'a>(
@@ -56,7 +56,10 @@ pub fn hold_change(pipeline: &Pipeline, state: &State, stage: &Stage, freight: &
 pub fn holds(state: &State, stage: &StageState) -> BTreeMap<WarehouseName, Hold> {
     let mut holds = stage.holds.clone();
     for promotion in stage.running.iter().chain(&stage.queue).filter_map(|id| state.promotion(id)) {
+        // A choice that waits and was taken back holds nothing.
+        let taken_back = promotion.phase == Phase::Pending && promotion.abort.is_some();
         if promotion.hold == HoldChange::Hold
+            && !taken_back
             && let Some(known) = state.freight_by_id(&promotion.freight)
         {
             let on_record = holds.entry(known.freight().origin().clone());
@@ -96,6 +99,10 @@ fn busy(stage: &StageState) -> Option<&PromotionId> {
 /// How the last promotion of `freight` ended, when it did not end well. CORE-11: it is not tried again by itself.
 fn last_failure(state: &State, stage: &StageState, freight: &FreightId) -> Option<String> {
     let last = state.promotion(stage.attempts.get(freight)?)?;
+    if last.phase == Phase::Aborted && last.abort.as_ref().is_some_and(|abort| abort.actor.is_engine()) {
+        // The rule's own abort made room for other freight; it is no verdict.
+        return None;
+    }
     if !last.phase.is_success() {
         return Some(last.phase.to_string());
     }
@@ -125,7 +132,10 @@ pub(super) fn superseded(
     actions: &mut Vec<Action>,
 ) -> Option<Draft> {
     let stage = pipeline.stage(&running.stage).filter(|stage| stage.supersedes() && stage.auto_promotes())?;
-    if running.trigger != Trigger::Automatic || running.abort.is_some() {
+    // Where only cleaning up is left, the change has been made: its result is verified, and not thrown away.
+    let cleans_up = |step: &StepState| step.spec.condition.as_ref().is_some_and(Condition::outlives_abort);
+    let works = running.steps.iter().any(|step| !step.task.phase.is_terminal() && !cleans_up(step));
+    if running.trigger != Trigger::Automatic || running.abort.is_some() || !works {
         return None;
     }
     let known = state.stage(stage.name())?;
@@ -135,7 +145,9 @@ pub(super) fn superseded(
     }
     wake_for_soak(pipeline, state, stage, origin, now, actions);
     let newer = candidate(pipeline, state, stage, origin, now)?;
-    if *newer.id() == running.freight || !is_wanted(state, stage, known, newer) {
+    let under_way = state.freight_by_id(&running.freight)?.freight();
+    let older = followed(stage, origin).is_none() && age(newer) < age(under_way);
+    if newer.id() == under_way.id() || older || !is_wanted(state, stage, known, newer) {
         return None;
     }
     let reason = format!("freight {newer} takes its place");

@@ -17,8 +17,10 @@ pub fn rollback_target<'a>(
     origin: &WarehouseName,
     from: &FreightId,
 ) -> Option<&'a Freight> {
-    let history = &state.stage(stage)?.history;
-    let ran = history.iter().filter_map(|id| state.promotion(id)?.collection.get(origin));
+    let history = state.stage(stage)?.history.iter().filter_map(|id| state.promotion(id));
+    // The history is short, and one warehouse's freight may fill it; the state may keep more.
+    let before = state.promotions().rev().filter(|before| before.stage == *stage && before.phase.is_success());
+    let ran = history.chain(before).filter_map(|promotion| promotion.collection.get(origin));
     let mut earlier = ran.filter(|id| *id != from).filter_map(|id| state.freight_by_id(id));
     earlier.find(|known| known.verified().contains_key(stage)).map(|known| known.freight())
 }
@@ -79,7 +81,8 @@ fn bad_end<'a>(
     let current = found(stage.history.front())?;
     let verification = current.verifications.last()?;
     // Something was promoted since: somebody, or a rule, has reacted already.
-    let reacted = last.id != current.id && verification.finished_at.is_some_and(|end| last.requested_at >= end);
+    let after = |end| last.requested_at >= end;
+    let reacted = last.id != current.id && (last.rollback.is_some() || verification.finished_at.is_some_and(after));
     let bad = when.on_verification.contains(&verification.phase) && recent(current, verification.finished_at);
     (bad && !reacted).then(|| (current, format!("verification of promotion {} {}", current.id, verification.phase)))
 }

@@ -7,7 +7,7 @@ use super::driver::Driver;
 use crate::decide::{Action, decide_stage};
 use crate::error::Result;
 use crate::name::StageName;
-use crate::state::{Draft, EventKind};
+use crate::state::{Draft, EventKind, State};
 
 impl Driver {
     /// Decides on every marked stage, appends what follows, and begins the calls that are due, until nothing is marked.
@@ -25,7 +25,7 @@ impl Driver {
                 let mut put_off: BTreeSet<StageName> = BTreeSet::new();
                 let mut reached: BTreeSet<StageName> = BTreeSet::new();
                 let Some(pipeline) = state.pipeline() else { return (actions, put_off) };
-                for stage in &stages {
+                for stage in &downstream_first(state, &stages) {
                     if reached.contains(stage) {
                         put_off.insert(stage.clone());
                         continue;
@@ -70,6 +70,26 @@ impl Driver {
             Call::Observe(stage) => self.watches.is_looking(stage),
         }
     }
+}
+
+/// `stages` with those downstream first: what they decide changes nothing upstream, while an upstream stage that begins again at
+/// once would leave those behind it nothing to match, every time.
+fn downstream_first(state: &State, stages: &BTreeSet<StageName>) -> Vec<StageName> {
+    let mut order = Vec::with_capacity(stages.len());
+    let mut seen: BTreeSet<&StageName> = BTreeSet::new();
+    for stage in stages {
+        let mut open = vec![(stage, false)];
+        while let Some((stage, after)) = open.pop() {
+            if after {
+                order.push(stage.clone());
+            } else if seen.insert(stage) {
+                open.push((stage, true));
+                let reached = if stages.len() > 1 { state.reached_from(stage) } else { Vec::new() };
+                open.extend(reached.iter().filter_map(|next| Some((stages.get(next)?, false))));
+            }
+        }
+    }
+    order
 }
 
 /// Whether what is recorded can change decisions on other stages than its own.

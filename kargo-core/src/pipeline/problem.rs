@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::name::{PipelineName, StageName, WarehouseName, name_fault, near_match};
+use crate::promotion::Phase;
 use crate::stage::{Availability, Condition, FreightRequest, Selection, Stage};
 use crate::warehouse::Warehouse;
 
@@ -258,6 +259,18 @@ pub enum Problem {
         /// What is wrong with it.
         fault: String,
     },
+    /// A rollback after an end that is none that one goes back from.
+    #[error(
+        "Stage {stage:?} is to go back after a {what} that {phase}; name only bad ends, such as Failed and Errored."
+    )]
+    NoBadEnd {
+        /// The stage.
+        stage: StageName,
+        /// `promotion` or `verification`.
+        what: &'static str,
+        /// The end.
+        phase: Phase,
+    },
     /// A control-flow stage with verifiers.
     #[error(
         "Stage {stage:?} has verifiers but no steps: freight passes through it, so nothing would be verified; add a step, or move the verifiers."
@@ -381,6 +394,14 @@ pub(super) fn check_stage(
         );
     }
     check_conditions(stage, problems);
+    if let Some(when) = &stage.auto_rollback {
+        for (what, ends) in [("promotion", &when.on_promotion), ("verification", &when.on_verification)] {
+            let bad = |phase: &&Phase| matches!(phase, Phase::Failed | Phase::Errored | Phase::Inconclusive);
+            for phase in ends.iter().filter(|phase| !bad(phase)) {
+                problems.push(Problem::NoBadEnd { stage: name(), what, phase: *phase });
+            }
+        }
+    }
     let mut aliases = BTreeSet::new();
     for alias in stage.steps.iter().filter_map(|step| step.alias.as_ref()) {
         let digits = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit());

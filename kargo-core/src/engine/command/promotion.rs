@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{no_stage, undefined};
 use crate::actor::Actor;
-use crate::decide::{Refusal, admission, at_once, hold_change, promotion_id, rollback_target, under_way};
+use crate::decide::{Refusal, admission, at_once, hold_change, holds, promotion_id, rollback_target, under_way};
 use crate::engine::calls::shorten;
 use crate::engine::driver::Driver;
 use crate::engine::requests::{self, Promote};
@@ -122,7 +122,7 @@ impl Driver {
             let (stage, origin) = (stage.clone(), origin.clone());
             let kind = match &reason {
                 Some(reason) => EventKind::AutoPromotionHeld { stage, origin, reason: shorten(reason.clone()) },
-                None if state.stage(&stage).is_none_or(|known| !known.holds.contains_key(&origin)) => {
+                None if state.stage(&stage).is_none_or(|known| !holds(state, known).contains_key(&origin)) => {
                     let message = format!(
                         "Nothing holds the automatic promotions of {origin:?} to stage {stage:?}, so there is nothing to release."
                     );
@@ -194,7 +194,8 @@ fn way_back<'a>(
     let nothing = |what: String| Error::new(ErrorKind::NotFound, format!("Stage {stage:?} cannot go back: {what}."));
     let known = state.stage(stage).ok_or_else(|| nothing("nothing was promoted to it yet".to_owned()))?;
     let origin_of = |id: &FreightId| state.freight_by_id(id).map(|known| known.freight().origin());
-    let tried = known.running.iter().chain(known.attempts.values()).filter_map(|id| state.promotion(id));
+    let ids = known.running.iter().chain(known.attempts.values()).chain(&known.history);
+    let tried = ids.filter_map(|id| state.promotion(id));
     let started = tried.filter(|promotion| promotion.started_at.is_some());
     let wanted = started.filter(|promotion| match (origin, origin_of(&promotion.freight)) {
         (Some(origin), found) => found == Some(origin),
@@ -206,11 +207,16 @@ fn way_back<'a>(
         let of = origin.map_or_else(String::new, |origin| format!(" of warehouse {origin:?}"));
         nothing(format!("no freight{of} was promoted to it yet"))
     })?;
-    let target = rollback_target(state, stage, origin, &last.freight).ok_or_else(|| {
-        let from = last.freight.short();
+    // While a rollback has not ended, whoever asks for one wants the same.
+    let from = match &last.rollback {
+        Some(back) if state.is_open(last) => &back.from,
+        _ => &last.freight,
+    };
+    let target = rollback_target(state, stage, origin, from).ok_or_else(|| {
+        let from = from.short();
         nothing(format!(
             "no freight of warehouse {origin:?} but {from} is verified there; promote the freight that it is to run"
         ))
     })?;
-    Ok((last.freight.clone(), target))
+    Ok((from.clone(), target))
 }

@@ -268,3 +268,114 @@ async fn a_person_can_supersede_what_is_under_way_and_what_waits() {
         assert!(ended.message.contains(how), "{}", ended.message);
     }
 }
+
+/// A step that takes 200 seconds.
+#[derive(Debug)]
+struct Slow;
+
+#[async_trait::async_trait]
+impl plugin::Step for Slow {
+    async fn run(&self, cx: &plugin::Context, request: &plugin::StepRequest<'_>) -> Result<plugin::StepOutcome> {
+        let left = Duration::from_secs(200).saturating_sub(crate::clock::elapsed(request.started_at, cx.now()));
+        if left.is_zero() {
+            return Ok(plugin::StepOutcome::succeeded());
+        }
+        Ok(plugin::StepOutcome::Running { reason: "it takes its time".into(), check_after: left, state: None })
+    }
+}
+
+/// A stage whose name sorts behind the one that it matches gets its turn all the same, however much is waiting there.
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_matches_a_busy_one_does_not_starve() {
+    for follower in ["a-follower", "z-follower"] {
+        let shop = Shop::new();
+        let request = FreightRequest::after("main", ["dev"]).match_upstream();
+        let stages = [
+            Stage::new("dev").direct("main").auto_promote().step(StepSpec::new("slow", json!({}))),
+            Shop::stage(follower).request(request).auto_promote(),
+        ];
+        let plugins = Plugins::builder().step("slow", Slow).step("ship", shop.ship.clone());
+        let engine = shop.start_with(Shop::of(stages), plugins.verifier("check", shop.check.clone())).await;
+        // The next version always appears while the one before it is still being promoted.
+        for number in 0..40 {
+            shop.source.publish(&format!("2.0.{number}"));
+            tokio::time::sleep(Duration::from_secs(100)).await;
+        }
+        let (upstream, followed) = (promotions(&engine, "dev"), promotions(&engine, follower));
+        assert!(upstream > 15 && followed + 2 >= upstream, "{follower} followed {followed} of {upstream} times");
+    }
+}
+
+/// The rule's own abort says nothing of the freight: when it is chosen again, it is promoted again.
+#[tokio::test(start_paused = true)]
+async fn freight_that_was_superseded_is_promoted_when_it_is_chosen_again() {
+    let shop = Shop::new();
+    let request = FreightRequest::after("main", ["dev"]).match_upstream();
+    let slow = Scripted::succeeding();
+    let follower = Stage::new("follower").request(request).auto_promote().supersede();
+    let stages = [Shop::stage("dev").direct("main"), follower.step(StepSpec::new("slow", json!({})))];
+    let plugins = Plugins::builder().step("ship", shop.ship.clone()).step("slow", slow.clone());
+    let engine = shop.start_with(Shop::of(stages), plugins.verifier("check", shop.check.clone())).await;
+    let promote = |freight: FreightId| {
+        let engine = engine.clone();
+        async move {
+            let promotion = engine.promote("dev", &freight, Actor::user("alice")).await.expect("allowed");
+            engine.finished(&promotion).await.expect("ends");
+        }
+    };
+    let first = freight(&engine, "1.0.0").await;
+    promote(first.clone()).await;
+    an_hour().await;
+    assert_eq!(current(&engine, "follower").as_deref(), Some("1.0.0"));
+    shop.source.publish("2.0.0");
+    let second = freight(&engine, "2.0.0").await;
+    slow.set(Play::Wait(Duration::from_secs(10)));
+    promote(second.clone()).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    promote(first).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    promote(second).await;
+    slow.set(Play::Succeed);
+    an_hour().await;
+    assert_eq!(current(&engine, "follower").as_deref(), Some("2.0.0"));
+}
+
+/// Superseding is for newer freight, and for changes that have not been made yet: while a promotion cleans up, it is let end, and
+/// its result is verified.
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_only_cleans_up_is_not_superseded() {
+    let shop = Shop::new();
+    let clean = Scripted::always(Play::Wait(Duration::from_secs(10)));
+    let stage = Shop::stage("dev").direct("main").auto_promote().supersede();
+    let stage = stage.step(StepSpec::new("clean", json!({})).always());
+    let plugins = Plugins::builder().step("ship", shop.ship.clone()).step("clean", clean.clone());
+    let engine = shop.start_with(Shop::of([stage]), plugins.verifier("check", shop.check.clone())).await;
+    freight(&engine, "1.0.0").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    shop.source.publish("2.0.0");
+    freight(&engine, "2.0.0").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    clean.set(Play::Succeed);
+    verified(&engine, "dev", "1.0.0").await;
+    verified(&engine, "dev", "2.0.0").await;
+}
+
+/// What `why` names as the hold can be released, also while the promotion that brings it has not ended.
+#[tokio::test(start_paused = true)]
+async fn the_hold_of_a_promotion_under_way_can_be_released() {
+    let shop = Shop::new();
+    let engine = shop.start(Shop::pipeline()).await;
+    let first = verified(&engine, "staging", "1.0.0").await;
+    shop.source.publish("2.0.0");
+    let second = verified(&engine, "staging", "2.0.0").await;
+    shop.ship.set(Play::Wait(Duration::from_secs(10)));
+    let back = engine.promote("staging", &first, Actor::user("alice")).await.expect("allowed");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let why = engine.why("staging", &second).to_string();
+    assert!(why.contains("release the hold"), "{why}");
+    engine.release("staging", "main", Actor::user("alice")).await.expect("it is held");
+    shop.ship.set(Play::Succeed);
+    engine.finished(&back).await.expect("ends");
+    an_hour().await;
+    assert_eq!(current(&engine, "staging").as_deref(), Some("2.0.0"), "it is not held again");
+}

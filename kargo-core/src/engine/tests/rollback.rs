@@ -217,3 +217,121 @@ async fn a_rollback_leaves_the_other_warehouse_alone() {
     engine.finished(&back).await.expect("ends");
     assert_eq!(runs(), ["a", "1.0.0"]);
 }
+
+/// Whoever asks again while a rollback is under way wants the same: neither forward again, nor one further back.
+#[tokio::test(start_paused = true)]
+async fn a_second_rollback_while_one_is_under_way_goes_to_the_same_freight() {
+    let shop = Shop::new();
+    let engine = shop.start(Shop::of([Shop::stage("dev").direct("main").auto_promote()])).await;
+    for version in ["2.0.0", "3.0.0"] {
+        shop.source.publish(version);
+        verified(&engine, "dev", version).await;
+    }
+    shop.ship.set(Play::Wait(Duration::from_secs(10)));
+    let first = engine.rollback("dev", Actor::user("alice")).await.expect("there is earlier freight");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let second = engine.rollback("dev", Actor::user("bob")).await.expect("the same again");
+    shop.ship.set(Play::Succeed);
+    let freights = [&first, &second].map(|id| engine.read(|state| state.promotion(id).expect("known").freight.clone()));
+    assert_eq!(freights[0], freights[1]);
+    engine.finished(&second).await.expect("ends");
+    assert_eq!(engine.finished(&first).await.expect("ends").phase, Phase::Aborted);
+    assert_eq!(current(&engine, "dev").as_deref(), Some("2.0.0"));
+}
+
+/// A double click whose second promotion is taken back does not hide what the stage ran last.
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_never_began_is_not_what_a_stage_goes_back_from() {
+    let shop = Shop::new();
+    let engine = shop.start(Shop::of([Shop::stage("dev").direct("main")])).await;
+    let promote = |freight: FreightId| {
+        let engine = engine.clone();
+        async move { engine.promote("dev", &freight, Actor::user("alice")).await.expect("allowed") }
+    };
+    let first = freight(&engine, "1.0.0").await;
+    engine.finished(&promote(first).await).await.expect("ends");
+    shop.source.publish("2.0.0");
+    let second = freight(&engine, "2.0.0").await;
+    shop.ship.set(Play::Wait(Duration::from_secs(10)));
+    let (running, waiting) = (promote(second.clone()).await, promote(second).await);
+    engine.abort(&waiting, Actor::user("alice")).await.expect("it waits");
+    shop.ship.set(Play::Succeed);
+    engine.finished(&running).await.expect("ends");
+    engine.finished(&waiting).await.expect("ends");
+    let back = engine.rollback("dev", Actor::user("alice")).await.expect("there is earlier freight");
+    engine.finished(&back).await.expect("ends");
+    assert_eq!(current(&engine, "dev").as_deref(), Some("1.0.0"));
+}
+
+/// That a waiting promotion was refused at its turn is no failure: nothing was tried.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_at_its_turn_does_not_take_the_stage_back_or_count_against_the_freight() {
+    let shop = Shop::new();
+    let prod = Shop::stage("prod").after("main", ["dev"]).auto_rollback(AutoRollback::on_any_failure());
+    let engine = shop.start(Shop::of([Shop::stage("dev").direct("main").auto_promote(), prod])).await;
+    for version in ["1.0.0", "2.0.0"] {
+        shop.source.publish(version);
+        let id = verified(&engine, "dev", version).await;
+        let promotion = engine.promote("prod", &id, Actor::user("alice")).await.expect("allowed");
+        engine.finished(&promotion).await.expect("ends");
+    }
+    let second = freight(&engine, "2.0.0").await;
+    shop.ship.set(Play::Wait(Duration::from_secs(10)));
+    let running = engine.promote("prod", &second, Actor::user("alice")).await.expect("allowed");
+    let refused = engine.promote("prod", &second, Actor::user("alice")).await.expect("allowed now");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    shop.check.set(Play::Fail("the check is stricter".into()));
+    engine.verify_again("dev", Actor::user("alice")).await.expect("it runs something");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    shop.check.set(Play::Succeed);
+    shop.ship.set(Play::Succeed);
+    engine.finished(&running).await.expect("ends");
+    let ended = engine.finished(&refused).await.expect("ends");
+    assert!(ended.phase == Phase::Errored && ended.started_at.is_none(), "{}", ended.message);
+    an_hour().await;
+    assert_eq!(current(&engine, "prod").as_deref(), Some("2.0.0"));
+    assert_eq!(of(&engine, "prod").len(), 4);
+    let why = engine.why("prod", &second).to_string();
+    assert!(why.contains("no promotion of it to the stage has ended badly"), "{why}");
+}
+
+/// One warehouse's freight filling the short history does not hide the other's.
+#[tokio::test(start_paused = true)]
+async fn a_rollback_finds_freight_from_before_many_promotions_of_another_warehouse() {
+    let shop = Shop::new();
+    let other = ScriptedSource::versions(["a"]);
+    let warehouse = |name: &str, source: &str| {
+        Warehouse::new(name).subscribe(Subscription::new(source, json!({}))).every(Duration::from_secs(60))
+    };
+    let pipeline = Pipeline::builder("shop")
+        .warehouse(warehouse("front", "versions"))
+        .warehouse(warehouse("back", "other"))
+        .stage(Shop::stage("dev").direct("front").direct("back").auto_promote())
+        .build()
+        .expect("valid");
+    let plugins = Plugins::builder().step("ship", shop.ship.clone()).verifier("check", shop.check.clone());
+    let engine = shop.start_with(pipeline, plugins.source("other", other.clone())).await;
+    verified(&engine, "dev", "a").await;
+    other.publish("b");
+    verified(&engine, "dev", "b").await;
+    for number in 1..=12 {
+        let version = format!("2.0.{number}");
+        shop.source.publish(&version);
+        verified(&engine, "dev", &version).await;
+    }
+    let back = Rollback::new("dev", Actor::user("alice")).of("back");
+    let back = engine.rollback_with(back).await.expect("there is earlier freight");
+    engine.finished(&back).await.expect("ends");
+    let runs = engine.read(|state| state.current(&"dev".into()).iter().map(Freight::label).collect::<Vec<_>>());
+    assert_eq!(runs, ["a", "2.0.12"]);
+}
+
+#[test]
+fn a_stage_goes_back_after_bad_ends_only() {
+    let mut when = AutoRollback::on_any_failure();
+    when.on_promotion.insert(Phase::Succeeded);
+    let stage = Shop::stage("dev").direct("main").auto_rollback(when);
+    let built = Pipeline::builder("shop").warehouse(Shop::warehouse()).stage(stage).build();
+    let error = built.expect_err("refused").to_string();
+    assert!(error.contains("is to go back after a promotion that Succeeded; name only bad ends"), "{error}");
+}

@@ -133,7 +133,7 @@ impl State {
                 Ok(only(stage))
             }
             EventKind::AutoPromotionReleased { stage, origin } => {
-                self.stages.entry(stage.clone()).or_default().holds.remove(origin);
+                self.release(stage, origin);
                 Ok(only(stage))
             }
             EventKind::VerificationRequested { promotion, verification } => {

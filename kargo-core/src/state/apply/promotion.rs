@@ -45,11 +45,22 @@ impl State {
     ) -> Option<StageName> {
         let promotion = self.promotions.get_mut(id)?;
         promotion.finish(phase, message, at);
-        let stage = self.stages.entry(promotion.stage.clone()).or_default();
+        let name = promotion.stage.clone();
+        let stage = self.stages.entry(name.clone()).or_default();
         stage.queue.retain(|waiting| waiting != id);
         stage.running.take_if(|running| running == id);
-        stage.last = Some(id.clone());
-        stage.attempts.insert(promotion.freight.clone(), id.clone());
+        if !has_stage(&self.pipeline, &name) {
+            // The stage was taken out meanwhile; what came of it is not this pipeline's business any more.
+            self.forget_idle(&name);
+            return Some(name);
+        }
+        if promotion.started_at.is_some() {
+            stage.last = Some(id.clone());
+        }
+        // One that was refused at its turn says nothing of the freight; one that a person took back does.
+        if promotion.started_at.is_some() || phase == Phase::Aborted {
+            stage.attempts.insert(promotion.freight.clone(), id.clone());
+        }
         if let Some(origin) = self.freight.get(&promotion.freight).map(|known| known.freight.origin().clone()) {
             // An abort means that the choice was taken back; a failure does not.
             match promotion.hold {
@@ -66,11 +77,6 @@ impl State {
                 }
                 _ => {}
             }
-        }
-        let name = promotion.stage.clone();
-        if phase.is_success() && !has_stage(&self.pipeline, &name) {
-            // The stage was taken out meanwhile; what it runs is not this pipeline's business any more.
-            return Some(name);
         }
         if phase.is_success() {
             stage.verifying = Some(id.clone());
@@ -104,6 +110,26 @@ impl State {
         }
     }
 
+    /// Ends the hold on `origin`, and that of promotions which would hold it when they end.
+    pub(super) fn release(&mut self, name: &StageName, origin: &WarehouseName) {
+        let stage = self.stages.entry(name.clone()).or_default();
+        stage.holds.remove(origin);
+        for id in stage.running.iter().chain(&stage.queue) {
+            if let Some(open) = self.promotions.get_mut(id)
+                && self.freight.get(&open.freight).is_some_and(|known| known.freight.origin() == origin)
+            {
+                open.hold = HoldChange::None;
+            }
+        }
+    }
+
+    /// Lets go of a stage that the pipeline has no longer, once nothing is under way there.
+    fn forget_idle(&mut self, name: &StageName) {
+        if !has_stage(&self.pipeline, name) && self.stages.get(name).is_some_and(StageState::is_idle) {
+            self.stages.remove(name);
+        }
+    }
+
     pub(super) fn finish_verification(
         &mut self,
         id: &PromotionId,
@@ -115,8 +141,11 @@ impl State {
         let promotion = self.promotions.get_mut(id)?;
         promotion.end_verification(phase, message, at, judge)?;
         let name = promotion.stage.clone();
-        self.stages.entry(name.clone()).or_default().verifying.take_if(|verifying| verifying == id);
-        if !has_stage(&self.pipeline, &name) {
+        let stage = self.stages.entry(name.clone()).or_default();
+        stage.verifying.take_if(|verifying| verifying == id);
+        // What a stage ran before it was taken out says nothing of the one that came back under its name.
+        if !has_stage(&self.pipeline, &name) || !stage.history.contains(id) {
+            self.forget_idle(&name);
             return Some(name);
         }
         for freight in promotion.collection.values() {
