@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::admission::{available, opens_at};
 use crate::clock::elapsed;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
-use crate::pipeline::{Pipeline, Retention};
+use crate::pipeline::Pipeline;
 use crate::stage::Stage;
 use crate::state::{Draft, EventKind, FreightState, Promotion, State};
 
@@ -18,7 +18,8 @@ const BATCH: usize = 1_000;
 ///
 /// A promotion stays while it is under way or waits, is its stage's last, is in the stage's history, holds automatic promotions, is
 /// among the newest of its stage or young; and while it says that freight which stays did not do well in its stage, so that it is
-/// not promoted there again by itself.
+/// not promoted there again by itself, or that it runs there. A stage or a warehouse that the pipeline has no longer keeps only what is
+/// young.
 ///
 /// Freight stays while a stage runs it, a promotion that stays carries it, it is what its warehouse found last, is among the
 /// newest of its warehouse or young; and while it may yet be promoted to a stage that runs older freight: all that is approved for
@@ -27,10 +28,9 @@ const BATCH: usize = 1_000;
 ///
 /// What goes was out of reach of automatic promotion, so no decision changes.
 pub fn collect(pipeline: &Pipeline, state: &State, now: Timestamp) -> Option<Draft> {
-    let retention = pipeline.retention();
     let mut kept = Kept { state, promotions: BTreeSet::new(), freight: BTreeSet::new(), unseen: Vec::new() };
-    kept.promotions_by_rule(retention, now);
-    kept.freight_by_rule(retention, now);
+    kept.promotions_by_rule(pipeline, now);
+    kept.freight_by_rule(pipeline, now);
     if kept.is_all() {
         return None;
     }
@@ -78,7 +78,8 @@ impl<'a> Kept<'a> {
         }
     }
 
-    fn promotions_by_rule(&mut self, retention: &Retention, now: Timestamp) {
+    fn promotions_by_rule(&mut self, pipeline: &Pipeline, now: Timestamp) {
+        let retention = pipeline.retention();
         for (_, stage) in self.state.stages() {
             let under_way = stage.running.iter().chain(&stage.verifying).chain(&stage.queue);
             let held = stage.holds.values().filter_map(|hold| Some(&hold.choice.as_ref()?.promotion));
@@ -93,25 +94,29 @@ impl<'a> Kept<'a> {
             let newer = newer.entry(&promotion.stage).or_default();
             let ended = promotion.verifications.last().and_then(|last| last.finished_at).or(promotion.finished_at);
             let young = ended.is_none_or(|ended| elapsed(ended, now) < retention.min_age);
-            if *newer < retention.promotions_per_stage || young {
+            // A stage that is gone has no quota, or stages that come and go would fill the state.
+            let quota = if pipeline.stage(&promotion.stage).is_some() { retention.promotions_per_stage } else { 0 };
+            if *newer < quota || young {
                 self.promotion(&promotion.id);
             }
             *newer += 1;
         }
     }
 
-    fn freight_by_rule(&mut self, retention: &Retention, now: Timestamp) {
+    fn freight_by_rule(&mut self, pipeline: &Pipeline, now: Timestamp) {
+        let retention = pipeline.retention();
         for (_, stage) in self.state.stages() {
             let held = stage.holds.values().filter_map(|hold| Some(&hold.choice.as_ref()?.freight));
             stage.current.values().chain(held).for_each(|id| self.freight(id));
         }
         for origin in self.state.origins() {
+            let quota = if pipeline.warehouse(origin).is_some() { retention.freight_per_warehouse } else { 0 };
             let known = self.state.warehouse(origin);
             // Freight that the next look would find again must not go, or it would come back as new.
             known.iter().flat_map(|known| known.latest.iter().chain(&known.offered)).for_each(|id| self.freight(id));
             for (newer, known) in self.state.newest_first(origin).enumerate() {
                 let young = elapsed(known.freight().discovered_at(), now) < retention.min_age;
-                if newer < retention.freight_per_warehouse || young {
+                if newer < quota || young {
                     self.freight(known.freight().id());
                 } else {
                     // All that follow are older still.
@@ -159,7 +164,9 @@ impl<'a> Kept<'a> {
             let Some(known) = self.state.freight_by_id(id) else { continue };
             for (name, stage) in self.state.stages() {
                 let attempt = stage.attempts.get(id).and_then(|attempt| self.state.promotion(attempt));
-                if let Some(attempt) = attempt.filter(|attempt| tells(attempt, name, known)) {
+                // What a stage runs was tried there last, and a rollback starts from that.
+                let runs = stage.current.values().any(|current| current == id);
+                if let Some(attempt) = attempt.filter(|attempt| runs || tells(attempt, name, known)) {
                     self.promotion(&attempt.id);
                 }
             }

@@ -115,7 +115,25 @@ impl EngineBuilder {
         let name = pipeline.name().clone();
         let mut taken = Instant::now();
         let lease = store.acquire_lease(&name, &holder(), options.lease).await?;
-        let (state, replayed) = match journal::recover(&*store, &name).await {
+        let recovered = {
+            let recovering = journal::recover(&*store, &name);
+            tokio::pin!(recovering);
+            // A long journal takes its time, and must not cost the lease.
+            loop {
+                tokio::select! {
+                    biased;
+                    recovered = &mut recovering => break recovered,
+                    () = tokio::time::sleep(options.lease / 3) => {
+                        let asked = Instant::now();
+                        match store.renew_lease(&lease, options.lease).await {
+                            Ok(()) => taken = asked,
+                            Err(error) => break Err(error),
+                        }
+                    }
+                }
+            }
+        };
+        let (state, replayed) = match recovered {
             Ok(recovered) => recovered,
             Err(error) => {
                 // The next engine need not wait for the lease to run out.
@@ -123,11 +141,6 @@ impl EngineBuilder {
                 return Err(error);
             }
         };
-        if taken.elapsed() >= options.lease / 3 {
-            // A long journal takes its time; the first thing the engine does must not be to lose its lease.
-            taken = Instant::now();
-            store.renew_lease(&lease, options.lease).await?;
-        }
         let redefined = state.pipeline().is_none_or(|known| **known != pipeline);
         let head = watch::Sender::new(state.seq());
         let shared = Arc::new(Shared {

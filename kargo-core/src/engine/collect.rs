@@ -37,19 +37,21 @@ impl Collection {
 }
 
 impl Driver {
-    /// Lets go of what the pipeline's retention does not keep, an event of bounded size at a time, when it is time to.
+    /// Lets go of what the pipeline's retention does not keep, when it is time to: an event of bounded size a call, so that the
+    /// engine sees to its lease and to all else between two of them.
     pub(super) async fn collect_if_due(&mut self) -> Result<()> {
-        loop {
-            let now = self.shared.clock.now();
-            let (head, draft) = self.shared.read(|state| {
-                let due = self.collection.next(state.seq()).is_some_and(|next| next <= now);
-                let draft = state.pipeline().filter(|_| due).and_then(|pipeline| collect(pipeline, state, now));
-                (due.then(|| state.seq()), draft)
-            });
-            let Some(head) = head else { return Ok(()) };
-            match draft {
-                Some(draft) => self.append(vec![draft]).await?,
-                None => self.collection = Collection { next: later(now, INTERVAL), seen: head },
+        let now = self.shared.clock.now();
+        let (head, draft) = self.shared.read(|state| {
+            let due = self.collection.next(state.seq()).is_some_and(|next| next <= now);
+            let draft = state.pipeline().filter(|_| due).and_then(|pipeline| collect(pipeline, state, now));
+            (due.then(|| state.seq()), draft)
+        });
+        match (head, draft) {
+            (None, _) => Ok(()),
+            (Some(_), Some(draft)) => self.append(vec![draft]).await,
+            (Some(head), None) => {
+                self.collection = Collection { next: later(now, INTERVAL), seen: head };
+                Ok(())
             }
         }
     }

@@ -30,7 +30,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Poll {
     next: Timestamp,
-    looking: bool,
+    looking: Option<CancellationToken>,
     again: bool,
     failures: u32,
     memory: Option<Vec<Remembered>>,
@@ -46,7 +46,7 @@ impl Poll {
     pub(super) fn due(now: Timestamp) -> Self {
         Self {
             next: now,
-            looking: false,
+            looking: None,
             again: false,
             failures: 0,
             memory: None,
@@ -57,11 +57,16 @@ impl Poll {
     }
 
     pub(super) fn next(&self) -> Option<Timestamp> {
-        (!self.looking).then_some(self.next)
+        self.looking.is_none().then_some(self.next)
     }
 
     pub(super) fn is_looking(&self) -> bool {
-        self.looking
+        self.looking.is_some()
+    }
+
+    /// Ends a look under way; it changes nothing elsewhere, so nobody has to wait for it.
+    pub(super) fn cancel(&self) {
+        self.looking.iter().for_each(CancellationToken::cancel);
     }
 
     pub(super) fn memory(&self) -> Option<&Vec<Remembered>> {
@@ -76,7 +81,7 @@ impl Poll {
     }
 
     pub(super) fn dropped(&mut self, now: Timestamp) {
-        self.looking = false;
+        self.looking = None;
         self.next = now;
     }
 }
@@ -102,7 +107,9 @@ impl Driver {
         let now = self.shared.clock.now();
         if let Some(poll) = self.polls.get_mut(warehouse) {
             // What is under way may have begun before the news; look once more after it.
-            poll.again = poll.looking;
+            poll.again = poll.looking.is_some();
+            // Who asks wants to be told.
+            (poll.told, poll.told_waiting) = (None, None);
             poll.next = now;
         }
     }
@@ -119,12 +126,12 @@ impl Driver {
         for name in due {
             let warehouse = self.shared.read(|state| state.pipeline()?.warehouse(&name).cloned());
             let (Some(warehouse), Some(poll)) = (warehouse, self.polls.get_mut(&name)) else { continue };
-            poll.looking = true;
+            let cancel = CancellationToken::new();
+            poll.looking = Some(cancel.clone());
             poll.again = false;
             let memory = poll.memory.clone();
             let (plugins, store) = (self.plugins.clone(), Arc::clone(&self.shared.store));
             let pipeline = self.shared.name.clone();
-            let cancel = CancellationToken::new();
             let context =
                 Context::new(Arc::clone(&self.shared.clock), Actor::engine(), format!("look/{pipeline}/{name}"))
                     .with_deadline(later(now, self.options.discovery_deadline))
@@ -147,7 +154,11 @@ impl Driver {
         let now = self.shared.clock.now();
         let warehouse = self.shared.read(|state| state.pipeline()?.warehouse(name).cloned());
         let (Some(warehouse), Some(poll)) = (warehouse, self.polls.get_mut(name)) else { return Ok(()) };
-        poll.looking = false;
+        poll.looking = None;
+        let stopping = |error: &Error| error.kind() == ErrorKind::Cancelled && self.shared.stop.is_cancelled();
+        if result.as_ref().is_err_and(stopping) {
+            return Ok(());
+        }
         let found = match result {
             Ok(looked) => {
                 poll.failures = 0;
@@ -192,9 +203,10 @@ impl Driver {
         match found {
             Err(reason) if failing.as_ref() != Some(&reason) => {
                 if let Some(poll) = self.polls.get_mut(name) {
-                    // A reason that is worded anew with each look, such as with a request's number, must not flood the journal.
+                    // A reason that is worded anew with each look, such as with a request's number, or trouble that comes and goes,
+                    // must not flood the journal.
                     let told = poll.told.is_some_and(|told| elapsed(told, now) < TELL_AGAIN);
-                    if failing.is_some() && told {
+                    if told {
                         return Ok(());
                     }
                     poll.told = Some(now);
@@ -255,8 +267,7 @@ impl Driver {
             tell
         };
         let reason = unmet.map(|unmet| shorten(format!("{versions} ({unmet})")));
-        if reason != before.waiting && tell(|poll| &mut poll.told_waiting, before.waiting.is_none() || reason.is_none())
-        {
+        if reason != before.waiting && tell(|poll| &mut poll.told_waiting, reason.is_none()) {
             kinds.push(EventKind::WarehouseWaiting { warehouse: name.clone(), reason });
         }
         if known

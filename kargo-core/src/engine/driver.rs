@@ -150,7 +150,11 @@ impl Driver {
                     continue;
                 }
                 if again {
-                    // A store that calls everything a conflict must not keep the engine from all else.
+                    // A store that calls everything a conflict must not keep the engine from all else. Whatever it says of the
+                    // lease, the right to append is not there.
+                    self.lose_lease(
+                        "The store refuses every append, though it says that the lease is good.".to_owned(),
+                    );
                     self.blocked = Some(Instant::now() + MAX_PAUSE);
                 }
             }
@@ -446,6 +450,7 @@ impl Driver {
         // Whoever still waits for an answer learns at once that there will be none.
         while self.inbox.try_recv().is_ok() {}
         self.watches.cancel();
+        self.polls.values().for_each(Poll::cancel);
         // Calls under way get their time; what they return is still recorded, and what does not return is called again later.
         let until = Instant::now() + self.options.shutdown_grace;
         let mut renewal = Instant::now();

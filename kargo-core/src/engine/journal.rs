@@ -13,6 +13,8 @@ use crate::store::{Store, decode_event, decode_snapshot, encode_event, encode_sn
 const PAGE: usize = 1_000;
 /// From how many promotions and pieces of freight on a state is kept less often than every so many events.
 const HEAVY: u64 = 100;
+/// How many events a start may have to read at most, because a heavy state was not kept.
+const MOST_TO_READ: u64 = 100_000;
 /// Below this number of promotions a state is bytes sooner than another thread takes it on.
 const SMALL: usize = 100;
 /// From this number of bytes on a snapshot takes its time to be read.
@@ -177,9 +179,9 @@ impl Driver {
             return;
         }
         // A snapshot costs what the state weighs, so a large state is kept less often: the cost an event stays the same however
-        // much there is.
+        // much there is, up to where reading the journal would take too long.
         let weight = self.shared.read(|state| state.weight());
-        if weight >= HEAVY && self.since_snapshot < 16 * weight {
+        if weight >= HEAVY && self.since_snapshot < (16 * weight).min(MOST_TO_READ) {
             return;
         }
         self.since_snapshot = 0;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// What of a pipeline's past stays in its state. The journal keeps everything; what the state lets go can no longer be promoted or
 /// looked up, so that it stays small however long the pipeline lives.
 ///
-/// Freight that a stage runs, that a person approved, that may yet be promoted, or that a rollback may need, always stays; see
+/// Freight that a stage runs, that is approved for a stage which runs older freight, that may yet be promoted, or that a rollback may
+/// need, always stays; see
 /// [`crate::decide::collect`]. The defaults are Kargo's.
 ///
 /// ```

@@ -19,4 +19,10 @@ pub struct HealthWatch {
 impl HealthWatch {
     /// The interval when none is set: a minute.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+
+    /// With an interval that neither spins nor overflows a clock, whatever a definition says: a second at least, a century at most.
+    pub(super) fn within_reach(self) -> Self {
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        Self { every: self.every.clamp(Duration::from_secs(1), LONGEST), ..self }
+    }
 }

@@ -213,7 +213,7 @@ impl Stage {
 
     /// Whether and how its health is watched.
     pub fn health_watch(&self) -> Option<HealthWatch> {
-        self.health
+        self.health.map(HealthWatch::within_reach)
     }
 
     /// The labels.

@@ -99,9 +99,19 @@ impl AuditFilter {
             && self.from.is_none_or(|from| event.at >= from)
             && self.until.is_none_or(|until| event.at < until)
             && same(&self.stage, &subject.stage)
-            && same(&self.freight, &subject.freight)
-            && same(&self.promotion, &subject.promotion)
+            && (same(&self.freight, &subject.freight)
+                || self.freight.as_ref().is_some_and(|id| took(event).0.contains(id)))
+            && (same(&self.promotion, &subject.promotion)
+                || self.promotion.as_ref().is_some_and(|id| took(event).1.contains(id)))
             && same(&self.warehouse, &subject.warehouse)
+    }
+}
+
+/// The freight and the promotions that an event takes out of the state.
+fn took(event: &Event) -> (&[FreightId], &[PromotionId]) {
+    match &event.kind {
+        EventKind::Collected { freight, promotions } => (freight, promotions),
+        _ => (&[], &[]),
     }
 }
 

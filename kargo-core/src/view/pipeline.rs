@@ -39,6 +39,8 @@ pub struct WarehouseView {
     pub latest: Option<FreightLine>,
     /// Why its last look failed, if it did.
     pub failing: Option<String>,
+    /// Why what it found last makes no freight, when a criterion is not satisfied.
+    pub waiting: Option<String>,
 }
 
 /// A stage.
@@ -143,6 +145,7 @@ pub fn pipeline(state: &State, now: Timestamp) -> Option<PipelineView> {
             name: warehouse.name().clone(),
             latest: known.and_then(|known| FreightLine::find(state, known.latest.as_ref()?)),
             failing: known.and_then(|known| known.failing.clone()),
+            waiting: known.and_then(|known| known.waiting.clone()),
         }
     });
     let defined = pipeline.stages_in_order().map(|definition| {

@@ -168,7 +168,9 @@ impl Driver {
                 Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES && self.lease.is_some() => {
                     self.note(Err(error)).await;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    return Err(error.into());
+                }
             }
         }
     }

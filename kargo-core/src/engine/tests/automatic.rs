@@ -298,7 +298,7 @@ async fn a_stage_that_matches_a_busy_one_does_not_starve() {
         let engine = shop.start_with(Shop::of(stages), plugins.verifier("check", shop.check.clone())).await;
         // The next version always appears while the one before it is still being promoted.
         for number in 0..40 {
-            shop.source.publish(&format!("2.0.{number}"));
+            shop.source.publish(format!("2.0.{number}"));
             tokio::time::sleep(Duration::from_secs(100)).await;
         }
         let (upstream, followed) = (promotions(&engine, "dev"), promotions(&engine, follower));

@@ -390,3 +390,49 @@ async fn freight_that_passed_is_not_verified_once_the_stage_has_steps() {
     engine.finished(&promotion).await.expect("ends");
     assert!(engine.why("prod", &id).admission.is_open());
 }
+
+/// A registry that hangs must not use up the time in which a host has to stop.
+#[tokio::test(start_paused = true)]
+async fn a_hanging_look_does_not_hold_up_the_shutdown() {
+    #[derive(Debug)]
+    struct Hangs;
+
+    #[async_trait]
+    impl Source for Hangs {
+        async fn discover(&self, _: &Context, _: &DiscoverRequest<'_>) -> Result<Discovery> {
+            std::future::pending().await
+        }
+    }
+
+    let shop = Shop::new();
+    let plugins = Plugins::builder().source("versions", Hangs).step("ship", shop.ship.clone());
+    let engine = Engine::builder(Shop::pipeline(), plugins.verifier("check", shop.check.clone()).build())
+        .store(Arc::clone(&shop.store) as Arc<dyn Store>)
+        .clock(Arc::clone(&shop.clock) as _)
+        .start()
+        .await
+        .expect("starts");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let begun = tokio::time::Instant::now();
+    engine.shutdown().await.expect("stops");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let journal = shop.store.read(&"shop".into(), 0, 100).await.expect("readable");
+    assert_eq!(journal.len(), 1, "a look that was cut short is no trouble of the warehouse");
+}
+
+/// A definition may say anything of the interval; the engine neither spins nor falls over it.
+#[tokio::test(start_paused = true)]
+async fn a_health_watch_with_an_impossible_interval_is_bounded() {
+    let stage = |every| Shop::stage("dev").direct("main").auto_promote().watch_health(every);
+    let mut zero = serde_json::to_value(stage(Duration::from_secs(60))).expect("writes");
+    zero["health"]["every"] = json!({"secs": 0, "nanos": 0});
+    let zero: Stage = serde_json::from_value(zero).expect("reads");
+    assert_eq!(zero.health_watch().expect("watched").every, Duration::from_secs(1));
+    for stage in [zero, stage(Duration::MAX)] {
+        let shop = Shop::new();
+        let engine = shop.start(Shop::of([stage])).await;
+        verified(&engine, "dev", "1.0.0").await;
+        an_hour().await;
+        engine.promote("dev", &freight(&engine, "1.0.0").await, Actor::user("alice")).await.expect("it still answers");
+    }
+}

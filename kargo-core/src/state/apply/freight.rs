@@ -14,6 +14,7 @@ impl State {
     pub(super) fn define(&mut self, pipeline: &Arc<Pipeline>) {
         self.pipeline = Some(Arc::clone(pipeline));
         self.take_out_stages(pipeline);
+        self.warehouses.retain(|name, _| pipeline.warehouse(name).is_some());
         for (name, stage) in &mut self.stages {
             // A hold belongs to the rule that it holds, and ends with it.
             stage.holds.retain(|origin, _| promotes_by_itself(pipeline, name, origin));

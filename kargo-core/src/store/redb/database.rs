@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::DatabaseError::DatabaseAlreadyOpen;
@@ -23,8 +23,10 @@ pub(super) struct DatabaseSlot {
     path: PathBuf,
     open: Box<Open>,
     current: Mutex<Option<Arc<Database>>>,
-    /// Whether it has been open before: then the file's lock is ours.
+    /// Whether it has been open before.
     opened: AtomicBool,
+    /// Counts how often the file was opened.
+    opening: AtomicU64,
 }
 
 impl fmt::Debug for DatabaseSlot {
@@ -38,7 +40,13 @@ impl DatabaseSlot {
         path: PathBuf,
         open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let slot = Self { path, open: Box::new(open), current: Mutex::new(None), opened: AtomicBool::new(false) };
+        let slot = Self {
+            path,
+            open: Box::new(open),
+            current: Mutex::new(None),
+            opened: AtomicBool::new(false),
+            opening: AtomicU64::new(0),
+        };
         let database = slot.get()?;
         slot.prepare(&database)?;
         slot.opened.store(true, Ordering::Relaxed);
@@ -59,14 +67,21 @@ impl DatabaseSlot {
             DatabaseAlreadyOpen if self.opened.load(Ordering::Relaxed) => {
                 let path = self.path.display();
                 let message = format!(
-                    "The store {path} is opened again after an error, and a read from before has not ended yet; try again."
+                    "The store {path} is opened again after an error, and a read from before has not ended yet, or another process has opened it meanwhile; try again, or stop that process."
                 );
                 Error::new(ErrorKind::Unavailable, message).because(error)
             }
             error => storage_error(&self.path, "open", error.into()),
         })?);
         *current = Some(Arc::clone(&database));
+        self.opening.fetch_add(1, Ordering::Relaxed);
         Ok(database)
+    }
+
+    /// Which opening of the file this is; none while an error has it closed, when another process may have it.
+    pub(super) fn opening(&self) -> Option<u64> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|_| self.opening.load(Ordering::Relaxed))
     }
 
     /// Explains an error of `database`; after an I/O error the next [`DatabaseSlot::get`] opens the file again.

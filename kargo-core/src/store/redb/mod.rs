@@ -187,11 +187,26 @@ impl Store for RedbStore {
     async fn acquire_lease(&self, pipeline: &PipelineName, holder: &str, ttl: Duration) -> Result<Lease> {
         let (pipeline, holder) = (pipeline.clone(), holder.to_owned());
         let (leases, now) = (Arc::clone(&self.leases), Instant::now());
-        self.writer.submit(move |tables| tables.acquire_lease(&leases, &pipeline, &holder, now, ttl)).await
+        // From before the write: if the file is opened anew in between, the first renewal looks.
+        let opening = self.database.opening().unwrap_or(0);
+        self.writer.submit(move |tables| tables.acquire_lease(&leases, &pipeline, &holder, opening, (now, ttl))).await
     }
 
     async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()> {
-        self.leases.renew(lease, Instant::now() + ttl)
+        let until = Instant::now() + ttl;
+        self.leases.check(lease)?;
+        loop {
+            let opening = self.database.opening();
+            if opening.is_some_and(|opening| self.leases.is_seen(lease, opening)) {
+                return self.leases.renew(lease, until);
+            }
+            let name = lease.pipeline.clone();
+            let kept = self.read_blocking(move |transaction| tables::fence_of(transaction, &name)).await?;
+            // What was read counts for an opening that lasted from before the read to after it.
+            if let Some(opening) = opening.filter(|before| self.database.opening() == Some(*before)) {
+                self.leases.see(lease, kept, opening)?;
+            }
+        }
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<()> {

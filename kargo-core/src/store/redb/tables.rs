@@ -87,11 +87,11 @@ impl<'t> Tables<'t> {
         leases: &Leases,
         pipeline: &PipelineName,
         holder: &str,
-        now: Instant,
-        ttl: Duration,
+        opening: u64,
+        from: (Instant, Duration),
     ) -> Result<Lease, Failure> {
         let kept = self.fence(pipeline)?;
-        let lease = leases.take(pipeline, holder, kept, (now, ttl)).map_err(Failure::Refused)?;
+        let lease = leases.take(pipeline, holder, kept, opening, from).map_err(Failure::Refused)?;
         self.leases.insert(pipeline.as_str(), (holder, lease.fence, 0))?;
         Ok(lease)
     }
@@ -127,6 +127,11 @@ impl<'t> Tables<'t> {
     fn fence(&self, pipeline: &PipelineName) -> Result<u64, Failure> {
         Ok(self.leases.get(pipeline.as_str())?.map_or(0, |row| row.value().1))
     }
+}
+
+/// The fence of the newest lease on a pipeline.
+pub(super) fn fence_of(transaction: &ReadTransaction, pipeline: &PipelineName) -> Result<u64, redb::Error> {
+    Ok(transaction.open_table(LEASES)?.get(pipeline.as_str())?.map_or(0, |row| row.value().1))
 }
 
 pub(super) fn head(

@@ -304,3 +304,31 @@ async fn renewing_a_lease_touches_no_disk() {
     assert!(next.fence > lease.fence + 1, "a fence that may have been kept is not handed out again");
     store.append(&pipeline, 0, vec![b"one".to_vec()], Some(next.fence)).await.expect("the newest fence");
 }
+
+/// An error closes the file, and until it is open again another process may have it: a lease from before is good afterwards only
+/// if nobody took a newer one.
+#[tokio::test]
+async fn a_lease_is_looked_at_again_after_the_file_was_closed_by_an_error() {
+    for taken in [false, true] {
+        let disk = SmallDisk { bytes: Arc::new(InMemoryBackend::new()), limit: Arc::new(AtomicU64::new(u64::MAX)) };
+        let open = || {
+            let backend = disk.clone();
+            let open = move || redb::Database::builder().create_with_backend(backend.clone());
+            RedbStore::open_by("small.redb".into(), open).expect("opens")
+        };
+        let (store, pipeline, ttl) = (open(), "shop".into(), Duration::from_secs(60));
+        let lease = store.acquire_lease(&pipeline, "one", ttl).await.expect("free");
+        disk.limit.store(0, Ordering::SeqCst);
+        store.append(&pipeline, 0, vec![b"one".to_vec()], Some(lease.fence)).await.expect_err("no room");
+        store.renew_lease(&lease, ttl).await.expect_err("the file cannot be opened, so nobody knows whose it is");
+        disk.limit.store(u64::MAX, Ordering::SeqCst);
+        if taken {
+            // As another process does while this one has it closed.
+            open().acquire_lease(&pipeline, "two", ttl).await.expect("a process knows of no holder in another");
+        }
+        let renewed = store.renew_lease(&lease, ttl).await;
+        assert_eq!(renewed.map_err(|error| error.kind()), if taken { Err(ErrorKind::Conflict) } else { Ok(()) });
+        let appended = store.append(&pipeline, 0, vec![b"one".to_vec()], Some(lease.fence)).await;
+        assert_eq!(appended.is_ok(), !taken);
+    }
+}
