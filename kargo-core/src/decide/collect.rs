@@ -14,7 +14,7 @@ use crate::state::{Draft, EventKind, FreightState, Promotion, State};
 /// How many ids one event holds at most, so that none is large.
 const BATCH: usize = 1_000;
 
-/// The next part of what the state can let go by the pipeline's [`Retention`]; nothing, when there is no more.
+/// The next part of what the state can let go by the pipeline's [`Retention`](crate::Retention); nothing, when there is no more.
 ///
 /// A promotion stays while it is under way or waits, is its stage's last, is in the stage's history, holds automatic promotions, is
 /// among the newest of its stage or young; and while it says that freight which stays did not do well in its stage, so that it is

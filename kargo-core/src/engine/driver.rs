@@ -17,6 +17,7 @@ use super::command::Command;
 use super::deadline::{Deadline, LeaseEnd};
 use super::discover::Poll;
 use super::health::Watches;
+use super::lease::span;
 use super::{Shared, journal};
 use crate::clock::elapsed;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,8 +46,8 @@ pub(super) struct Driver {
     /// The right to drive; none while another engine has it.
     pub(super) lease: Option<Lease>,
     /// When the lease is over by this engine's own reckoning, somewhat before the store's.
-    lease_end: Arc<LeaseEnd>,
-    holder: String,
+    pub(super) lease_end: Arc<LeaseEnd>,
+    pub(super) holder: String,
     inbox: mpsc::Receiver<Box<Command>>,
     /// Whether the journal may hold more than the state.
     pub(super) behind: bool,
@@ -194,16 +195,6 @@ impl Driver {
         self.stop().await
     }
 
-    /// A lease that could not be renewed in time may be another engine's by now: what is under way must end before that.
-    fn check_lease(&mut self) {
-        if self.lease.is_some() && self.lease_end.get().is_none_or(|end| end <= Instant::now()) {
-            let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let why = trouble.map_or_else(String::new, |trouble| format!(" {trouble}"));
-            let name = &self.shared.name;
-            self.lose_lease(format!("The lease on pipeline {name:?} could not be renewed in time.{why}"));
-        }
-    }
-
     /// A clock that was set back must not make what was due wait until that time comes round again.
     fn check_clock(&mut self) {
         let now = self.shared.clock.now();
@@ -280,7 +271,7 @@ impl Driver {
         self.trouble(trouble);
     }
 
-    fn trouble(&self, trouble: Option<String>) {
+    pub(super) fn trouble(&self, trouble: Option<String>) {
         *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
@@ -352,83 +343,7 @@ impl Driver {
         tokio::task::yield_now().await;
     }
 
-    /// Keeps the lease, or notices that it is lost: then nothing more is begun until it can be taken again.
-    async fn renew(&mut self) {
-        let Some(lease) = self.lease.clone() else { return self.take_lease().await };
-        match self.extend(&lease).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Conflict => self.lose_lease(error.report()),
-            Err(error) => self.note(Err(error)).await,
-        }
-    }
-
-    async fn extend(&mut self, lease: &Lease) -> Result<()> {
-        // The store counts from when it hears of it, so counting from here ends first.
-        let asked = Instant::now();
-        self.store.renew_lease(lease, self.options.lease).await?;
-        self.lease_end.set(Some(asked + span(self.options.lease)));
-        Ok(())
-    }
-
-    /// Takes the lease again, when it can be had. Until then the journal is followed, so that whoever reads the state is not
-    /// misled.
-    async fn take_lease(&mut self) {
-        let taken = match self.catch_up().await {
-            Ok(()) if !self.calls.is_empty() => {
-                return self
-                    .trouble(Some("A call that was dropped has not ended yet; it blocks its thread.".to_owned()));
-            }
-            Ok(()) => {
-                // Another engine may have defined the pipeline anew, with plug-ins that this one lacks.
-                let pipeline = self.shared.read(|state| state.pipeline().cloned());
-                match pipeline.map_or(Ok(()), |pipeline| self.plugins.check(&pipeline)) {
-                    Ok(()) => {
-                        let asked = Instant::now();
-                        let lease = self.store.acquire_lease(&self.shared.name, &self.holder, self.options.lease).await;
-                        lease.map(|lease| (lease, asked))
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        };
-        match taken {
-            Ok((lease, asked)) => {
-                self.lease = Some(lease);
-                self.lease_end.set(Some(asked + span(self.options.lease)));
-                let caught_up = self.catch_up().await;
-                self.note(caught_up).await;
-                self.mark_all();
-            }
-            Err(error) => {
-                tracing::debug!(pipeline = %self.shared.name, "{}", error.report());
-                self.trouble(Some(error.report()));
-            }
-        }
-    }
-
-    fn lose_lease(&mut self, why: String) {
-        tracing::warn!(pipeline = %self.shared.name, "{why}");
-        self.lease = None;
-        self.lease_end.set(None);
-        self.drop_calls();
-        self.trouble(Some(why));
-    }
-
-    /// The refusal of what only the engine that drives may do.
-    pub(super) fn not_driving(&self) -> Error {
-        let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let name = &self.shared.name;
-        let why = trouble.map_or_else(String::new, |trouble| format!(" {trouble}"));
-        Error::new(
-            ErrorKind::Conflict,
-            format!(
-                "This engine does not drive pipeline {name:?} now; ask the one that does, or try again later.{why}"
-            ),
-        )
-    }
-
-    fn drop_calls(&mut self) {
+    pub(super) fn drop_calls(&mut self) {
         for call in self.in_flight.values() {
             call.cancel.cancel();
         }
@@ -484,19 +399,6 @@ impl Driver {
         self.shared.stopped.cancel();
         saved.and(released)
     }
-
-    /// Gives the lease back, so that the next engine need not wait for it to run out.
-    pub(super) async fn give_back(&self) -> Result<()> {
-        match &self.lease {
-            Some(lease) => self.store.release_lease(lease).await,
-            None => Ok(()),
-        }
-    }
-}
-
-/// For how long an engine counts on a lease that lasts `ttl`: somewhat less, so that its calls have ended when it is over.
-fn span(ttl: Duration) -> Duration {
-    ttl - ttl / 10
 }
 
 impl Drop for Driver {

@@ -48,6 +48,7 @@ mod events;
 mod freight;
 mod health;
 mod journal;
+mod lease;
 mod requests;
 mod settle;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::plugin::Health;
-use crate::state::{Cause, EventKind};
+use crate::state::{Cause, Event, EventKind};
 use crate::store::MemoryStore;
 use crate::testing::{Play, Scripted, ScriptedSource, TokioClock};
 use crate::*;
@@ -294,4 +294,21 @@ async fn promotions_are_found_by_every_condition_and_page_by_page() {
         filter = filter.after(next);
     }
     assert_eq!(found, all.promotions);
+}
+
+/// Who asks what became of freight that is not there any more finds the entry by which the state let it go.
+#[test]
+fn the_trail_of_freight_ends_with_its_collection() {
+    let event =
+        |seq, kind| Event { seq, at: jiff::Timestamp::UNIX_EPOCH, actor: Actor::engine(), cause: Cause::Rule, kind };
+    let collected =
+        |ids: [&str; 2]| EventKind::Collected { freight: vec![ids[0].into()], promotions: vec![ids[1].into()] };
+    let found = |filter: AuditFilter| {
+        let mut reader = AuditReader::new(filter);
+        let events = [event(1, collected(["f1", "p1"])), event(2, collected(["f2", "p2"]))];
+        events.iter().filter_map(|event| reader.read(event)).map(|entry| entry.event.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(found(AuditFilter::default().freight("f2")), [2]);
+    assert_eq!(found(AuditFilter::default().promotion("p1")), [1]);
+    assert_eq!(found(AuditFilter::default().freight("f3")), [0_u64; 0]);
 }

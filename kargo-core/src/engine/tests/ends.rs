@@ -241,6 +241,37 @@ async fn a_failing_source_that_words_it_anew_each_time_does_not_flood_the_journa
     assert!((1..=12).contains(&failures), "{failures} in ten minutes");
 }
 
+/// Trouble that comes and goes with each look is told about as often as trouble that changes its words.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_every_other_time_does_not_flood_the_journal() {
+    #[derive(Debug, Default)]
+    struct EveryOther(AtomicUsize);
+
+    #[async_trait]
+    impl Source for EveryOther {
+        async fn discover(&self, cx: &Context, request: &DiscoverRequest<'_>) -> Result<Discovery> {
+            if self.0.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+                return Err(Error::new(ErrorKind::Unavailable, "One of two replicas is away."));
+            }
+            ScriptedSource::versions(["1.0.0"]).discover(cx, request).await
+        }
+    }
+
+    let shop = Shop::new();
+    let warehouse = Shop::warehouse().every(Duration::from_secs(1));
+    let pipeline = Pipeline::builder("shop").warehouse(warehouse).stage(Shop::stage("dev").direct("main")).build();
+    let plugins = Plugins::builder().source("versions", EveryOther::default()).step("ship", shop.ship.clone());
+    let engine = Engine::builder(pipeline.expect("valid"), plugins.verifier("check", shop.check.clone()).build())
+        .clock(Arc::clone(&shop.clock) as _)
+        .start()
+        .await
+        .expect("starts");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let events = engine.journal().await.expect("reads");
+    let told = events.iter().filter(|event| matches!(event.kind, EventKind::DiscoveryFailed { .. })).count();
+    assert!((1..=12).contains(&told) && events.len() <= 30, "{told} failures, {} events", events.len());
+}
+
 /// A host that drops its runtime without a word kills the engine, as a crash would: nothing is recorded as failed.
 #[test]
 fn a_runtime_that_is_dropped_is_no_failure_of_what_was_under_way() {
