@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::discover::Looked;
 use super::driver::{Driver, panicked};
 use super::health::Seen;
-use crate::clock::{elapsed, later};
+use crate::clock::later;
 use crate::decide::{outcome_and_what_follows, stopped};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{StageName, VerificationId, WarehouseName};
@@ -62,7 +62,7 @@ const MIN_CHECK: Duration = Duration::from_millis(10);
 /// The pause before an effect is asked again whose outcome could not be kept, so that trouble with the store is not the plug-in's.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 /// How long a changed reason waits for its place in the journal after the one before it.
-const TELL_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// After how many errors in a row the journal tells that a task cannot look at what it waits for.
 const MISSES_TO_TELL: u32 = 3;
 /// The longest pause that another side can ask for, so that a wrong number does not stop a promotion for days.
@@ -80,8 +80,8 @@ struct Prepared {
 }
 
 enum Work {
-    Step { step: Arc<dyn Step>, alias: String, spec: StepSpec, outputs: Vec<(String, Map<String, Value>)> },
-    Verifier { verifier: Arc<dyn Verifier>, spec: VerifierSpec, verification: VerificationId },
+    Step { step: Arc<dyn Step>, alias: String, spec: Arc<StepSpec>, outputs: Vec<(String, Map<String, Value>)> },
+    Verifier { verifier: Arc<dyn Verifier>, spec: Arc<VerifierSpec>, verification: VerificationId },
 }
 
 impl Driver {
@@ -90,7 +90,7 @@ impl Driver {
         if self.is_in_flight(&Call::Task(task.clone())) {
             return;
         }
-        let paced = self.pace.get(&task).copied();
+        let paced = self.notes.of(&task).and_then(|note| note.not_before);
         // No pause is longer than [`MAX_ASKED`]: one that is was set by a clock that has been set back since.
         let not_before = not_before.filter(|at| *at <= later(now, MAX_ASKED));
         if let Some(at) = not_before.into_iter().chain(paced).max().filter(|at| *at > now) {
@@ -99,9 +99,9 @@ impl Driver {
             }
             return;
         }
-        self.pace.remove(&task);
-        let resumed = !self.fresh.remove(&task);
-        self.called.insert(task.clone());
+        let note = self.notes.entry(&task);
+        let resumed = !std::mem::take(&mut note.fresh);
+        (note.not_before, note.called) = (None, true);
         let cancel = CancellationToken::new();
         let prepared = self.prepare(&task);
         let context = self.context(&task, &cancel, prepared.as_ref().ok());
@@ -126,7 +126,7 @@ impl Driver {
         if self.in_flight.get(&task).is_some_and(|call| call.stopping) {
             return;
         }
-        if phase == Phase::Errored && !self.called.contains(&task) {
+        if phase == Phase::Errored && !self.notes.of(&task).is_some_and(|note| note.called) {
             return self.run_task(task, None, self.shared.clock.now());
         }
         let ended = self.in_flight.remove(&task).map(|call| {
@@ -214,18 +214,18 @@ impl Driver {
                 EventKind::TaskFinished { task: task.clone(), phase, message: shorten(message), outputs }
             }
             Ok(Report::Waiting { reason, check_after, state: remember }) => {
-                self.pace.insert(task.clone(), later(now, check_after.max(MIN_CHECK)));
+                let note = self.notes.entry(task);
+                note.not_before = Some(later(now, check_after.max(MIN_CHECK)));
+                note.misses = 0;
                 let reason = shorten(reason);
                 // A reason that changes with every look, such as a percentage, must not flood the journal.
-                let told = self.told.get(task).is_some_and(|told| elapsed(*told, now) < TELL_AGAIN);
-                let same_reason = state.message == reason || told;
-                self.misses.remove(task);
+                let same_reason = state.message == reason || note.told_lately(now);
                 // The first is always kept: from then on errors are waited out, also after a restart.
                 if state.waiting && same_reason && state.state == remember && state.errors == 0 {
                     self.mark(task);
                     return Ok(());
                 }
-                self.told.insert(task.clone(), now);
+                note.told = Some(now);
                 EventKind::TaskWaiting { task: task.clone(), reason, state: remember }
             }
             Err(error) if error.kind() == ErrorKind::Cancelled && self.shared.stop.is_cancelled() => return Ok(()),
@@ -242,7 +242,7 @@ impl Driver {
         if appended.is_err() {
             // What the effect did is found by its key when it is called again.
             if self.shared.read(|state| state.task(task).is_some_and(|state| state.phase == Phase::Running)) {
-                self.pace.insert(task.clone(), later(now, SOON));
+                self.notes.entry(task).not_before = Some(later(now, SOON));
             }
             self.mark(task);
         }
@@ -252,22 +252,21 @@ impl Driver {
     /// What an error means for a task that was waiting: CORE-26, what it waits for goes on all the same, so another look is taken
     /// until the task's time is over, however many fail. The journal tells of it when several in a row have.
     fn missed(&mut self, task: &Task, state: &TaskState, error: &Error, now: Timestamp) -> Option<EventKind> {
-        let misses = self.misses.entry(task.clone()).or_default();
-        *misses += 1;
+        let note = self.notes.entry(task);
+        note.misses += 1;
         let pause = match error.retry() {
-            Retry::After(pause) => pause.min(MAX_ASKED).max(backoff(task, *misses)),
-            _ => backoff(task, *misses),
+            Retry::After(pause) => pause.min(MAX_ASKED).max(backoff(task, note.misses)),
+            _ => backoff(task, note.misses),
         };
-        let tell = *misses >= MISSES_TO_TELL;
+        let tell = note.misses >= MISSES_TO_TELL;
         let reason = shorten(error.report());
         let retry_at = later(now, pause);
-        if !tell || state.message == reason || self.told.get(task).is_some_and(|told| elapsed(*told, now) < TELL_AGAIN)
-        {
-            self.pace.insert(task.clone(), retry_at);
+        if !tell || state.message == reason || note.told_lately(now) {
+            note.not_before = Some(retry_at);
             self.mark(task);
             return None;
         }
-        self.told.insert(task.clone(), now);
+        note.told = Some(now);
         Some(EventKind::TaskErrored { task: task.clone(), error: error.kind(), reason, retry_at })
     }
 
@@ -337,15 +336,6 @@ impl Driver {
     pub(super) fn mark(&mut self, task: &Task) {
         let stage = self.shared.read(|state| Some(state.promotion(task.promotion())?.stage.clone()));
         self.dirty.extend(stage);
-    }
-
-    /// Forgets what is kept beside the state for a task that has ended.
-    pub(super) fn forget(&mut self, task: &Task) {
-        self.pace.remove(task);
-        self.fresh.remove(task);
-        self.called.remove(task);
-        self.told.remove(task);
-        self.misses.remove(task);
     }
 }
 

@@ -1,10 +1,11 @@
 //! The loop that drives a pipeline: decide, append, act, wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
@@ -18,6 +19,7 @@ use super::deadline::{Deadline, LeaseEnd};
 use super::discover::Poll;
 use super::health::Watches;
 use super::lease::span;
+use super::notes::Notes;
 use super::{Shared, journal};
 use crate::clock::elapsed;
 use crate::error::{Error, ErrorKind, Result};
@@ -65,17 +67,8 @@ pub(super) struct Driver {
     pub(super) calls: JoinSet<Returned>,
     pub(super) call_of: HashMap<Id, Call>,
     pub(super) in_flight: HashMap<Task, InFlight>,
-    /// Tasks that are not to be called before a time: they said when to look again.
-    pub(super) pace: HashMap<Task, Timestamp>,
-    /// Tasks that this engine has started and not yet called: their first call has nothing to look for.
-    pub(super) fresh: HashSet<Task>,
-    /// Tasks that this engine has called. One that it has not is called once before it is given up as late: the time may have
-    /// passed while no engine ran.
-    pub(super) called: HashSet<Task>,
-    /// When the journal last told what a task waits for.
-    pub(super) told: HashMap<Task, Timestamp>,
-    /// How often in a row a task could not look at what it waits for.
-    pub(super) misses: HashMap<Task, u32>,
+    /// What is kept of tasks beside the state.
+    pub(super) notes: Notes,
     pub(super) polls: BTreeMap<WarehouseName, Poll>,
     /// The stages whose health is watched.
     pub(super) watches: Watches,
@@ -120,11 +113,7 @@ impl Driver {
             calls: JoinSet::new(),
             call_of: HashMap::new(),
             in_flight: HashMap::new(),
-            pace: HashMap::new(),
-            fresh: HashSet::new(),
-            called: HashSet::new(),
-            told: HashMap::new(),
-            misses: HashMap::new(),
+            notes: Notes::default(),
             polls: BTreeMap::new(),
             watches: Watches::default(),
             collection: Collection::due(clock_was),
@@ -136,8 +125,15 @@ impl Driver {
 
     pub(super) async fn run(mut self) -> Result<()> {
         self.mark_all();
-        let mut renewal = Instant::now() + self.options.lease / 3;
         let mut conflicts = 0;
+        // Timers outlive the rounds: most rounds leave them as they are, and setting one costs a lock that all engines share.
+        let (stop, clock) = (self.shared.stop.clone(), Arc::clone(&self.shared.clock));
+        let mut alarm: Option<(Timestamp, BoxFuture<'_, ()>)> = None;
+        tokio::pin! {
+            let told_to_stop = stop.cancelled();
+            let renewal = sleep_until(Instant::now() + self.options.lease / 3);
+            let lease_over = sleep_until(Instant::now());
+        }
         loop {
             self.check_lease();
             self.check_clock();
@@ -160,18 +156,27 @@ impl Driver {
                 }
             }
             let driving = self.blocked.is_none() && self.lease.is_some();
-            let wake = if driving { self.next_wake() } else { None };
-            let clock = Arc::clone(&self.shared.clock);
+            match (if driving { self.next_wake() } else { None }, &alarm) {
+                // One that comes too early does no harm: there is nothing to do yet, and it is set anew.
+                (Some(at), Some((set, _))) if *set <= at => {}
+                (Some(at), _) => alarm = Some((at, clock.sleep_until(at))),
+                (None, _) => alarm = None,
+            }
             let blocked = self.blocked;
             let lease_end = self.lease_end.get();
+            if let Some(end) = lease_end.filter(|end| *end != lease_over.deadline()) {
+                lease_over.as_mut().reset(end);
+            }
             // In this order, so that the same inputs give the same run: what ended before what is asked, and the lease before
             // both, since all else depends on it.
             tokio::select! {
                 biased;
-                () = self.shared.stop.cancelled() => break,
-                () = sleep_until(renewal) => {
+                () = &mut told_to_stop => break,
+                () = &mut renewal => {
                     self.renew().await;
-                    renewal = Instant::now() + self.options.lease / 3;
+                    renewal.as_mut().reset(Instant::now() + self.options.lease / 3);
+                    // So that a clock that was set forward is noticed.
+                    alarm = None;
                 }
                 () = async { match blocked { Some(at) => sleep_until(at).await, None => pending().await } } => {
                     self.blocked = None;
@@ -185,11 +190,12 @@ impl Driver {
                     Some(command) => self.command(*command).await,
                     None => break,
                 },
-                () = async { match wake { Some(at) => clock.sleep_until(at).await, None => pending().await } } => {
+                () = async { match &mut alarm { Some((_, ring)) => ring.await, None => pending().await } } => {
+                    alarm = None;
                     self.wake();
                 }
                 // Looked at before anything else, above.
-                () = async { match lease_end { Some(at) => sleep_until(at).await, None => pending().await } } => {}
+                () = &mut lease_over, if lease_end.is_some() => {}
             }
         }
         self.stop().await
@@ -199,8 +205,7 @@ impl Driver {
     fn check_clock(&mut self) {
         let now = self.shared.clock.now();
         if elapsed(now, self.clock_was) >= SET_BACK {
-            self.pace.clear();
-            self.told.clear();
+            self.notes.clock_set_back();
             self.polls.values_mut().for_each(|poll| poll.clock_set_back(now));
             self.watches.clock_set_back(now);
             self.collection.clock_set_back(now);
@@ -350,10 +355,7 @@ impl Driver {
         self.calls.abort_all();
         self.call_of.clear();
         self.in_flight.clear();
-        self.pace.clear();
-        self.fresh.clear();
-        self.called.clear();
-        self.misses.clear();
+        self.notes.dropped();
         for poll in self.polls.values_mut() {
             poll.dropped(self.shared.clock.now());
         }

@@ -119,7 +119,8 @@ impl Driver {
         let events: Vec<Event> = (last + 1..).zip(drafts).map(|(seq, draft)| draft.at(seq, now)).collect();
         let records = events.iter().map(encode_event).collect::<Result<Vec<_>>>()?;
         let Some(fence) = self.lease.as_ref().map(|lease| lease.fence) else { return Err(self.not_driving()) };
-        let appended = self.store.append(&self.shared.name, last, records.clone(), Some(fence)).await;
+        let count = records.len();
+        let appended = self.store.append(&self.shared.name, last, records, Some(fence)).await;
         let Err(error) = appended else {
             self.unwritable = false;
             self.applied(&events, true)?;
@@ -130,8 +131,9 @@ impl Driver {
         // the same instant and so wrote the same bytes.
         if error.kind() != ErrorKind::Conflict {
             self.unwritable = true;
-            let found = self.store.read(&self.shared.name, last, records.len()).await?;
-            if found == records {
+            let found = self.store.read(&self.shared.name, last, count).await?;
+            // Made once more rather than kept: an append hardly ever fails.
+            if found == events.iter().map(encode_event).collect::<Result<Vec<_>>>()? {
                 (self.behind, self.unwritable) = (false, false);
                 self.applied(&events, false)?;
                 return Ok(());
@@ -161,9 +163,9 @@ impl Driver {
             tracing::debug!(pipeline = %self.shared.name, seq = event.seq, actor = %event.actor, "{}", event.kind);
             match &event.kind {
                 EventKind::TaskStarted { task } if ours => {
-                    self.fresh.insert(task.clone());
+                    self.notes.entry(task).fresh = true;
                 }
-                EventKind::TaskFinished { task, .. } => self.forget(task),
+                EventKind::TaskFinished { task, .. } => self.notes.forget(task),
                 EventKind::PromotionFinished { promotion, .. } => self.observe_soon(promotion),
                 _ => {}
             }
@@ -181,7 +183,7 @@ impl Driver {
         // A snapshot costs what the state weighs, so a large state is kept less often: the cost an event stays the same however
         // much there is, up to where reading the journal would take too long.
         let weight = self.shared.read(|state| state.weight());
-        if weight >= HEAVY && self.since_snapshot < (16 * weight).min(MOST_TO_READ) {
+        if weight >= HEAVY && self.since_snapshot < (64 * weight).min(MOST_TO_READ) {
             return;
         }
         self.since_snapshot = 0;

@@ -49,6 +49,7 @@ mod freight;
 mod health;
 mod journal;
 mod lease;
+mod notes;
 mod requests;
 mod settle;
 

@@ -6,6 +6,7 @@ mod pick;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,8 @@ pub use pick::Pick;
 pub struct Freight {
     id: FreightId,
     origin: WarehouseName,
-    artifacts: Vec<Artifact>,
+    // Shared by its copies, of which every call of a plug-in gets one.
+    artifacts: Arc<[Artifact]>,
     discovered_at: Timestamp,
 }
 
@@ -37,7 +39,7 @@ impl Freight {
     pub fn new(origin: impl Into<WarehouseName>, artifacts: Vec<Artifact>, discovered_at: Timestamp) -> Self {
         let origin = origin.into();
         let id = freight_id(&origin, &artifacts);
-        Self { id, origin, artifacts, discovered_at }
+        Self { id, origin, artifacts: artifacts.into(), discovered_at }
     }
 
     /// The id: SHA-1 over origin and artifacts in Kargo's form, in hexadecimal.

@@ -112,7 +112,7 @@ impl Pipeline {
 
     /// The pipeline with every step changed; steps do not bear on what makes it valid.
     pub(crate) fn map_steps(mut self, mut change: impl FnMut(&mut crate::stage::StepSpec)) -> Self {
-        self.stages.values_mut().flat_map(|stage| &mut stage.steps).for_each(&mut change);
+        self.stages.values_mut().flat_map(|stage| &mut stage.steps).for_each(|step| change(Arc::make_mut(step)));
         self
     }
 

@@ -7,6 +7,7 @@ mod request;
 mod step;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -43,9 +44,9 @@ pub struct Stage {
     pub(crate) name: StageName,
     pub(crate) requests: Vec<FreightRequest>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) steps: Vec<StepSpec>,
+    pub(crate) steps: Vec<Arc<StepSpec>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) verification: Vec<VerifierSpec>,
+    pub(crate) verification: Vec<Arc<VerifierSpec>>,
     #[serde(default)]
     pub(crate) auto_promote: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -125,7 +126,7 @@ impl Stage {
     /// Adds a step to what a promotion does here.
     #[must_use]
     pub fn step(mut self, step: impl Into<StepSpec>) -> Self {
-        self.steps.push(step.into());
+        self.steps.push(Arc::new(step.into()));
         self
     }
 
@@ -138,7 +139,7 @@ impl Stage {
     /// Adds a verifier in full.
     #[must_use]
     pub fn verify_with(mut self, verifier: VerifierSpec) -> Self {
-        self.verification.push(verifier);
+        self.verification.push(Arc::new(verifier));
         self
     }
 
@@ -186,13 +187,13 @@ impl Stage {
         self.requests.iter().find(|request| request.origin == *warehouse)
     }
 
-    /// What a promotion does here, in order.
-    pub fn steps(&self) -> &[StepSpec] {
+    /// What a promotion does here, in order. Shared with the promotions that were asked for.
+    pub fn steps(&self) -> &[Arc<StepSpec>] {
         &self.steps
     }
 
-    /// The verifiers, in the order in which they run.
-    pub fn verification(&self) -> &[VerifierSpec] {
+    /// The verifiers, in the order in which they run. Shared with the promotions that were asked for.
+    pub fn verification(&self) -> &[Arc<VerifierSpec>] {
         &self.verification
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ pub struct Promotion {
     pub steps: Vec<StepState>,
     /// How its result is to be verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub verification: Vec<VerifierSpec>,
+    pub verification: Vec<Arc<VerifierSpec>>,
     /// The verifications of its result, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verifications: Vec<Verification>,
@@ -99,16 +100,16 @@ pub struct StepState {
     /// Its name in the promotion.
     pub alias: String,
     /// What it does.
-    pub spec: StepSpec,
+    pub spec: Arc<StepSpec>,
     /// How it stands.
     pub task: TaskState,
 }
 
 impl StepState {
     /// The entry at place `index`, not started. Without a name of its own it is called after its place, from 1, as in Kargo.
-    pub(super) fn new(index: usize, spec: &StepSpec) -> Self {
+    pub(super) fn new(index: usize, spec: &Arc<StepSpec>) -> Self {
         let alias = spec.alias.clone().unwrap_or_else(|| format!("step-{}", index + 1));
-        Self { alias, spec: spec.clone(), task: TaskState::default() }
+        Self { alias, spec: Arc::clone(spec), task: TaskState::default() }
     }
 }
 
@@ -187,7 +188,7 @@ pub struct Verification {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifierState {
     /// What it asks.
-    pub spec: VerifierSpec,
+    pub spec: Arc<VerifierSpec>,
     /// How it stands.
     pub task: TaskState,
 }

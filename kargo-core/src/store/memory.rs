@@ -32,10 +32,35 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Inner {
-    journals: BTreeMap<PipelineName, Vec<Vec<u8>>>,
+    journals: BTreeMap<PipelineName, Journal>,
     snapshots: BTreeMap<PipelineName, (u64, Vec<u8>)>,
     leases: BTreeMap<PipelineName, Held>,
     side: BTreeMap<String, Vec<u8>>,
+}
+
+/// Records one behind the other, so that each costs little more than its bytes.
+#[derive(Debug, Default)]
+struct Journal {
+    bytes: Vec<u8>,
+    /// Where each record ends.
+    ends: Vec<usize>,
+}
+
+impl Journal {
+    fn head(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn after(&self, after: u64) -> impl Iterator<Item = Vec<u8>> {
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(self.ends.len());
+        let start = |index: usize| index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        (from..self.ends.len()).map(move |index| self.bytes[start(index)..self.ends[index]].to_vec())
+    }
 }
 
 #[derive(Debug)]
@@ -98,11 +123,10 @@ impl Store for MemoryStore {
             return Err(fenced(pipeline, fence, newest));
         }
         let journal = inner.journals.entry(pipeline.clone()).or_default();
-        let head = journal.len() as u64;
-        if head != expected {
-            return Err(stale(pipeline, expected, head));
+        if journal.head() != expected {
+            return Err(stale(pipeline, expected, journal.head()));
         }
-        journal.extend(records);
+        records.iter().for_each(|record| journal.push(record));
         drop(inner);
         self.news.send_modify(|news| *news += 1);
         Ok(())
@@ -110,13 +134,11 @@ impl Store for MemoryStore {
 
     async fn read(&self, pipeline: &PipelineName, after: u64, limit: usize) -> Result<Vec<Vec<u8>>> {
         let inner = self.lock();
-        let journal = inner.journals.get(pipeline).map_or(&[][..], Vec::as_slice);
-        let from = usize::try_from(after).unwrap_or(usize::MAX).min(journal.len());
-        Ok(journal[from..].iter().take(limit).cloned().collect())
+        Ok(inner.journals.get(pipeline).into_iter().flat_map(|journal| journal.after(after)).take(limit).collect())
     }
 
     async fn head(&self, pipeline: &PipelineName) -> Result<u64> {
-        Ok(self.lock().journals.get(pipeline).map_or(0, |journal| journal.len() as u64))
+        Ok(self.lock().journals.get(pipeline).map_or(0, Journal::head))
     }
 
     async fn save_snapshot(&self, pipeline: &PipelineName, seq: u64, snapshot: Vec<u8>) -> Result<()> {
@@ -133,7 +155,7 @@ impl Store for MemoryStore {
 
     async fn pipelines(&self) -> Result<Vec<PipelineName>> {
         let inner = self.lock();
-        Ok(inner.journals.iter().filter(|(_, journal)| !journal.is_empty()).map(|(name, _)| name.clone()).collect())
+        Ok(inner.journals.iter().filter(|(_, journal)| journal.head() > 0).map(|(name, _)| name.clone()).collect())
     }
 
     async fn acquire_lease(&self, pipeline: &PipelineName, holder: &str, ttl: Duration) -> Result<Lease> {

@@ -236,8 +236,8 @@ impl Promotion {
 
     pub(super) fn begin_verification(&mut self, at: Timestamp) {
         let aborted = self.abort.is_some();
-        let state = |spec: &VerifierSpec| VerifierState {
-            spec: spec.clone(),
+        let state = |spec: &Arc<VerifierSpec>| VerifierState {
+            spec: Arc::clone(spec),
             task: TaskState { aborted, ..TaskState::default() },
         };
         self.verifications.push(Verification {

@@ -247,9 +247,9 @@ pub enum EventKind {
         /// What made it.
         trigger: Trigger,
         /// What it will do; fixed from here on.
-        steps: Vec<StepSpec>,
+        steps: Vec<Arc<StepSpec>>,
         /// How its result will be verified; fixed from here on.
-        verification: Vec<VerifierSpec>,
+        verification: Vec<Arc<VerifierSpec>>,
         /// What it means for automatic promotions.
         hold: HoldChange,
         /// That it goes back, and from what.
@@ -302,7 +302,7 @@ pub enum EventKind {
         /// The promotion.
         promotion: PromotionId,
         /// How it will be verified: as the stage is defined now.
-        verification: Vec<VerifierSpec>,
+        verification: Vec<Arc<VerifierSpec>>,
     },
     /// Somebody decided what a verification could not find out. The word is theirs: `Succeeded` or `Failed`.
     VerificationJudged {
