@@ -1,11 +1,12 @@
 //! Whole promotions through engines: three steps that do nothing, every one of them journaled before and after.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::future::join_all;
+use kargo_benches::processor_time;
 use kargo_core::store::{MemoryStore, RedbStore, Store};
 use kargo_core::testing::{Scripted, ScriptedSource};
 use kargo_core::{Actor, Engine, Pipeline, Plugins, Stage, StepSpec, Subscription, Warehouse};
@@ -61,9 +62,17 @@ fn promotions(c: &mut Criterion) {
     let redb: Arc<dyn Store> = Arc::new(RedbStore::open(folder.path().join("kargo.redb")).expect("opens"));
     for (kind, store) in [("memory", Arc::new(MemoryStore::new()) as Arc<dyn Store>), ("redb", redb)] {
         let engines = runtime.block_on(engines(&store));
+        let (mut promoted, busy) = (0, processor_time());
         group.bench_function(BenchmarkId::new("through", kind), |b| {
-            b.iter_custom(|rounds| runtime.block_on(promote(&engines, rounds)));
+            b.iter_custom(|rounds| {
+                promoted += rounds * PIPELINES as u64;
+                runtime.block_on(promote(&engines, rounds))
+            });
         });
+        if promoted > 0 {
+            let each = (processor_time() - busy).as_secs_f64() * 1e6 / promoted as f64;
+            println!("{promoted} promotions, {each:.1} us of processor time each");
+        }
         runtime.block_on(async {
             for engine in &engines {
                 engine.shutdown().await.expect("stops");

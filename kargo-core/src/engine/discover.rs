@@ -259,7 +259,7 @@ impl Driver {
         let mut poll = self.polls.get_mut(name);
         // As for failures: what changes with each look must not flood the journal.
         let mut tell = |told: fn(&mut Poll) -> &mut Option<Timestamp>, always: bool| {
-            let Some(told) = poll.as_deref_mut().map(told) else { return true };
+            let Some(told) = poll.as_deref_mut().map(|poll| told(poll)) else { return true };
             let tell = always || told.is_none_or(|told| elapsed(told, now) >= TELL_AGAIN);
             if tell {
                 *told = Some(now);

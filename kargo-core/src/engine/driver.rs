@@ -69,7 +69,8 @@ pub(super) struct Driver {
     pub(super) in_flight: HashMap<Task, InFlight>,
     /// What is kept of tasks beside the state.
     pub(super) notes: Notes,
-    pub(super) polls: BTreeMap<WarehouseName, Poll>,
+    // Boxed: most pipelines have one, and a map has room for eleven.
+    pub(super) polls: BTreeMap<WarehouseName, Box<Poll>>,
     /// The stages whose health is watched.
     pub(super) watches: Watches,
     /// When the past is let go.
@@ -126,6 +127,7 @@ impl Driver {
     pub(super) async fn run(mut self) -> Result<()> {
         self.mark_all();
         let mut conflicts = 0;
+        // What is done in a round is boxed: a driver that waits, as most do most of the time, then takes a fraction of the room.
         // Timers outlive the rounds: most rounds leave them as they are, and setting one costs a lock that all engines share.
         let (stop, clock) = (self.shared.stop.clone(), Arc::clone(&self.shared.clock));
         let mut alarm: Option<(Timestamp, BoxFuture<'_, ()>)> = None;
@@ -138,9 +140,9 @@ impl Driver {
             self.check_lease();
             self.check_clock();
             if self.blocked.is_none() && self.lease.is_some() {
-                let settled = self.settle().await;
+                let settled = Box::pin(self.settle()).await;
                 let again = settled.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
-                self.note(settled).await;
+                Box::pin(self.note(settled)).await;
                 self.snapshot_if_due();
                 conflicts = if again { conflicts + 1 } else { 0 };
                 if again && conflicts < CONFLICTS && !self.shared.stop.is_cancelled() {
@@ -173,21 +175,21 @@ impl Driver {
                 biased;
                 () = &mut told_to_stop => break,
                 () = &mut renewal => {
-                    self.renew().await;
+                    Box::pin(self.renew()).await;
                     renewal.as_mut().reset(Instant::now() + self.options.lease / 3);
                     // So that a clock that was set forward is noticed.
                     alarm = None;
                 }
                 () = async { match blocked { Some(at) => sleep_until(at).await, None => pending().await } } => {
                     self.blocked = None;
-                    let usable = self.try_store().await;
-                    self.note(usable).await;
+                    let usable = Box::pin(self.try_store()).await;
+                    Box::pin(self.note(usable)).await;
                 }
                 Some(returned) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {
-                    self.joined(returned).await;
+                    Box::pin(self.joined(returned)).await;
                 }
                 command = self.inbox.recv() => match command {
-                    Some(command) => self.command(*command).await,
+                    Some(command) => Box::pin(self.command(*command)).await,
                     None => break,
                 },
                 () = async { match &mut alarm { Some((_, ring)) => ring.await, None => pending().await } } => {
@@ -198,7 +200,7 @@ impl Driver {
                 () = &mut lease_over, if lease_end.is_some() => {}
             }
         }
-        self.stop().await
+        Box::pin(self.stop()).await
     }
 
     /// A clock that was set back must not make what was due wait until that time comes round again.
@@ -223,7 +225,7 @@ impl Driver {
         let now = self.shared.clock.now();
         self.polls.retain(|name, _| pipeline.warehouse(name).is_some());
         for warehouse in pipeline.warehouses() {
-            self.polls.entry(warehouse.name().clone()).or_insert_with(|| Poll::due(now));
+            self.polls.entry(warehouse.name().clone()).or_insert_with(|| Box::new(Poll::due(now)));
         }
         self.watches.define(&pipeline, now);
     }
@@ -282,7 +284,7 @@ impl Driver {
 
     fn next_wake(&self) -> Option<Timestamp> {
         let stage = self.timers.first().map(|(at, _)| *at);
-        let poll = self.polls.values().filter_map(Poll::next).min();
+        let poll = self.polls.values().filter_map(|poll| poll.next()).min();
         stage.into_iter().chain(poll).chain(self.watches.next()).chain(self.next_collection()).min()
     }
 
@@ -367,7 +369,7 @@ impl Driver {
         // Whoever still waits for an answer learns at once that there will be none.
         while self.inbox.try_recv().is_ok() {}
         self.watches.cancel();
-        self.polls.values().for_each(Poll::cancel);
+        self.polls.values().for_each(|poll| poll.cancel());
         // Calls under way get their time; what they return is still recorded, and what does not return is called again later.
         let until = Instant::now() + self.options.shutdown_grace;
         let mut renewal = Instant::now();

@@ -181,10 +181,20 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::until`]; [`ErrorKind::NotFound`] when there is no such promotion.
     pub async fn finished(&self, id: &PromotionId) -> Result<Promotion> {
-        let found = self.until(|state| match state.promotion(id) {
-            None => Some(None),
-            Some(promotion) if state.is_open(promotion) => None,
-            Some(promotion) => Some(Some(promotion.clone())),
+        let mut stage: Option<StageName> = None;
+        let found = self.until(|state| {
+            // Looked at after every event: where the stage says that it has not ended, it is not looked up.
+            if stage.as_ref().and_then(|stage| state.stage(stage)).is_some_and(|stage| stage.has_open(id)) {
+                return None;
+            }
+            match state.promotion(id) {
+                None => Some(None),
+                Some(promotion) if state.is_open(promotion) => {
+                    stage = Some(promotion.stage.clone());
+                    None
+                }
+                Some(promotion) => Some(Some(promotion.clone())),
+            }
         });
         found.await?.ok_or_else(|| command::no_promotion(id))
     }

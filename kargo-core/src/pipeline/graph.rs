@@ -7,32 +7,41 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::name::{StageName, WarehouseName};
 use crate::stage::Stage;
+use crate::warehouse::Warehouse;
 
-/// Who comes after whom. Look-ups cost a map access, whatever the pipeline's size.
+/// Who comes after whom. Stages and warehouses are their places in the order of their names, so that the graph takes little memory.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Graph {
-    order: Vec<StageName>,
-    downstream: BTreeMap<StageName, Vec<StageName>>,
-    requesting: BTreeMap<WarehouseName, Vec<StageName>>,
+    order: Box<[u32]>,
+    downstream: Box<[Box<[u32]>]>,
+    requesting: Box<[Box<[u32]>]>,
 }
 
 impl Graph {
     /// The graph of `stages`, or the members of each cycle, in the order in which the cycle runs.
     /// References to stages that do not exist are left out; they are reported elsewhere.
-    pub(super) fn new(stages: &BTreeMap<StageName, Stage>) -> Result<Self, Vec<Vec<StageName>>> {
+    pub(super) fn new(
+        warehouses: &BTreeMap<WarehouseName, Warehouse>,
+        stages: &BTreeMap<StageName, Stage>,
+    ) -> Result<Self, Vec<Vec<StageName>>> {
+        // A node's index is its stage's place.
         let mut graph: DiGraph<&StageName, ()> = DiGraph::new();
-        let index: BTreeMap<&StageName, NodeIndex> = stages.keys().map(|name| (name, graph.add_node(name))).collect();
-        let mut downstream: BTreeMap<StageName, Vec<StageName>> = BTreeMap::new();
-        let mut requesting: BTreeMap<WarehouseName, Vec<StageName>> = BTreeMap::new();
+        let place: BTreeMap<&StageName, NodeIndex> = stages.keys().map(|name| (name, graph.add_node(name))).collect();
+        let origin: BTreeMap<&WarehouseName, usize> = warehouses.keys().zip(0..).collect();
+        let mut downstream: Vec<Vec<u32>> = vec![Vec::new(); stages.len()];
+        let mut requesting: Vec<Vec<u32>> = vec![Vec::new(); warehouses.len()];
         for (name, stage) in stages {
+            let to = place[name];
             for request in &stage.requests {
-                requesting.entry(request.origin.clone()).or_default().push(name.clone());
-                for upstream in &request.stages {
-                    let (Some(from), Some(to)) = (index.get(upstream), index.get(name)) else { continue };
-                    graph.update_edge(*from, *to, ());
-                    let after = downstream.entry(upstream.clone()).or_default();
-                    if !after.contains(name) {
-                        after.push(name.clone());
+                if let Some(origin) = origin.get(&request.origin) {
+                    requesting[*origin].push(number(to));
+                }
+                for from in request.stages.iter().filter_map(|upstream| place.get(upstream)) {
+                    graph.update_edge(*from, to, ());
+                    let after = &mut downstream[from.index()];
+                    // All that one stage adds comes in a row.
+                    if after.last() != Some(&number(to)) {
+                        after.push(number(to));
                     }
                 }
             }
@@ -47,24 +56,37 @@ impl Graph {
             return Err(cycles);
         }
         let order = depth_order(&graph, components.into_iter().flatten().rev().collect());
-        Ok(Self { order, downstream, requesting })
+        let exact = |lists: Vec<Vec<u32>>| lists.into_iter().map(Vec::into_boxed_slice).collect();
+        Ok(Self { order, downstream: exact(downstream), requesting: exact(requesting) })
     }
 
-    pub(super) fn order(&self) -> &[StageName] {
-        &self.order
+    /// The places of the stages, upstream before downstream.
+    pub(super) fn order(&self) -> impl Iterator<Item = usize> {
+        places(Some(&self.order))
     }
 
-    pub(super) fn after_stage(&self, stage: &StageName) -> &[StageName] {
-        self.downstream.get(stage).map_or(&[], Vec::as_slice)
+    /// The places of the stages after the one at `stage`.
+    pub(super) fn after_stage(&self, stage: usize) -> impl Iterator<Item = usize> {
+        places(self.downstream.get(stage))
     }
 
-    pub(super) fn requesting(&self, warehouse: &WarehouseName) -> &[StageName] {
-        self.requesting.get(warehouse).map_or(&[], Vec::as_slice)
+    /// The places of the stages that ask for freight of the warehouse at `warehouse`.
+    pub(super) fn requesting(&self, warehouse: usize) -> impl Iterator<Item = usize> {
+        places(self.requesting.get(warehouse))
     }
 }
 
+/// A place, of which petgraph has no more than fit.
+fn number(node: NodeIndex) -> u32 {
+    node.index() as u32
+}
+
+fn places(list: Option<&Box<[u32]>>) -> impl Iterator<Item = usize> {
+    list.into_iter().flatten().map(|place| *place as usize)
+}
+
 /// Sorts by the length of the longest way from a source, then by name: a stable order that people expect.
-fn depth_order(graph: &DiGraph<&StageName, ()>, topological: Vec<NodeIndex>) -> Vec<StageName> {
+fn depth_order(graph: &DiGraph<&StageName, ()>, topological: Vec<NodeIndex>) -> Box<[u32]> {
     let mut depth = vec![0_usize; graph.node_count()];
     for node in &topological {
         for next in graph.neighbors(*node) {
@@ -72,8 +94,8 @@ fn depth_order(graph: &DiGraph<&StageName, ()>, topological: Vec<NodeIndex>) -> 
         }
     }
     let mut nodes = topological;
-    nodes.sort_by_key(|node| (depth[node.index()], graph[*node]));
-    nodes.into_iter().map(|node| graph[node].clone()).collect()
+    nodes.sort_by_key(|node| (depth[node.index()], *node));
+    nodes.into_iter().map(number).collect()
 }
 
 /// One way round inside a strongly connected component, from its smallest name.

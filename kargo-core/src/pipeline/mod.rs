@@ -5,7 +5,7 @@ mod policy;
 mod problem;
 mod retention;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::Error as _;
@@ -40,8 +40,9 @@ pub use retention::Retention;
 #[serde(try_from = "Definition", into = "Definition")]
 pub struct Pipeline {
     name: PipelineName,
-    warehouses: BTreeMap<WarehouseName, Warehouse>,
-    stages: BTreeMap<StageName, Stage>,
+    /// By name, as the stages: nothing is added any more, so that lists take the least room.
+    warehouses: Box<[Warehouse]>,
+    stages: Box<[Stage]>,
     graph: Graph,
     retention: Retention,
 }
@@ -70,8 +71,8 @@ impl From<Pipeline> for Definition {
     fn from(pipeline: Pipeline) -> Self {
         Self {
             name: pipeline.name,
-            warehouses: pipeline.warehouses.into_values().collect(),
-            stages: pipeline.stages.into_values().collect(),
+            warehouses: pipeline.warehouses.into_vec(),
+            stages: pipeline.stages.into_vec(),
             retention: pipeline.retention,
         }
     }
@@ -92,8 +93,9 @@ pub(crate) fn journaled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ar
     let Definition { name, warehouses, stages, retention } = Definition::deserialize(deserializer)?;
     let warehouses = warehouses.into_iter().map(|warehouse| (warehouse.name.clone(), warehouse)).collect();
     let stages = stages.into_iter().map(|stage| (stage.name.clone(), stage)).collect();
-    let graph = Graph::new(&stages).map_err(|_| D::Error::custom("the stages wait for each other in a ring"))?;
-    Ok(Arc::new(Pipeline { name, warehouses, stages, graph, retention }.trimmed()))
+    let graph = Graph::new(&warehouses, &stages);
+    let graph = graph.map_err(|_| D::Error::custom("the stages wait for each other in a ring"))?;
+    Ok(Arc::new(Pipeline::compact(name, warehouses, stages, graph, retention)))
 }
 
 /// As [`journaled`], for a state that may have no definition yet.
@@ -112,23 +114,46 @@ impl Pipeline {
 
     /// The pipeline with every step changed; steps do not bear on what makes it valid.
     pub(crate) fn map_steps(mut self, mut change: impl FnMut(&mut crate::stage::StepSpec)) -> Self {
-        self.stages.values_mut().flat_map(|stage| &mut stage.steps).for_each(|step| change(Arc::make_mut(step)));
+        self.stages.iter_mut().flat_map(|stage| &mut stage.steps).for_each(|step| change(Arc::make_mut(step)));
         self
     }
 
-    /// The same in as little memory as it needs: a definition stays for as long as its engine, and lists that were pushed to have
-    /// room for more.
-    fn trimmed(mut self) -> Self {
-        for warehouse in self.warehouses.values_mut() {
+    /// In as little memory as it needs: a definition stays for as long as its engine, lists that were pushed to have room for more,
+    /// and each mention of a name is a text of its own.
+    fn compact(
+        name: PipelineName,
+        mut warehouses: BTreeMap<WarehouseName, Warehouse>,
+        mut stages: BTreeMap<StageName, Stage>,
+        graph: Graph,
+        retention: Retention,
+    ) -> Self {
+        for warehouse in warehouses.values_mut() {
             warehouse.subscriptions.shrink_to_fit();
         }
-        for stage in self.stages.values_mut() {
+        let names: BTreeSet<StageName> = stages.keys().cloned().collect();
+        for stage in stages.values_mut() {
             stage.requests.shrink_to_fit();
-            stage.requests.iter_mut().for_each(|request| request.stages.shrink_to_fit());
+            for request in &mut stage.requests {
+                request.stages.shrink_to_fit();
+                for upstream in &mut request.stages {
+                    names.get(upstream).into_iter().for_each(|name| upstream.clone_from(name));
+                }
+                let origin = warehouses.get_key_value(&request.origin);
+                origin.into_iter().for_each(|(name, _)| request.origin.clone_from(name));
+            }
             stage.steps.shrink_to_fit();
             stage.verification.shrink_to_fit();
         }
-        self
+        let (warehouses, stages) = (warehouses.into_values().collect(), stages.into_values().collect());
+        Self { name, warehouses, stages, graph, retention }
+    }
+
+    fn place_of_warehouse(&self, name: &WarehouseName) -> Option<usize> {
+        self.warehouses.binary_search_by(|warehouse| warehouse.name.cmp(name)).ok()
+    }
+
+    fn place_of_stage(&self, name: &StageName) -> Option<usize> {
+        self.stages.binary_search_by(|stage| stage.name.cmp(name)).ok()
     }
 
     /// The name.
@@ -143,37 +168,39 @@ impl Pipeline {
 
     /// The warehouses, by name.
     pub fn warehouses(&self) -> impl Iterator<Item = &Warehouse> {
-        self.warehouses.values()
+        self.warehouses.iter()
     }
 
     /// The warehouse of this name.
     pub fn warehouse(&self, name: &WarehouseName) -> Option<&Warehouse> {
-        self.warehouses.get(name)
+        self.place_of_warehouse(name).map(|place| &self.warehouses[place])
     }
 
     /// The stages, by name.
     pub fn stages(&self) -> impl Iterator<Item = &Stage> {
-        self.stages.values()
+        self.stages.iter()
     }
 
     /// The stages in the order in which freight meets them: upstream before downstream, by name among equals.
     pub fn stages_in_order(&self) -> impl Iterator<Item = &Stage> {
-        self.graph.order().iter().filter_map(|name| self.stages.get(name))
+        self.graph.order().map(|place| &self.stages[place])
     }
 
     /// The stage of this name.
     pub fn stage(&self, name: &StageName) -> Option<&Stage> {
-        self.stages.get(name)
+        self.place_of_stage(name).map(|place| &self.stages[place])
     }
 
     /// The stages that take freight from `stage`.
     pub fn downstream(&self, stage: &StageName) -> impl Iterator<Item = &Stage> {
-        self.graph.after_stage(stage).iter().filter_map(|name| self.stages.get(name))
+        let place = self.place_of_stage(stage);
+        place.into_iter().flat_map(|place| self.graph.after_stage(place)).map(|place| &self.stages[place])
     }
 
     /// The stages that ask for freight of `warehouse`, whether straight or through others.
     pub fn requesting(&self, warehouse: &WarehouseName) -> impl Iterator<Item = &Stage> {
-        self.graph.requesting(warehouse).iter().filter_map(|name| self.stages.get(name))
+        let place = self.place_of_warehouse(warehouse);
+        place.into_iter().flat_map(|place| self.graph.requesting(place)).map(|place| &self.stages[place])
     }
 }
 
@@ -252,7 +279,7 @@ impl PipelineBuilder {
         for stage in stages.values() {
             problem::check_stage(stage, &warehouses, &stages, &mut problems);
         }
-        let graph = match Graph::new(&stages) {
+        let graph = match Graph::new(&warehouses, &stages) {
             Ok(graph) => graph,
             Err(cycles) => {
                 problems.extend(cycles.into_iter().map(|members| Problem::Cycle { members }));
@@ -260,7 +287,7 @@ impl PipelineBuilder {
             }
         };
         if problems.is_empty() {
-            Ok(Pipeline { name: self.name, warehouses, stages, graph, retention: self.retention }.trimmed())
+            Ok(Pipeline::compact(self.name, warehouses, stages, graph, self.retention))
         } else {
             Err(PipelineError::new(self.name, problems))
         }

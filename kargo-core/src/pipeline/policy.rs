@@ -35,7 +35,7 @@ pub(super) fn decide(
         undecided.retain(|name| {
             let Some(stage) = stages.get_mut(name).filter(|stage| matches(stage)) else { return true };
             stage.auto_promote = policy.auto_promote;
-            stage.auto_rollback.clone_from(&policy.auto_rollback);
+            stage.auto_rollback = policy.auto_rollback.clone().map(Box::new);
             false
         });
     }

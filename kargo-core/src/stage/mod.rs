@@ -52,7 +52,8 @@ pub struct Stage {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) supersede: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) auto_rollback: Option<AutoRollback>,
+    // Boxed, since few stages have it.
+    pub(crate) auto_rollback: Option<Box<AutoRollback>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +120,7 @@ impl Stage {
     /// stage has the last word.
     #[must_use]
     pub fn auto_rollback(mut self, when: AutoRollback) -> Self {
-        self.auto_rollback = Some(when);
+        self.auto_rollback = Some(Box::new(when));
         self
     }
 
@@ -209,7 +210,7 @@ impl Stage {
 
     /// When it goes back by itself.
     pub fn rolls_back(&self) -> Option<&AutoRollback> {
-        self.auto_rollback.as_ref()
+        self.auto_rollback.as_deref()
     }
 
     /// Whether and how its health is watched.

@@ -43,7 +43,7 @@ pub struct State {
     /// Whose each alias is.
     #[serde(default)]
     aliases: BTreeMap<String, FreightId>,
-    warehouses: BTreeMap<WarehouseName, WarehouseState>,
+    warehouses: SharedMap<WarehouseName, WarehouseState>,
     stages: BTreeMap<StageName, StageState>,
     promotions: SharedMap<PromotionId, Promotion>,
 }
@@ -122,7 +122,7 @@ impl State {
 
     /// What is known of `warehouse`.
     pub fn warehouse(&self, warehouse: &WarehouseName) -> Option<&WarehouseState> {
-        self.warehouses.get(warehouse)
+        self.warehouses.get(warehouse).map(Arc::as_ref)
     }
 
     /// The freight that `stage` runs: that of the last promotion that succeeded there, per warehouse.

@@ -28,6 +28,19 @@ impl<K: Ord, V: Clone> SharedMap<K, V> {
         self.0.get_mut(key).map(Arc::make_mut)
     }
 
+    /// The value at `key`, which is put there when there is none.
+    pub(super) fn or_default(&mut self, key: &K) -> &mut V
+    where
+        K: Clone,
+        V: Default,
+    {
+        Arc::make_mut(self.0.entry(key.clone()).or_default())
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&K) -> bool) {
+        self.0.retain(|key, _| keep(key));
+    }
+
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.0.values_mut().map(Arc::make_mut)
     }

@@ -46,6 +46,11 @@ impl StageState {
     /// How many succeeded promotions are remembered in [`StageState::history`]; Kargo's number.
     pub const HISTORY: usize = 10;
 
+    /// Whether this promotion is under way, waits, or is being verified.
+    pub(crate) fn has_open(&self, promotion: &PromotionId) -> bool {
+        self.running.iter().chain(&self.verifying).chain(&self.queue).any(|open| open == promotion)
+    }
+
     /// Whether nothing is under way or waits.
     pub fn is_idle(&self) -> bool {
         self.running.is_none() && self.verifying.is_none() && self.queue.is_empty()

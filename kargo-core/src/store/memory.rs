@@ -38,12 +38,14 @@ struct Inner {
     side: BTreeMap<String, Vec<u8>>,
 }
 
-/// Records one behind the other, so that each costs little more than its bytes.
+/// Records one behind the other in blocks, so that each costs little more than its bytes, and none is moved when there are more.
 #[derive(Debug, Default)]
 struct Journal {
-    bytes: Vec<u8>,
-    /// Where each record ends.
-    ends: Vec<usize>,
+    blocks: Vec<Vec<u8>>,
+    /// Where each record ends: its block, and the place in it.
+    ends: Vec<(u32, u32)>,
+    /// Bytes in all.
+    size: usize,
 }
 
 impl Journal {
@@ -52,14 +54,29 @@ impl Journal {
     }
 
     fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
+        if self.blocks.last().is_none_or(|block| block.capacity() - block.len() < record.len()) {
+            // A quarter more at a time: a small journal takes little, and a large one has few blocks.
+            let room = (self.size / 4).min(1 << 20).max(record.len());
+            self.blocks.push(Vec::with_capacity(room));
+        }
+        if let Some(block) = self.blocks.last_mut() {
+            block.extend_from_slice(record);
+            let end = block.len() as u32;
+            self.ends.push((self.blocks.len() as u32 - 1, end));
+        }
+        self.size += record.len();
+    }
+
+    fn record(&self, index: usize) -> Vec<u8> {
+        let (block, end) = self.ends[index];
+        let before = index.checked_sub(1).map(|before| self.ends[before]);
+        let start = before.filter(|before| before.0 == block).map_or(0, |before| before.1);
+        self.blocks[block as usize][start as usize..end as usize].to_vec()
     }
 
     fn after(&self, after: u64) -> impl Iterator<Item = Vec<u8>> {
         let from = usize::try_from(after).unwrap_or(usize::MAX).min(self.ends.len());
-        let start = |index: usize| index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        (from..self.ends.len()).map(move |index| self.bytes[start(index)..self.ends[index]].to_vec())
+        (from..self.ends.len()).map(|index| self.record(index))
     }
 }
 

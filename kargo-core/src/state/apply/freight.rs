@@ -14,7 +14,7 @@ impl State {
     pub(super) fn define(&mut self, pipeline: &Arc<Pipeline>) {
         self.pipeline = Some(Arc::clone(pipeline));
         self.take_out_stages(pipeline);
-        self.warehouses.retain(|name, _| pipeline.warehouse(name).is_some());
+        self.warehouses.retain(|name| pipeline.warehouse(name).is_some());
         for (name, stage) in &mut self.stages {
             // A hold belongs to the rule that it holds, and ends with it.
             stage.holds.retain(|origin, _| promotes_by_itself(pipeline, name, origin));
@@ -57,7 +57,7 @@ impl State {
     pub(super) fn add_freight(&mut self, freight: &Freight, alias: Option<&str>, offered: bool) -> Affected {
         let origin = freight.origin().clone();
         self.by_age.entry(origin.clone()).or_default().insert((freight.discovered_at(), freight.id().clone()));
-        let warehouse = self.warehouses.entry(origin.clone()).or_default();
+        let warehouse = self.warehouses.or_default(&origin);
         warehouse.latest = Some(freight.id().clone());
         warehouse.waiting = None;
         if offered {

@@ -81,23 +81,23 @@ impl State {
                 Ok(self.add_freight(freight, alias.as_deref(), offered))
             }
             EventKind::FreightOffered { warehouse, freight } => {
-                self.warehouses.entry(warehouse.clone()).or_default().offered = Some(freight.clone());
+                self.warehouses.or_default(warehouse).offered = Some(freight.clone());
                 Ok(Affected::Stages(Vec::new()))
             }
             EventKind::Collected { freight, promotions } => Ok(self.collect(freight, promotions)),
             EventKind::WarehouseWaiting { warehouse, reason } => {
-                self.warehouses.entry(warehouse.clone()).or_default().waiting.clone_from(reason);
+                self.warehouses.or_default(warehouse).waiting.clone_from(reason);
                 Ok(Affected::Stages(Vec::new()))
             }
             EventKind::AliasSet { freight, alias } => {
                 self.call_freight(freight, alias.as_deref()).ok_or_else(|| no_freight(freight))
             }
             EventKind::DiscoveryFailed { warehouse, reason } => {
-                self.warehouses.entry(warehouse.clone()).or_default().failing = Some(reason.clone());
+                self.warehouses.or_default(warehouse).failing = Some(reason.clone());
                 Ok(Affected::Stages(Vec::new()))
             }
             EventKind::DiscoveryRecovered { warehouse } => {
-                self.warehouses.entry(warehouse.clone()).or_default().failing = None;
+                self.warehouses.or_default(warehouse).failing = None;
                 Ok(Affected::Stages(Vec::new()))
             }
             EventKind::FreightApproved { freight, stage } => {

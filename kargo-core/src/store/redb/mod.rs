@@ -29,13 +29,13 @@ use writer::Writer;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RedbOptions {
-    /// Memory for pages that were read, in bytes. Default: 64 MiB.
+    /// Memory for pages that were read, in bytes. Default: 32 MiB.
     pub cache_size: usize,
 }
 
 impl Default for RedbOptions {
     fn default() -> Self {
-        Self { cache_size: 64 << 20 }
+        Self { cache_size: 32 << 20 }
     }
 }
 
