@@ -8,6 +8,7 @@ mod event;
 mod find;
 mod promotion;
 mod shared;
+mod specs;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub(crate) use event::verification_id;
 pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};
 pub use promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
 use shared::SharedMap;
+pub(crate) use specs::numbered;
 pub use stage::{Chosen, Hold, StageHealth, StageState};
 
 /// All that is known of a pipeline at one point of its journal.

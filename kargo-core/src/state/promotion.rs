@@ -58,7 +58,7 @@ pub struct Promotion {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepState>,
     /// How its result is to be verified.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "super::specs::list")]
     pub verification: Vec<Arc<VerifierSpec>>,
     /// The verifications of its result, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -100,6 +100,7 @@ pub struct StepState {
     /// Its name in the promotion.
     pub alias: String,
     /// What it does.
+    #[serde(with = "super::specs::one")]
     pub spec: Arc<StepSpec>,
     /// How it stands.
     pub task: TaskState,
@@ -188,6 +189,7 @@ pub struct Verification {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifierState {
     /// What it asks.
+    #[serde(with = "super::specs::one")]
     pub spec: Arc<VerifierSpec>,
     /// How it stands.
     pub task: TaskState,

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::PipelineName;
-use crate::state::{Event, State};
+use crate::state::{Event, State, numbered};
 
 /// The form that this version writes. A reader refuses a higher one rather than guess.
 const FORM: u8 = 1;
@@ -48,11 +48,11 @@ pub(crate) fn decode_event(pipeline: &PipelineName, seq: u64, bytes: &[u8]) -> R
 }
 
 pub(crate) fn encode_snapshot(state: &State) -> Result<Vec<u8>> {
-    encode(state, "a snapshot")
+    numbered(|| encode(state, "a snapshot"))
 }
 
 pub(crate) fn decode_snapshot(pipeline: &PipelineName, bytes: &[u8]) -> Result<State> {
-    decode(bytes, || format!("the snapshot of pipeline {pipeline:?}"))
+    numbered(|| decode(bytes, || format!("the snapshot of pipeline {pipeline:?}")))
 }
 
 fn encode(value: &impl serde::Serialize, what: &str) -> Result<Vec<u8>> {

@@ -112,7 +112,10 @@ impl State {
                 if !self.freight.contains_key(freight) {
                     return Err(no_freight(freight));
                 }
-                if let Some(requested) = Promotion::requested(&event.kind, &event.actor, at) {
+                if let Some(mut requested) = Promotion::requested(&event.kind, &event.actor, at) {
+                    if let Some(definition) = self.pipeline.as_ref().and_then(|pipeline| pipeline.stage(stage)) {
+                        requested.share(definition);
+                    }
                     self.promotions.insert(promotion.clone(), requested);
                 }
                 self.stages.entry(stage.clone()).or_default().queue.push_back(promotion.clone());

@@ -11,7 +11,7 @@ use crate::clock::elapsed;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
 use crate::promotion::Phase;
-use crate::stage::{Condition, VerifierSpec};
+use crate::stage::{Condition, Stage, VerifierSpec};
 use crate::state::event::{EventKind, HoldChange, Task};
 use crate::state::promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
 use crate::state::stage::{Chosen, Hold, StageState};
@@ -200,6 +200,20 @@ impl Promotion {
             verification: verification.clone(),
             verifications: Vec::new(),
         })
+    }
+
+    /// Takes steps and verifiers that are as the stage has them from there: those of an event that was read are copies.
+    pub(super) fn share(&mut self, stage: &Stage) {
+        for (step, own) in self.steps.iter_mut().zip(&stage.steps) {
+            if !Arc::ptr_eq(&step.spec, own) && step.spec == *own {
+                step.spec = Arc::clone(own);
+            }
+        }
+        for (verifier, own) in self.verification.iter_mut().zip(&stage.verification) {
+            if !Arc::ptr_eq(verifier, own) && verifier == own {
+                *verifier = Arc::clone(own);
+            }
+        }
     }
 
     /// What an event changes in the promotion alone, of those that follow from its own steps and verifiers.
