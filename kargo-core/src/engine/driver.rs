@@ -127,6 +127,7 @@ impl Driver {
     pub(super) async fn run(mut self) -> Result<()> {
         self.mark_all();
         let mut conflicts = 0;
+        let mut kept_house = false;
         // What is done in a round is boxed: a driver that waits, as most do most of the time, then takes a fraction of the room.
         // Timers outlive the rounds: most rounds leave them as they are, and setting one costs a lock that all engines share.
         let (stop, clock) = (self.shared.stop.clone(), Arc::clone(&self.shared.clock));
@@ -157,6 +158,10 @@ impl Driver {
                     self.blocked = Some(Instant::now() + MAX_PAUSE);
                 }
             }
+            if self.unwritable && self.blocked.is_none() {
+                // A request could not be written. Whether the store works again is found out without waiting for the next.
+                self.blocked = Some(Instant::now() + self.pause);
+            }
             let driving = self.blocked.is_none() && self.lease.is_some();
             match (if driving { self.next_wake() } else { None }, &alarm) {
                 // One that comes too early does no harm: there is nothing to do yet, and it is set anew.
@@ -169,12 +174,16 @@ impl Driver {
             if let Some(end) = lease_end.filter(|end| *end != lease_over.deadline()) {
                 lease_over.as_mut().reset(end);
             }
+            if std::mem::take(&mut kept_house) && !stop.is_cancelled() && Box::pin(self.one_turn()).await {
+                continue;
+            }
             // In this order, so that the same inputs give the same run: what ended before what is asked, and the lease before
             // both, since all else depends on it.
             tokio::select! {
                 biased;
                 () = &mut told_to_stop => break,
                 () = &mut renewal => {
+                    kept_house = true;
                     Box::pin(self.renew()).await;
                     renewal.as_mut().reset(Instant::now() + self.options.lease / 3);
                     // So that a clock that was set forward is noticed.
@@ -182,6 +191,7 @@ impl Driver {
                 }
                 () = async { match blocked { Some(at) => sleep_until(at).await, None => pending().await } } => {
                     self.blocked = None;
+                    kept_house = true;
                     let usable = Box::pin(self.try_store()).await;
                     Box::pin(self.note(usable)).await;
                 }
@@ -201,6 +211,19 @@ impl Driver {
             }
         }
         Box::pin(self.stop()).await
+    }
+
+    /// One turn for what has ended, or is asked, if there is such. On a store that hangs, the lease and the look whether it works again
+    /// take all the time there is, one after the other: nobody else would have a turn.
+    async fn one_turn(&mut self) -> bool {
+        if let Some(returned) = self.calls.try_join_next_with_id() {
+            self.joined(returned).await;
+        } else if let Ok(command) = self.inbox.try_recv() {
+            self.command(*command).await;
+        } else {
+            return false;
+        }
+        true
     }
 
     /// A clock that was set back must not make what was due wait until that time comes round again.

@@ -62,17 +62,17 @@ impl Graph {
 
     /// The places of the stages, upstream before downstream.
     pub(super) fn order(&self) -> impl Iterator<Item = usize> {
-        places(Some(&self.order))
+        places(Some(&*self.order))
     }
 
     /// The places of the stages after the one at `stage`.
     pub(super) fn after_stage(&self, stage: usize) -> impl Iterator<Item = usize> {
-        places(self.downstream.get(stage))
+        places(self.downstream.get(stage).map(|list| &**list))
     }
 
     /// The places of the stages that ask for freight of the warehouse at `warehouse`.
     pub(super) fn requesting(&self, warehouse: usize) -> impl Iterator<Item = usize> {
-        places(self.requesting.get(warehouse))
+        places(self.requesting.get(warehouse).map(|list| &**list))
     }
 }
 
@@ -81,7 +81,7 @@ fn number(node: NodeIndex) -> u32 {
     node.index() as u32
 }
 
-fn places(list: Option<&Box<[u32]>>) -> impl Iterator<Item = usize> {
+fn places(list: Option<&[u32]>) -> impl Iterator<Item = usize> {
     list.into_iter().flatten().map(|place| *place as usize)
 }
 

@@ -169,6 +169,10 @@ impl Driver {
                     self.note(Err(error)).await;
                 }
                 Err(error) => {
+                    // Whoever asked has the error; others must not believe that all is well.
+                    if self.unwritable {
+                        self.trouble(Some(error.report()));
+                    }
                     return Err(error.into());
                 }
             }

@@ -1,5 +1,7 @@
 //! What nobody should give an engine, and some do: a clear error or a defined outcome, and never a hang.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -263,82 +265,121 @@ async fn ten_thousand_pieces_of_freight_at_once_are_no_trouble() {
     assert!(promotions(&engine, "dev") <= 2, "only what is newest is promoted");
 }
 
-/// A store that can only be read.
+/// A store that can only be read, unless it is made writable.
 #[derive(Debug)]
-struct ReadOnly(MemoryStore);
+struct ReadOnly {
+    inner: MemoryStore,
+    writable: AtomicBool,
+}
 
-fn read_only<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::PermissionDenied, "The store is read-only; make its file writable."))
+impl ReadOnly {
+    fn new(inner: MemoryStore) -> Arc<Self> {
+        Arc::new(Self { inner, writable: AtomicBool::new(false) })
+    }
+
+    fn write(&self) -> Result<&MemoryStore> {
+        if self.writable.load(Ordering::SeqCst) {
+            return Ok(&self.inner);
+        }
+        Err(Error::new(ErrorKind::PermissionDenied, "The store is read-only; make its file writable."))
+    }
 }
 
 #[async_trait]
 impl Store for ReadOnly {
-    async fn append(&self, _: &PipelineName, _: u64, _: Vec<Vec<u8>>, _: Option<u64>) -> Result<()> {
-        read_only()
+    async fn append(
+        &self,
+        pipeline: &PipelineName,
+        expected: u64,
+        records: Vec<Vec<u8>>,
+        fence: Option<u64>,
+    ) -> Result<()> {
+        self.write()?.append(pipeline, expected, records, fence).await
     }
 
     async fn read(&self, pipeline: &PipelineName, after: u64, limit: usize) -> Result<Vec<Vec<u8>>> {
-        self.0.read(pipeline, after, limit).await
+        self.inner.read(pipeline, after, limit).await
     }
 
     async fn head(&self, pipeline: &PipelineName) -> Result<u64> {
-        self.0.head(pipeline).await
+        self.inner.head(pipeline).await
     }
 
-    async fn save_snapshot(&self, _: &PipelineName, _: u64, _: Vec<u8>) -> Result<()> {
-        read_only()
+    async fn save_snapshot(&self, pipeline: &PipelineName, seq: u64, snapshot: Vec<u8>) -> Result<()> {
+        self.write()?.save_snapshot(pipeline, seq, snapshot).await
     }
 
     async fn load_snapshot(&self, pipeline: &PipelineName) -> Result<Option<(u64, Vec<u8>)>> {
-        self.0.load_snapshot(pipeline).await
+        self.inner.load_snapshot(pipeline).await
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineName>> {
-        self.0.pipelines().await
+        self.inner.pipelines().await
     }
 
     async fn acquire_lease(&self, pipeline: &PipelineName, holder: &str, ttl: Duration) -> Result<Lease> {
         // Leases in another place than the journal, which is worse: the first append finds out.
-        self.0.acquire_lease(pipeline, holder, ttl).await
+        self.inner.acquire_lease(pipeline, holder, ttl).await
     }
 
     async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()> {
-        self.0.renew_lease(lease, ttl).await
+        self.inner.renew_lease(lease, ttl).await
     }
 
     async fn release_lease(&self, lease: &Lease) -> Result<()> {
-        self.0.release_lease(lease).await
+        self.inner.release_lease(lease).await
     }
 
     async fn wait(&self, pipeline: &PipelineName, after: u64, timeout: Duration) -> Result<()> {
-        self.0.wait(pipeline, after, timeout).await
+        self.inner.wait(pipeline, after, timeout).await
     }
 
-    async fn put_side(&self, _: &str, _: Vec<u8>) -> Result<()> {
-        read_only()
+    async fn put_side(&self, key: &str, value: Vec<u8>) -> Result<()> {
+        self.write()?.put_side(key, value).await
     }
 
     async fn get_side(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.0.get_side(key).await
+        self.inner.get_side(key).await
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_only_store_stops_the_start_or_all_work_and_says_so() {
     let shop = Shop::new();
-    let error = shop.start_on(Shop::pipeline(), Arc::new(ReadOnly(MemoryStore::new()))).await.expect_err("unwritable");
+    let error = shop.start_on(Shop::pipeline(), ReadOnly::new(MemoryStore::new())).await.expect_err("unwritable");
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.to_string().contains("make its file writable"), "{error}");
 
     // With a journal that defines the same pipeline there is nothing to write at first.
     let known = MemoryStore::new();
     known.append(&"shop".into(), 0, vec![journal().await.swap_remove(0)], None).await.expect("appends");
-    let engine = shop.start_on(Shop::pipeline(), Arc::new(ReadOnly(known))).await.expect("it has nothing to write yet");
+    let engine = shop.start_on(Shop::pipeline(), ReadOnly::new(known)).await.expect("it has nothing to write yet");
     an_hour().await;
     assert!(engine.trouble().expect("it says so").contains("make its file writable"));
     assert!(shop.ship.calls().is_empty(), "what cannot be journaled is not done");
     let refused = engine.promote("dev", "0123", Actor::user("alice")).await.expect_err("there is no freight");
     assert!(refused.to_string().contains("the freight does not exist"), "{refused}");
+}
+
+/// Whoever asked has the error; everybody else finds it in the engine's trouble, until the store takes what is written again.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_written_is_trouble_until_the_store_can_be_written() {
+    let shop = Shop::new();
+    let store = ReadOnly::new(MemoryStore::new());
+    store.writable.store(true, Ordering::SeqCst);
+    let engine = shop.start_on(Shop::pipeline(), store.clone()).await.expect("starts");
+    let id = verified(&engine, "dev", "1.0.0").await;
+    assert_eq!(engine.trouble(), None);
+    store.writable.store(false, Ordering::SeqCst);
+    let failed = engine.promote("dev", &id, Actor::user("alice")).await.expect_err("nothing can be written");
+    assert_eq!(failed.kind(), ErrorKind::PermissionDenied);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(engine.trouble().expect("it says so").contains("make its file writable"));
+    store.writable.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(engine.trouble(), None, "without a request that finds out");
+    let promotion = engine.promote("dev", &id, Actor::user("alice")).await.expect("taken");
+    assert!(engine.finished(&promotion).await.expect("ends").phase.is_success());
 }
 
 /// CORE-23: each value of a configuration is taken from the freight for itself; none changes what another finds.
