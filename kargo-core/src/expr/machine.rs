@@ -1,0 +1,431 @@
+//! Runs a program.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::environment::{Call, Callee, Scope};
+use super::error::{Error, Fault, Span};
+use super::limits::Meter;
+use super::operator;
+use super::program::{Binary, Code, Evaluation, Loop, Op};
+use super::regex;
+use super::value::{List, Map, Scalar, Value};
+
+pub(super) struct Machine<'m> {
+    code: &'m Code,
+    scope: &'m Scope<'m>,
+    meter: Meter,
+    stack: Vec<Value>,
+    locals: Vec<Value>,
+    frames: Vec<Frame>,
+    sensitive: bool,
+}
+
+/// The closure that runs: its list, where it is in it, and the accumulator of `reduce`.
+struct Frame {
+    list: List,
+    index: usize,
+    accumulator: Value,
+}
+
+type Ran<T = ()> = Result<T, (Fault, Span)>;
+
+impl<'m> Machine<'m> {
+    pub(super) fn new(code: &'m Code, scope: &'m Scope<'m>) -> Self {
+        Self {
+            code,
+            scope,
+            meter: Meter::new(code.limits),
+            stack: Vec::with_capacity(8),
+            locals: vec![Value::Nil; code.locals as usize],
+            frames: Vec::new(),
+            sensitive: false,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Evaluation, Error> {
+        match self.range(0, self.code.ops.len()) {
+            Ok(()) => Ok(Evaluation { value: self.pop(), sensitive: self.sensitive }),
+            Err((fault, span)) => Err(fault.at(&self.code.source, span)),
+        }
+    }
+
+    fn pop(&mut self) -> Value {
+        // The compiler emits operands before operators, so that the stack always holds them.
+        self.stack.pop().unwrap_or(Value::Nil)
+    }
+
+    fn top(&self) -> &Value {
+        self.stack.last().unwrap_or(&Value::Nil)
+    }
+
+    fn pop_many(&mut self, count: usize) -> Vec<Value> {
+        self.stack.split_off(self.stack.len().saturating_sub(count))
+    }
+
+    fn constant(&self, index: u32) -> &'m Value {
+        &self.code.constants[index as usize]
+    }
+
+    fn name(&self, index: u32) -> &'m str {
+        self.constant(index).as_str().unwrap_or_default()
+    }
+
+    /// Runs the operations from `at` to `end`, which leave one value more on the stack.
+    fn range(&mut self, mut at: usize, end: usize) -> Ran {
+        while at < end {
+            let op = self.code.ops[at];
+            let step = self.meter.steps(1).and_then(|()| self.step(op, at));
+            match step {
+                Ok(Next::Continue) => at += 1,
+                Ok(Next::Jump(to)) => at = to as usize,
+                Ok(Next::Loop(kind, from, to)) => {
+                    self.closure(kind, from as usize, to as usize, self.code.spans[at])?;
+                    at += 1;
+                }
+                Err(fault) => return Err((fault, self.code.spans[at])),
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, op: Op, at: usize) -> Result<Next, Fault> {
+        match op {
+            Op::Constant(index) => self.stack.push(self.constant(index).clone()),
+            Op::Nil => self.stack.push(Value::Nil),
+            Op::Bool(value) => self.stack.push(Value::Bool(value)),
+            Op::Int(value) => self.stack.push(Value::Int(value)),
+            Op::Variable(name) => {
+                let name = self.name(name);
+                self.sensitive |= self.scope.touches_secret(name, None);
+                self.stack.push(self.scope.variables.get(name).cloned().unwrap_or(Value::Nil));
+            }
+            Op::VariableMember(variable, member) => {
+                let (variable, member) = (self.name(variable), self.name(member));
+                self.sensitive |= self.scope.touches_secret(variable, Some(member));
+                let value = match self.scope.variables.get(variable) {
+                    Some(value) => operator::member(value, member)?,
+                    None => return Err(self.undefined(variable, member)),
+                };
+                self.stack.push(value);
+            }
+            Op::Everything => {
+                self.sensitive |= !self.scope.sensitive.is_empty();
+                self.stack.push(Value::Map(self.scope.variables.clone()));
+            }
+            Op::Local(slot) => self.stack.push(self.locals[slot as usize].clone()),
+            Op::SetLocal(slot) => self.locals[slot as usize] = self.pop(),
+            Op::Item => {
+                let item = self.frames.last().and_then(|frame| frame.list.as_slice().get(frame.index));
+                self.stack.push(item.cloned().unwrap_or(Value::Nil));
+            }
+            Op::ItemIndex => {
+                let index = self.frames.last().map_or(0, |frame| frame.index);
+                self.stack.push(Value::Int(index as i64));
+            }
+            Op::Accumulator => {
+                let accumulator = self.frames.last().map(|frame| frame.accumulator.clone());
+                self.stack.push(accumulator.unwrap_or(Value::Nil));
+            }
+            Op::Member(name) => {
+                let value = self.pop();
+                self.stack.push(operator::member(&value, self.name(name))?);
+            }
+            Op::Index => {
+                let index = self.pop();
+                let value = self.pop();
+                self.stack.push(operator::index(&value, &index)?);
+            }
+            Op::Slice(from, to) => {
+                let to = if to { Some(self.pop()) } else { None };
+                let from = if from { Some(self.pop()) } else { None };
+                let value = self.pop();
+                self.stack.push(operator::slice(&value, from.as_ref(), to.as_ref(), &mut self.meter)?);
+            }
+            Op::Not => match self.pop() {
+                Value::Bool(value) => self.stack.push(Value::Bool(!value)),
+                other => return Err(needs_bool("not", &other)),
+            },
+            Op::Negate => {
+                let value = operator::negate(&self.pop())?;
+                self.stack.push(value);
+            }
+            Op::Plus => match self.top() {
+                Value::Int(_) | Value::Float(_) => {}
+                other => return Err(Fault::kind(format!("+ in front takes a number, and this is {}.", other.kind()))),
+            },
+            Op::Binary(kind) => {
+                let right = self.pop();
+                let left = self.pop();
+                let value = self.binary(kind, &left, &right)?;
+                self.stack.push(value);
+            }
+            Op::Chained(kind) => {
+                let right = self.pop();
+                let left = self.pop();
+                let value = self.binary(kind, &left, &right)?;
+                self.stack.extend([right, value]);
+            }
+            Op::MatchesRegex(index) => {
+                let matched = match self.pop() {
+                    Value::Nil => false,
+                    Value::String(text) => {
+                        self.meter.steps(text.len() / 8)?;
+                        self.code.regexes[index as usize].is_match(&text)
+                    }
+                    other => {
+                        return Err(Fault::kind(format!("matches looks at a string, and this is {}.", other.kind())));
+                    }
+                };
+                self.stack.push(Value::Bool(matched));
+            }
+            Op::ExpectBool => match self.top() {
+                Value::Bool(_) => {}
+                other => return Err(needs_bool("and/or", other)),
+            },
+            Op::Pop => drop(self.pop()),
+            Op::Nip => {
+                let top = self.pop();
+                self.pop();
+                self.stack.push(top);
+            }
+            Op::Jump(to) => return Ok(Next::Jump(to)),
+            Op::JumpIfFalse(to) | Op::JumpIfTrue(to) => {
+                let wanted = matches!(op, Op::JumpIfTrue(_));
+                match self.top() {
+                    Value::Bool(value) if *value == wanted => return Ok(Next::Jump(to)),
+                    Value::Bool(_) => {}
+                    other => return Err(needs_bool("the condition", other)),
+                }
+            }
+            Op::JumpIfNil(to) if self.top().is_nil() => return Ok(Next::Jump(to)),
+            Op::JumpIfNotNil(to) if !self.top().is_nil() => return Ok(Next::Jump(to)),
+            Op::JumpIfNil(_) | Op::JumpIfNotNil(_) => {}
+            Op::List(count) => {
+                self.meter.elements(count as usize)?;
+                let items = self.pop_many(count as usize);
+                self.stack.push(Value::list(items)?);
+            }
+            Op::Map(count) => {
+                self.meter.elements(count as usize)?;
+                let value = self.map(count as usize)?;
+                self.stack.push(value);
+            }
+            Op::Call(callee, count) => {
+                let arguments = self.pop_many(count as usize);
+                let value = self.call(&self.code.callees[callee as usize], &arguments)?;
+                self.stack.push(value);
+            }
+            Op::Method(name, count) => {
+                let arguments = self.pop_many(count as usize);
+                let receiver = self.pop();
+                let value = operator::method(&receiver, self.name(name), &arguments, &mut self.meter)?;
+                self.stack.push(value);
+            }
+            Op::Loop(kind, from, to) => return Ok(Next::Loop(kind, from, to)),
+        }
+        debug_assert!(at < self.code.ops.len());
+        Ok(Next::Continue)
+    }
+
+    /// A member of a variable that is not there: most often a misspelled name.
+    fn undefined(&self, variable: &str, member: &str) -> Fault {
+        let names = self.scope.variables.iter().map(|(name, _)| name.as_ref());
+        let hint = match crate::near_match(variable, names) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("when it may be missing, write {variable}?.{member}."),
+        };
+        Fault::new(super::FaultKind::UnknownName, format!("There is no variable {variable} here; {hint}"))
+    }
+
+    fn binary(&mut self, kind: Binary, left: &Value, right: &Value) -> Result<Value, Fault> {
+        if kind == Binary::Matches {
+            return regex::matches(left, right, &mut self.meter);
+        }
+        operator::binary(kind, left, right, &mut self.meter)
+    }
+
+    fn map(&mut self, count: usize) -> Result<Value, Fault> {
+        let mut entries = BTreeMap::new();
+        let mut flat = self.pop_many(count * 2).into_iter();
+        while let (Some(key), Some(value)) = (flat.next(), flat.next()) {
+            let Value::String(key) = key else {
+                let message = format!("A key must be a string, and this is {}; write string(…) around it.", key.kind());
+                return Err(Fault::kind(message));
+            };
+            entries.insert(key, value);
+        }
+        Ok(Value::Map(Map::new(entries)?))
+    }
+
+    fn call(&mut self, callee: &'m Callee, arguments: &[Value]) -> Result<Value, Fault> {
+        match callee {
+            Callee::Native(definition) => {
+                definition.shape.check(definition.name, arguments)?;
+                let mut call = Call { scope: self.scope, meter: &mut self.meter, sensitive: &mut self.sensitive };
+                (definition.run)(&mut call, arguments)
+            }
+            Callee::Custom(function) => {
+                function.shape().check(function.name(), arguments)?;
+                function.call(arguments)
+            }
+        }
+    }
+
+    /// Runs the closure `from..to` for the elements of the list below on the stack, and puts the function's result there.
+    fn closure(&mut self, kind: Loop, from: usize, to: usize, span: Span) -> Ran {
+        let at = |fault: Fault| (fault, span);
+        let extra = match kind {
+            Loop::Reduce { initial: true } | Loop::SortBy { ordered: true } => Some(self.pop()),
+            _ => None,
+        };
+        let Value::List(list) = self.pop() else {
+            return Err(at(Fault::kind("The closure runs over an array, and this is none.")));
+        };
+        let length = list.as_slice().len();
+        self.meter.steps(length).map_err(at)?;
+        let mut frame = Frame { list: list.clone(), index: 0, accumulator: Value::Nil };
+        let mut first = 0;
+        if let Loop::Reduce { .. } = kind {
+            match extra.clone().or_else(|| list.as_slice().first().cloned()) {
+                Some(initial) => frame.accumulator = initial,
+                None => {
+                    let message = "There is nothing to reduce; give an initial value as the third argument.";
+                    return Err(at(Fault::value(message)));
+                }
+            }
+            first = usize::from(extra.is_none());
+        }
+        let backwards = matches!(kind, Loop::FindLast | Loop::FindLastIndex);
+        let order = match extra {
+            Some(order) if matches!(kind, Loop::SortBy { .. }) => operator::descending(&order).map_err(at)?,
+            _ => false,
+        };
+        self.frames.push(frame);
+        let mut gathered: Vec<Value> = Vec::new();
+        let mut count = 0_usize;
+        let mut sum = Value::Int(0);
+        let mut found = None;
+        for step in first..length {
+            let index = if backwards { length - 1 - step } else { step };
+            if let Some(frame) = self.frames.last_mut() {
+                frame.index = index;
+            }
+            if from == to {
+                self.stack.push(list.as_slice()[index].clone());
+            } else {
+                self.range(from, to)?;
+            }
+            let value = self.pop();
+            match kind {
+                Loop::Map | Loop::GroupBy | Loop::SortBy { .. } => gathered.push(value),
+                Loop::Reduce { .. } => {
+                    if let Some(frame) = self.frames.last_mut() {
+                        frame.accumulator = value;
+                    }
+                }
+                Loop::Sum => sum = operator::binary(Binary::Add, &value, &sum, &mut self.meter).map_err(at)?,
+                _ => {
+                    let Value::Bool(holds) = value else {
+                        let place = self.code.spans.get(to.saturating_sub(1)).copied().filter(|_| from < to);
+                        return Err((needs_bool("the closure", &value), place.unwrap_or(span)));
+                    };
+                    count += usize::from(holds);
+                    match kind {
+                        Loop::Filter if holds => gathered.push(list.as_slice()[index].clone()),
+                        Loop::Find | Loop::FindIndex | Loop::FindLast | Loop::FindLastIndex if holds => {
+                            found = Some(index);
+                            break;
+                        }
+                        Loop::All if !holds => break,
+                        Loop::Any | Loop::None if holds => break,
+                        _ => {}
+                    }
+                    if !holds && kind == Loop::All {
+                        break;
+                    }
+                }
+            }
+        }
+        let accumulator = self.frames.pop().map_or(Value::Nil, |frame| frame.accumulator);
+        let value = match kind {
+            Loop::All => Ok(Value::Bool(count == length)),
+            Loop::Any => Ok(Value::Bool(count > 0)),
+            Loop::None => Ok(Value::Bool(count == 0)),
+            Loop::One => Ok(Value::Bool(count == 1)),
+            Loop::Count => Ok(Value::Int(count as i64)),
+            Loop::Sum => Ok(sum),
+            Loop::Filter | Loop::Map => self.meter.elements(gathered.len()).and_then(|()| Value::list(gathered)),
+            Loop::Find | Loop::FindLast => Ok(found.map_or(Value::Nil, |index| list.as_slice()[index].clone())),
+            Loop::FindIndex | Loop::FindLastIndex => Ok(found.map_or(Value::Nil, |index| Value::Int(index as i64))),
+            Loop::Reduce { .. } => Ok(accumulator),
+            Loop::GroupBy => self.group(list.as_slice(), gathered),
+            Loop::SortBy { .. } => sorted(list.as_slice(), gathered, order, &mut self.meter),
+        };
+        self.stack.push(value.map_err(at)?);
+        Ok(())
+    }
+
+    fn group(&mut self, items: &[Value], keys: Vec<Value>) -> Result<Value, Fault> {
+        self.meter.elements(items.len() * 2)?;
+        let mut named: BTreeMap<Arc<str>, Vec<Value>> = BTreeMap::new();
+        let mut others: BTreeMap<Scalar, Vec<Value>> = BTreeMap::new();
+        for (item, key) in items.iter().zip(keys) {
+            let group = match &key {
+                Value::String(key) => named.entry(key.clone()).or_default(),
+                other => match Scalar::of(other) {
+                    Some(scalar) => others.entry(scalar).or_default(),
+                    None => {
+                        let message =
+                            format!("groupBy() takes strings, numbers and bools as keys, not {}.", key.kind());
+                        return Err(Fault::kind(message));
+                    }
+                },
+            };
+            group.push(item.clone());
+        }
+        let named = named.into_iter().map(|(key, items)| Ok((key, Value::list(items)?)));
+        let named = named.collect::<Result<_, Fault>>()?;
+        let others = others.into_iter().map(|(key, items)| Ok((key, Value::list(items)?)));
+        Ok(Value::Map(Map::with_others(named, others.collect::<Result<_, Fault>>()?)?))
+    }
+}
+
+enum Next {
+    Continue,
+    Jump(u32),
+    Loop(Loop, u32, u32),
+}
+
+fn needs_bool(what: &str, given: &Value) -> Fault {
+    let hint = match given {
+        Value::Nil => "compare it, as in x != nil",
+        Value::String(_) => "compare it, as in x != \"\"",
+        Value::Int(_) | Value::Float(_) => "compare it, as in x != 0",
+        _ => "compare it with something",
+    };
+    Fault::kind(format!("{what} takes a bool, and this is {}; {hint}.", given.kind()))
+}
+
+/// `items` in the order of `keys`; equals stay in their order.
+pub(super) fn sorted(items: &[Value], keys: Vec<Value>, descending: bool, meter: &mut Meter) -> Result<Value, Fault> {
+    meter.elements(items.len())?;
+    meter.steps(items.len() * items.len().checked_ilog2().unwrap_or(0) as usize)?;
+    let mut fault = None;
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by(|a, b| {
+        let compared = operator::compare(&keys[*a], &keys[*b]);
+        let ordering = compared.unwrap_or_else(|error| {
+            fault.get_or_insert(error);
+            Some(Ordering::Equal)
+        });
+        // What is not a number compares as equal to everything, which keeps the order total.
+        let ordering = ordering.unwrap_or(Ordering::Equal);
+        if descending { ordering.reverse() } else { ordering }
+    });
+    match fault {
+        Some(fault) => Err(fault),
+        None => Value::list(order.into_iter().map(|index| items[index].clone()).collect()),
+    }
+}

@@ -1,0 +1,528 @@
+//! What expressions compute with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::ZonedDateTime;
+use jiff::tz::TimeZone;
+
+use super::environment::Function;
+use super::error::Fault;
+use super::number::json_number;
+use super::operator::equal;
+use crate::version::Version;
+
+/// How deeply lists and maps may be nested, so that no walk over a value can run out of stack.
+pub const MAX_DEPTH: usize = 128;
+
+/// How many elements a value may have in all, where 64 bytes of text count as one.
+pub const MAX_WEIGHT: u32 = 2 << 20;
+
+/// A value of the language.
+///
+/// Whole numbers and fractions are two kinds, as in Go: `6 / 2` is a fraction, `7 % 2` takes whole numbers only.
+/// `==` between values is the language's: `1 == 1.0`.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Value {
+    /// `nil`: nothing.
+    Nil,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number. Arithmetic wraps around as Go's does.
+    Int(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// Text.
+    String(Arc<str>),
+    /// An array.
+    List(List),
+    /// A map.
+    Map(Map),
+    /// A value with a fixed set of fields, such as an image.
+    Record(Arc<Record>),
+    /// A moment.
+    Time(Arc<ZonedDateTime>),
+    /// A span of time, in nanoseconds.
+    Duration(i64),
+    /// A time zone.
+    Zone(TimeZone),
+    /// A parsed version.
+    Version(Arc<Version>),
+    /// A function that is a member of a map.
+    Function(Arc<Function>),
+}
+
+/// An array whose depth is known.
+#[derive(Clone)]
+pub struct List {
+    items: Arc<Vec<Value>>,
+    extent: Extent,
+}
+
+/// A map whose depth is known. Its keys are strings; only maps that an expression makes can have other keys too.
+#[derive(Clone)]
+pub struct Map {
+    entries: Arc<Entries>,
+    extent: Extent,
+}
+
+#[derive(Clone, Default)]
+struct Entries {
+    named: BTreeMap<Arc<str>, Value>,
+    others: BTreeMap<Scalar, Value>,
+}
+
+/// A key that is no string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scalar {
+    Nil,
+    Bool(bool),
+    Int(i64),
+    /// The bits of a float.
+    Float(u64),
+}
+
+/// How large a value is when everything is walked through. Values are shared, so that a short expression can make one
+/// that is far larger than the memory it takes; what is too large is refused when it is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Extent {
+    depth: u16,
+    /// How many values there are, with one more for each 64 bytes of text.
+    weight: u32,
+}
+
+impl Extent {
+    fn around<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Self, Fault> {
+        let start = Self { depth: 1, weight: 1 };
+        values.map(Value::extent).fold(start, Self::joined).checked()
+    }
+
+    /// With `inner` among the elements.
+    fn joined(self, inner: Self) -> Self {
+        let weight = self.weight.saturating_add(inner.weight);
+        Self { depth: self.depth.max(inner.depth.saturating_add(1)), weight }
+    }
+
+    fn checked(self) -> Result<Self, Fault> {
+        if usize::from(self.depth) > MAX_DEPTH {
+            return Err(Fault::limit(format!("The value is nested more than {MAX_DEPTH} levels deep.")));
+        }
+        if self.weight > MAX_WEIGHT {
+            return Err(Fault::limit(format!("The value has more than {MAX_WEIGHT} elements.")));
+        }
+        Ok(self)
+    }
+}
+
+impl List {
+    /// A list of these values.
+    ///
+    /// # Errors
+    /// When it would be nested more than [`MAX_DEPTH`] levels deep, or have more than [`MAX_WEIGHT`] elements.
+    pub fn new(items: Vec<Value>) -> Result<Self, Fault> {
+        let extent = Extent::around(items.iter())?;
+        Ok(Self { items: Arc::new(items), extent })
+    }
+
+    /// The values.
+    pub fn as_slice(&self) -> &[Value] {
+        &self.items
+    }
+}
+
+impl Map {
+    /// A map of these entries.
+    ///
+    /// # Errors
+    /// When it would be nested more than [`MAX_DEPTH`] levels deep, or have more than [`MAX_WEIGHT`] elements.
+    pub fn new(named: BTreeMap<Arc<str>, Value>) -> Result<Self, Fault> {
+        Self::with_others(named, BTreeMap::new())
+    }
+
+    pub(super) fn with_others(
+        named: BTreeMap<Arc<str>, Value>,
+        others: BTreeMap<Scalar, Value>,
+    ) -> Result<Self, Fault> {
+        let extent = Extent::around(named.values().chain(others.values()))?;
+        Ok(Self { entries: Arc::new(Entries { named, others }), extent })
+    }
+
+    /// An empty map.
+    pub fn empty() -> Self {
+        Self { entries: Arc::default(), extent: Extent { depth: 1, weight: 1 } }
+    }
+
+    /// The value under `key`.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.entries.named.get(key)
+    }
+
+    /// Sets the value under `key`.
+    ///
+    /// # Errors
+    /// When the map would be nested more than [`MAX_DEPTH`] levels deep, or have more than [`MAX_WEIGHT`] elements.
+    pub fn set(&mut self, key: impl Into<Arc<str>>, value: Value) -> Result<(), Fault> {
+        self.extent = self.extent.joined(value.extent()).checked()?;
+        Arc::make_mut(&mut self.entries).named.insert(key.into(), value);
+        Ok(())
+    }
+
+    /// The keys that are strings, and their values, in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
+        self.entries.named.iter()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.named.len() + self.entries.others.len()
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn others(&self) -> &BTreeMap<Scalar, Value> {
+        &self.entries.others
+    }
+
+    /// Every key as a value, with its value; strings first, each kind in order.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Value, &Value)> {
+        let others = self.entries.others.iter().map(|(key, value)| (key.value(), value));
+        self.entries.named.iter().map(|(key, value)| (Value::String(key.clone()), value)).chain(others)
+    }
+}
+
+impl Scalar {
+    fn value(self) -> Value {
+        match self {
+            Self::Nil => Value::Nil,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(value) => Value::Int(value),
+            Self::Float(bits) => Value::Float(f64::from_bits(bits)),
+        }
+    }
+
+    pub(super) fn of(value: &Value) -> Option<Self> {
+        Some(match value {
+            Value::Nil => Self::Nil,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Int(value) => Self::Int(*value),
+            Value::Float(value) => Self::Float(value.to_bits()),
+            _ => return None,
+        })
+    }
+}
+
+/// A value with a fixed set of fields, as a Go struct is: a field that it does not have is an error, not `nil`.
+///
+/// Fields go by their Go names in expressions (`imageFrom(url).RepoURL`) and by their JSON names in JSON (`repoURL`).
+#[derive(Clone)]
+pub struct Record {
+    pub(super) kind: &'static str,
+    pub(super) fields: Vec<Field>,
+}
+
+#[derive(Clone)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) json: &'static str,
+    pub(super) value: Value,
+}
+
+impl Record {
+    /// A record without fields; `kind` is what `type()` and errors call it.
+    pub fn new(kind: &'static str) -> Self {
+        Self { kind, fields: Vec::new() }
+    }
+
+    /// Adds a field by its name in expressions and its name in JSON, where empty texts and `nil` are left out.
+    #[must_use]
+    pub fn field(mut self, name: &'static str, json: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push(Field { name, json, value: value.into() });
+        self
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.fields.iter().find(|field| field.name == name).map(|field| &field.value)
+    }
+}
+
+impl Value {
+    /// A list.
+    ///
+    /// # Errors
+    /// As [`List::new`].
+    pub fn list(items: Vec<Value>) -> Result<Self, Fault> {
+        List::new(items).map(Self::List)
+    }
+
+    /// The value of some JSON. Whole numbers that fit become [`Value::Int`].
+    ///
+    /// # Errors
+    /// When it is nested more than [`MAX_DEPTH`] levels deep, or have more than [`MAX_WEIGHT`] elements.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, Fault> {
+        fn convert(json: &serde_json::Value, room: usize) -> Result<Value, Fault> {
+            let room = room
+                .checked_sub(1)
+                .ok_or_else(|| Fault::limit(format!("The JSON is nested more than {MAX_DEPTH} levels deep.")))?;
+            Ok(match json {
+                serde_json::Value::Null => Value::Nil,
+                serde_json::Value::Bool(value) => Value::Bool(*value),
+                serde_json::Value::Number(number) => match number.as_i64() {
+                    Some(value) => Value::Int(value),
+                    None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+                },
+                serde_json::Value::String(text) => Value::String(text.as_str().into()),
+                serde_json::Value::Array(items) => {
+                    Value::list(items.iter().map(|item| convert(item, room)).collect::<Result<_, _>>()?)?
+                }
+                serde_json::Value::Object(entries) => {
+                    let entries = entries.iter().map(|(key, item)| Ok((key.as_str().into(), convert(item, room)?)));
+                    Value::Map(Map::new(entries.collect::<Result<_, Fault>>()?)?)
+                }
+            })
+        }
+        convert(json, MAX_DEPTH + 1)
+    }
+
+    /// The value as JSON: records with their JSON names, times as RFC 3339, durations in nanoseconds.
+    ///
+    /// # Errors
+    /// When JSON cannot hold it: an infinite number, a function, a map whose keys are no strings.
+    pub fn to_json(&self) -> Result<serde_json::Value, Fault> {
+        use serde_json::Value as Json;
+        Ok(match self {
+            Self::Nil => Json::Null,
+            Self::Bool(value) => Json::Bool(*value),
+            Self::Int(value) => Json::from(*value),
+            Self::Float(value) => Json::Number(json_number(*value)?),
+            Self::String(text) => Json::String(text.to_string()),
+            Self::List(list) => Json::Array(list.as_slice().iter().map(Self::to_json).collect::<Result<_, _>>()?),
+            Self::Map(map) => {
+                if !map.others().is_empty() {
+                    return Err(Fault::kind("A map whose keys are not all strings cannot become JSON."));
+                }
+                let entries = map.iter().map(|(key, value)| Ok((key.to_string(), value.to_json()?)));
+                Json::Object(entries.collect::<Result<_, Fault>>()?)
+            }
+            Self::Record(record) => {
+                let kept = record.fields.iter().filter(|field| !field.value.is_blank());
+                Json::Object(
+                    kept.map(|field| Ok((field.json.to_owned(), field.value.to_json()?)))
+                        .collect::<Result<_, Fault>>()?,
+                )
+            }
+            Self::Time(time) => Json::String(super::time::rfc3339(time)),
+            Self::Duration(nanoseconds) => Json::from(*nanoseconds),
+            Self::Version(version) => Json::String(super::kargo::canonical(version)),
+            Self::Zone(_) | Self::Function(_) => {
+                return Err(Fault::kind(format!("{} cannot become JSON.", capitalized(self.kind()))));
+            }
+        })
+    }
+
+    /// What `type()` says of it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Nil => "nil",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float",
+            Self::String(_) => "string",
+            Self::List(_) => "array",
+            Self::Map(_) => "map",
+            Self::Record(record) => record.kind,
+            Self::Time(_) => "time.Time",
+            Self::Duration(_) => "time.Duration",
+            Self::Zone(_) => "time.Location",
+            Self::Version(_) => "semver.Version",
+            Self::Function(_) => "func",
+        }
+    }
+
+    /// The kind as a sentence calls it: "a string".
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Nil => "nil",
+            Self::Bool(_) => "a bool",
+            Self::Int(_) => "an int",
+            Self::Float(_) => "a float",
+            Self::String(_) => "a string",
+            Self::List(_) => "an array",
+            Self::Map(_) => "a map",
+            Self::Record(record) => record.kind,
+            Self::Time(_) => "a time",
+            Self::Duration(_) => "a duration",
+            Self::Zone(_) => "a time zone",
+            Self::Version(_) => "a version",
+            Self::Function(_) => "a function",
+        }
+    }
+
+    /// Whether it is `nil`.
+    pub fn is_nil(&self) -> bool {
+        matches!(self, Self::Nil)
+    }
+
+    /// The text, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn extent(&self) -> Extent {
+        match self {
+            Self::String(text) => Extent { depth: 0, weight: 1 + (text.len() / 64) as u32 },
+            Self::List(list) => list.extent,
+            Self::Map(map) => map.extent,
+            Self::Record(record) => {
+                let start = Extent { depth: 1, weight: 1 };
+                record.fields.iter().map(|field| field.value.extent()).fold(start, Extent::joined)
+            }
+            _ => Extent { depth: 0, weight: 1 },
+        }
+    }
+
+    /// How many steps a walk through all of it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.extent().weight as usize
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        match self {
+            Self::Nil => true,
+            Self::String(text) => text.is_empty(),
+            Self::Map(map) => map.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        equal(self, other)
+    }
+}
+
+impl PartialEq for List {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries.named == other.entries.named && self.entries.others == other.entries.others
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nil => f.write_str("nil"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::String(text) => write!(f, "{text:?}"),
+            Self::List(list) => list.fmt(f),
+            Self::Map(map) => map.fmt(f),
+            Self::Record(record) => record.fmt(f),
+            Self::Time(time) => write!(f, "{time}"),
+            Self::Duration(nanoseconds) => f.write_str(&super::time::duration_text(*nanoseconds)),
+            Self::Zone(zone) => write!(f, "{:?}", zone.iana_name()),
+            Self::Version(version) => write!(f, "{}", version.as_str()),
+            Self::Function(function) => write!(f, "{}()", function.name()),
+        }
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.pairs()).finish()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct(self.kind);
+        for field in &self.fields {
+            shown.field(field.name, &field.value);
+        }
+        shown.finish()
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::String(value.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::String(value.into())
+    }
+}
+
+impl From<Map> for Value {
+    fn from(value: Map) -> Self {
+        Self::Map(value)
+    }
+}
+
+impl From<Record> for Value {
+    fn from(value: Record) -> Self {
+        Self::Record(Arc::new(value))
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Nil, Into::into)
+    }
+}
+
+/// Texts under keys, such as a ConfigMap's data.
+impl From<BTreeMap<String, String>> for Value {
+    fn from(entries: BTreeMap<String, String>) -> Self {
+        let named: BTreeMap<Arc<str>, Self> =
+            entries.into_iter().map(|(key, value)| (Arc::from(key), Self::from(value))).collect();
+        let start = Extent { depth: 1, weight: 1 };
+        let extent = named.values().map(Self::extent).fold(start, Extent::joined);
+        Self::Map(Map { entries: Arc::new(Entries { named, others: BTreeMap::new() }), extent })
+    }
+}
