@@ -335,7 +335,10 @@ pub(super) fn slice(
         Value::List(list) => list.as_slice().len(),
         Value::String(text) => text.len(),
         other => {
-            return Err(Fault::kind(format!("[:] takes a part of an array or a string, and this is {}.", other.kind())));
+            return Err(Fault::kind(format!(
+                "[:] takes a part of an array or a string, and this is {}.",
+                other.kind()
+            )));
         }
     };
     let clamp = |at: i64| {

@@ -1,4 +1,8 @@
+mod faults;
+mod hostile;
 mod language;
+mod oracle;
+mod places;
 mod templates;
 
 use super::*;
@@ -10,11 +14,18 @@ fn eval(expression: &str) -> serde_json::Value {
     evaluation.value.to_json().unwrap()
 }
 
-/// The sentence that compiling or evaluating an expression fails with.
-fn fault(expression: &str) -> String {
-    let error = match Program::compile(expression, &Environment::step()) {
+/// What compiling or evaluating an expression fails with.
+fn failure(expression: &str) -> Error {
+    match Program::compile(expression, &Environment::step()) {
         Ok(program) => program.evaluate(&Scope::default()).expect_err(expression),
         Err(error) => error,
-    };
-    error.message().to_owned()
+    }
+}
+
+/// A scope with these variables.
+fn scope(variables: serde_json::Value) -> Scope<'static> {
+    let serde_json::Value::Object(entries) = variables else { panic!("the variables are a map") };
+    entries
+        .into_iter()
+        .fold(Scope::default(), |scope, (name, value)| scope.variable(name, Value::from_json(&value).unwrap()).unwrap())
 }
