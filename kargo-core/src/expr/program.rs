@@ -199,6 +199,7 @@ impl Program {
         let text = match &value {
             Value::Bool(value) => return Ok(*value),
             Value::Int(value @ (0 | 1)) => return Ok(*value == 1),
+            Value::Float(value) if matches!(*value, 0.0 | 1.0) => return Ok(*value == 1.0),
             other => other.as_str(),
         };
         text.and_then(number::parse_bool).ok_or_else(|| {

@@ -54,7 +54,7 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("sort", &[List, Text], 1, |call, arguments| {
         let descending = arguments.get(1).map_or(Ok(false), operator::descending)?;
         let items = items(arguments);
-        sorted(items, items.to_vec(), descending, call.meter)
+        sorted(items, items, descending, call.meter)
     }),
     Definition::new("keys", &[Map], 1, |call, arguments| {
         list(call, map(arguments).pairs().map(|(key, _)| key).collect())

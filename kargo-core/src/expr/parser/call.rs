@@ -143,6 +143,10 @@ impl Parser<'_> {
         self.closures += 1;
         if self.current().bracket("{") {
             self.take();
+            if self.tokens.get(self.at + 1).is_some_and(|token| token.operator(":")) {
+                let message = "The braces here are the closure's; put a map in parentheses, as in ({a: #}).";
+                return Err((Fault::syntax(message), self.current().span));
+            }
             self.sequence()?;
             self.expect(Kind::Bracket, "}")?;
         } else {

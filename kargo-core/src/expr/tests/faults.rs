@@ -85,7 +85,9 @@ fn an_error_says_what_to_write_instead() {
         ("'a' matches '('", "no regular expression"),
         ("99999999999999999999", "ints have 64 bits"),
         ("int('x')", "whole number"),
-        ("filter([1], #)", "takes a bool"),
+        ("filter([1], #)", "What the closure gives must be a bool"),
+        ("map([1], {a: #})", "put a map in parentheses"),
+        ("1 and true", "A condition must be a bool, and this is an int; compare it, as in x != 0"),
         ("imageFrom('a', 'b')", "as in warehouse(\"main\")"),
         ("secret('a')", "can be asked here"),
     ] {

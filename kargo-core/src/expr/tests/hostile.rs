@@ -75,6 +75,30 @@ fn the_limits_can_be_set() {
     assert_eq!(program.evaluate(&Scope::default()).unwrap_err().kind(), FaultKind::Limit);
 }
 
+#[test]
+fn the_deepest_nesting_that_can_be_allowed_fits_into_a_threads_stack() {
+    let mut limits = Limits::default();
+    limits.nesting = usize::MAX;
+    let environment = Environment::step().limits(limits);
+    for (open, close) in
+        [("(", ")"), ("[", "]"), ("-", ""), ("map([1], {", "})"), ("true ? 1 : ", ""), ("{a:", "}"), ("toJSON(", ")")]
+    {
+        let text = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        let program = (1..=200).rev().find_map(|depth| Program::compile(&text(depth), &environment).ok()).unwrap();
+        drop(program.evaluate(&Scope::default()).map(|evaluation| evaluation.value.to_json()));
+    }
+}
+
+#[test]
+fn what_cannot_be_ordered_is_refused_before_it_is_sorted() {
+    for list in ["map(1..100, # % 3 == 0 ? 'a' : #)", "map(1..100, ({a: #}))", "[nil]", "[[1], [2]]"] {
+        assert_eq!(failure(&format!("sort({list})")).kind(), FaultKind::Type, "{list}");
+    }
+    let mixed = "map(1..200, # % 3 == 0 ? 9007199254740992.0 : # % 3 == 1 ? 9007199254740993 : 0.0 / 0.0)";
+    assert_eq!(eval(&format!("len(sort({mixed}))")), serde_json::json!(200));
+    assert_eq!(eval(&format!("len(sortBy({mixed}, #, 'desc'))")), serde_json::json!(200));
+}
+
 /// Pieces of the language, so that what is put together at random gets further than the lexer.
 fn piece() -> impl Strategy<Value = String> {
     let words = "and or not in ( ) [ ] { } , ; : ? ?. ?? . .. # #acc #index | || && + - * / % ** ^ == != < > <= >= ! 'a' \

@@ -1,8 +1,8 @@
 //! Runs a program.
 
-use std::cmp::Ordering;
+mod closure;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::environment::{Call, Callee, Scope};
 use super::error::{Error, Fault, Span};
@@ -10,7 +10,9 @@ use super::limits::Meter;
 use super::operator;
 use super::program::{Binary, Code, Evaluation, Loop, Op};
 use super::regex;
-use super::value::{List, Map, Scalar, Value};
+use super::value::{List, Map, Value};
+
+pub(super) use closure::sorted;
 
 pub(super) struct Machine<'m> {
     code: &'m Code,
@@ -145,7 +147,7 @@ impl<'m> Machine<'m> {
             }
             Op::Not => match self.pop() {
                 Value::Bool(value) => self.stack.push(Value::Bool(!value)),
-                other => return Err(needs_bool("not", &other)),
+                other => return Err(needs_bool("What not stands before", &other)),
             },
             Op::Negate => {
                 let value = operator::negate(&self.pop())?;
@@ -182,7 +184,7 @@ impl<'m> Machine<'m> {
             }
             Op::ExpectBool => match self.top() {
                 Value::Bool(_) => {}
-                other => return Err(needs_bool("and/or", other)),
+                other => return Err(needs_bool("Each side of and and or", other)),
             },
             Op::Pop => drop(self.pop()),
             Op::Nip => {
@@ -196,7 +198,7 @@ impl<'m> Machine<'m> {
                 match self.top() {
                     Value::Bool(value) if *value == wanted => return Ok(Next::Jump(to)),
                     Value::Bool(_) => {}
-                    other => return Err(needs_bool("the condition", other)),
+                    other => return Err(needs_bool("A condition", other)),
                 }
             }
             Op::JumpIfNil(to) if self.top().is_nil() => return Ok(Next::Jump(to)),
@@ -272,124 +274,6 @@ impl<'m> Machine<'m> {
             }
         }
     }
-
-    /// Runs the closure `from..to` for the elements of the list below on the stack, and puts the function's result there.
-    fn closure(&mut self, kind: Loop, from: usize, to: usize, span: Span) -> Ran {
-        let at = |fault: Fault| (fault, span);
-        let extra = match kind {
-            Loop::Reduce { initial: true } | Loop::SortBy { ordered: true } => Some(self.pop()),
-            _ => None,
-        };
-        let Value::List(list) = self.pop() else {
-            return Err(at(Fault::kind("The closure runs over an array, and this is none.")));
-        };
-        let length = list.as_slice().len();
-        self.meter.steps(length).map_err(at)?;
-        let mut frame = Frame { list: list.clone(), index: 0, accumulator: Value::Nil };
-        let mut first = 0;
-        if let Loop::Reduce { .. } = kind {
-            match extra.clone().or_else(|| list.as_slice().first().cloned()) {
-                Some(initial) => frame.accumulator = initial,
-                None => {
-                    let message = "There is nothing to reduce; give an initial value as the third argument.";
-                    return Err(at(Fault::value(message)));
-                }
-            }
-            first = usize::from(extra.is_none());
-        }
-        let backwards = matches!(kind, Loop::FindLast | Loop::FindLastIndex);
-        let order = match extra {
-            Some(order) if matches!(kind, Loop::SortBy { .. }) => operator::descending(&order).map_err(at)?,
-            _ => false,
-        };
-        self.frames.push(frame);
-        let mut gathered: Vec<Value> = Vec::new();
-        let mut count = 0_usize;
-        let mut sum = Value::Int(0);
-        let mut found = None;
-        for step in first..length {
-            let index = if backwards { length - 1 - step } else { step };
-            if let Some(frame) = self.frames.last_mut() {
-                frame.index = index;
-            }
-            if from == to {
-                self.stack.push(list.as_slice()[index].clone());
-            } else {
-                self.range(from, to)?;
-            }
-            let value = self.pop();
-            match kind {
-                Loop::Map | Loop::GroupBy | Loop::SortBy { .. } => gathered.push(value),
-                Loop::Reduce { .. } => {
-                    if let Some(frame) = self.frames.last_mut() {
-                        frame.accumulator = value;
-                    }
-                }
-                Loop::Sum => sum = operator::binary(Binary::Add, &value, &sum, &mut self.meter).map_err(at)?,
-                _ => {
-                    let Value::Bool(holds) = value else {
-                        let place = self.code.spans.get(to.saturating_sub(1)).copied().filter(|_| from < to);
-                        return Err((needs_bool("the closure", &value), place.unwrap_or(span)));
-                    };
-                    count += usize::from(holds);
-                    match kind {
-                        Loop::Filter if holds => gathered.push(list.as_slice()[index].clone()),
-                        Loop::Find | Loop::FindIndex | Loop::FindLast | Loop::FindLastIndex if holds => {
-                            found = Some(index);
-                            break;
-                        }
-                        Loop::All if !holds => break,
-                        Loop::Any | Loop::None if holds => break,
-                        _ => {}
-                    }
-                    if !holds && kind == Loop::All {
-                        break;
-                    }
-                }
-            }
-        }
-        let accumulator = self.frames.pop().map_or(Value::Nil, |frame| frame.accumulator);
-        let value = match kind {
-            Loop::All => Ok(Value::Bool(count == length)),
-            Loop::Any => Ok(Value::Bool(count > 0)),
-            Loop::None => Ok(Value::Bool(count == 0)),
-            Loop::One => Ok(Value::Bool(count == 1)),
-            Loop::Count => Ok(Value::Int(count as i64)),
-            Loop::Sum => Ok(sum),
-            Loop::Filter | Loop::Map => self.meter.elements(gathered.len()).and_then(|()| Value::list(gathered)),
-            Loop::Find | Loop::FindLast => Ok(found.map_or(Value::Nil, |index| list.as_slice()[index].clone())),
-            Loop::FindIndex | Loop::FindLastIndex => Ok(found.map_or(Value::Nil, |index| Value::Int(index as i64))),
-            Loop::Reduce { .. } => Ok(accumulator),
-            Loop::GroupBy => self.group(list.as_slice(), gathered),
-            Loop::SortBy { .. } => sorted(list.as_slice(), gathered, order, &mut self.meter),
-        };
-        self.stack.push(value.map_err(at)?);
-        Ok(())
-    }
-
-    fn group(&mut self, items: &[Value], keys: Vec<Value>) -> Result<Value, Fault> {
-        self.meter.elements(items.len() * 2)?;
-        let mut named: BTreeMap<Arc<str>, Vec<Value>> = BTreeMap::new();
-        let mut others: BTreeMap<Scalar, Vec<Value>> = BTreeMap::new();
-        for (item, key) in items.iter().zip(keys) {
-            let group = match &key {
-                Value::String(key) => named.entry(key.clone()).or_default(),
-                other => match Scalar::of(other) {
-                    Some(scalar) => others.entry(scalar).or_default(),
-                    None => {
-                        let message =
-                            format!("groupBy() takes strings, numbers and bools as keys, not {}.", key.kind());
-                        return Err(Fault::kind(message));
-                    }
-                },
-            };
-            group.push(item.clone());
-        }
-        let named = named.into_iter().map(|(key, items)| Ok((key, Value::list(items)?)));
-        let named = named.collect::<Result<_, Fault>>()?;
-        let others = others.into_iter().map(|(key, items)| Ok((key, Value::list(items)?)));
-        Ok(Value::Map(Map::with_others(named, others.collect::<Result<_, Fault>>()?)?))
-    }
 }
 
 enum Next {
@@ -405,27 +289,5 @@ fn needs_bool(what: &str, given: &Value) -> Fault {
         Value::Int(_) | Value::Float(_) => "compare it, as in x != 0",
         _ => "compare it with something",
     };
-    Fault::kind(format!("{what} takes a bool, and this is {}; {hint}.", given.kind()))
-}
-
-/// `items` in the order of `keys`; equals stay in their order.
-pub(super) fn sorted(items: &[Value], keys: Vec<Value>, descending: bool, meter: &mut Meter) -> Result<Value, Fault> {
-    meter.elements(items.len())?;
-    meter.steps(items.len() * items.len().checked_ilog2().unwrap_or(0) as usize)?;
-    let mut fault = None;
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by(|a, b| {
-        let compared = operator::compare(&keys[*a], &keys[*b]);
-        let ordering = compared.unwrap_or_else(|error| {
-            fault.get_or_insert(error);
-            Some(Ordering::Equal)
-        });
-        // What is not a number compares as equal to everything, which keeps the order total.
-        let ordering = ordering.unwrap_or(Ordering::Equal);
-        if descending { ordering.reverse() } else { ordering }
-    });
-    match fault {
-        Some(fault) => Err(fault),
-        None => Value::list(order.into_iter().map(|index| items[index].clone()).collect()),
-    }
+    Fault::kind(format!("{what} must be a bool, and this is {}; {hint}.", given.kind()))
 }
