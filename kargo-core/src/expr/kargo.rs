@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::environment::{Call, Definition, Parameter};
 use super::error::Fault;
 use super::host::Query;
+use super::operator;
 use super::text;
 use super::value::{Map, Record, Value};
 use super::yaml;
@@ -19,8 +20,10 @@ pub(super) const FREIGHT: &[Definition] = &[
     Definition::new("imageFrom", &[Text, Any], 1, image_from),
     Definition::new("chartFrom", &[Text, Any, Any], 1, chart_from),
     Definition::new("artifactFrom", &[Text, Any], 1, artifact_from),
-    Definition::new("freightMetadata", &[Text], 1, |call, arguments| {
-        ask(call, Query::FreightMetadata { freight: named("the freight's name", arguments)? })
+    Definition::new("freightMetadata", &[Text, Text], 1, |call, arguments| {
+        let metadata = ask(call, Query::FreightMetadata { freight: named("the freight's name", arguments)? })?;
+        // Files written for Kargo before 1.10 may name one key.
+        arguments.get(1).map_or(Ok(metadata.clone()), |key| operator::get(&metadata, key))
     }),
     Definition::new("freightStatus", &[Text], 1, |call, arguments| {
         ask(call, Query::FreightStatus { freight: named("the freight's name", arguments)? })

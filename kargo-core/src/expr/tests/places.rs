@@ -86,6 +86,7 @@ fn section_4_4_each_function_answers() {
         ("secret('missing').token", json!(null)),
         ("freightMetadata('f1').ticket", json!("OPS-1")),
         ("freightMetadata('f2')?.ticket ?? 'none'", json!("none")),
+        ("[freightMetadata('f1', 'ticket'), freightMetadata('f1', 'other')]", json!(["OPS-1", null])),
         ("'dev' in freightStatus('f1').currentlyIn", json!(true)),
         ("stageMetadata('prod').window", json!("open")),
         ("always() and success() and not failure()", json!(true)),

@@ -1,5 +1,8 @@
 //! What expressions compute with.
 
+mod convert;
+mod record;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +10,11 @@ use std::sync::Arc;
 use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
 
-use super::environment::Function;
-use super::error::Fault;
-use super::number::json_number;
-use super::operator::equal;
+pub use record::Record;
+
+use crate::expr::environment::Function;
+use crate::expr::error::Fault;
+use crate::expr::operator::equal;
 use crate::version::Version;
 
 /// How deeply lists and maps may be nested, so that no walk over a value can run out of stack.
@@ -76,7 +80,7 @@ struct Entries {
 
 /// A key that is no string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Scalar {
+pub(in crate::expr) enum Scalar {
     Nil,
     Bool(bool),
     Int(i64),
@@ -141,7 +145,7 @@ impl Map {
         Self::with_others(named, BTreeMap::new())
     }
 
-    pub(super) fn with_others(
+    pub(in crate::expr) fn with_others(
         named: BTreeMap<Arc<str>, Value>,
         others: BTreeMap<Scalar, Value>,
     ) -> Result<Self, Fault> {
@@ -184,12 +188,12 @@ impl Map {
         self.len() == 0
     }
 
-    pub(super) fn others(&self) -> &BTreeMap<Scalar, Value> {
+    pub(in crate::expr) fn others(&self) -> &BTreeMap<Scalar, Value> {
         &self.entries.others
     }
 
     /// Every key as a value, with its value; strings first, each kind in order.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (Value, &Value)> {
+    pub(in crate::expr) fn pairs(&self) -> impl Iterator<Item = (Value, &Value)> {
         let others = self.entries.others.iter().map(|(key, value)| (key.value(), value));
         self.entries.named.iter().map(|(key, value)| (Value::String(key.clone()), value)).chain(others)
     }
@@ -205,7 +209,7 @@ impl Scalar {
         }
     }
 
-    pub(super) fn of(value: &Value) -> Option<Self> {
+    pub(in crate::expr) fn of(value: &Value) -> Option<Self> {
         Some(match value {
             Value::Nil => Self::Nil,
             Value::Bool(value) => Self::Bool(*value),
@@ -216,40 +220,6 @@ impl Scalar {
     }
 }
 
-/// A value with a fixed set of fields, as a Go struct is: a field that it does not have is an error, not `nil`.
-///
-/// Fields go by their Go names in expressions (`imageFrom(url).RepoURL`) and by their JSON names in JSON (`repoURL`).
-#[derive(Clone)]
-pub struct Record {
-    pub(super) kind: &'static str,
-    pub(super) fields: Vec<Field>,
-}
-
-#[derive(Clone)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) json: &'static str,
-    pub(super) value: Value,
-}
-
-impl Record {
-    /// A record without fields; `kind` is what `type()` and errors call it.
-    pub fn new(kind: &'static str) -> Self {
-        Self { kind, fields: Vec::new() }
-    }
-
-    /// Adds a field by its name in expressions and its name in JSON, where empty texts and `nil` are left out.
-    #[must_use]
-    pub fn field(mut self, name: &'static str, json: &'static str, value: impl Into<Value>) -> Self {
-        self.fields.push(Field { name, json, value: value.into() });
-        self
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        self.fields.iter().find(|field| field.name == name).map(|field| &field.value)
-    }
-}
-
 impl Value {
     /// A list.
     ///
@@ -257,71 +227,6 @@ impl Value {
     /// As [`List::new`].
     pub fn list(items: Vec<Value>) -> Result<Self, Fault> {
         List::new(items).map(Self::List)
-    }
-
-    /// The value of some JSON. Whole numbers that fit become [`Value::Int`].
-    ///
-    /// # Errors
-    /// When it is nested more than [`MAX_DEPTH`] levels deep, or have more than [`MAX_WEIGHT`] elements.
-    pub fn from_json(json: &serde_json::Value) -> Result<Self, Fault> {
-        fn convert(json: &serde_json::Value, room: usize) -> Result<Value, Fault> {
-            let room = room
-                .checked_sub(1)
-                .ok_or_else(|| Fault::limit(format!("The JSON is nested more than {MAX_DEPTH} levels deep.")))?;
-            Ok(match json {
-                serde_json::Value::Null => Value::Nil,
-                serde_json::Value::Bool(value) => Value::Bool(*value),
-                serde_json::Value::Number(number) => match number.as_i64() {
-                    Some(value) => Value::Int(value),
-                    None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-                },
-                serde_json::Value::String(text) => Value::String(text.as_str().into()),
-                serde_json::Value::Array(items) => {
-                    Value::list(items.iter().map(|item| convert(item, room)).collect::<Result<_, _>>()?)?
-                }
-                serde_json::Value::Object(entries) => {
-                    let entries = entries.iter().map(|(key, item)| Ok((key.as_str().into(), convert(item, room)?)));
-                    Value::Map(Map::new(entries.collect::<Result<_, Fault>>()?)?)
-                }
-            })
-        }
-        convert(json, MAX_DEPTH + 1)
-    }
-
-    /// The value as JSON: records with their JSON names, times as RFC 3339, durations in nanoseconds.
-    ///
-    /// # Errors
-    /// When JSON cannot hold it: an infinite number, a function, a map whose keys are no strings.
-    pub fn to_json(&self) -> Result<serde_json::Value, Fault> {
-        use serde_json::Value as Json;
-        Ok(match self {
-            Self::Nil => Json::Null,
-            Self::Bool(value) => Json::Bool(*value),
-            Self::Int(value) => Json::from(*value),
-            Self::Float(value) => Json::Number(json_number(*value)?),
-            Self::String(text) => Json::String(text.to_string()),
-            Self::List(list) => Json::Array(list.as_slice().iter().map(Self::to_json).collect::<Result<_, _>>()?),
-            Self::Map(map) => {
-                if !map.others().is_empty() {
-                    return Err(Fault::kind("A map whose keys are not all strings cannot become JSON."));
-                }
-                let entries = map.iter().map(|(key, value)| Ok((key.to_string(), value.to_json()?)));
-                Json::Object(entries.collect::<Result<_, Fault>>()?)
-            }
-            Self::Record(record) => {
-                let kept = record.fields.iter().filter(|field| !field.value.is_blank());
-                Json::Object(
-                    kept.map(|field| Ok((field.json.to_owned(), field.value.to_json()?)))
-                        .collect::<Result<_, Fault>>()?,
-                )
-            }
-            Self::Time(time) => Json::String(super::time::rfc3339(time)),
-            Self::Duration(nanoseconds) => Json::from(*nanoseconds),
-            Self::Version(version) => Json::String(super::kargo::canonical(version)),
-            Self::Zone(_) | Self::Function(_) => {
-                return Err(Fault::kind(format!("{} cannot become JSON.", capitalized(self.kind()))));
-            }
-        })
     }
 
     /// What `type()` says of it.
@@ -344,7 +249,7 @@ impl Value {
     }
 
     /// The kind as a sentence calls it: "a string".
-    pub(super) fn kind(&self) -> &'static str {
+    pub(in crate::expr) fn kind(&self) -> &'static str {
         match self {
             Self::Nil => "nil",
             Self::Bool(_) => "a bool",
@@ -389,11 +294,11 @@ impl Value {
     }
 
     /// How many steps a walk through all of it takes.
-    pub(super) fn weight(&self) -> usize {
+    pub(in crate::expr) fn weight(&self) -> usize {
         self.extent().weight as usize
     }
 
-    pub(super) fn is_blank(&self) -> bool {
+    pub(in crate::expr) fn is_blank(&self) -> bool {
         match self {
             Self::Nil => true,
             Self::String(text) => text.is_empty(),
@@ -401,11 +306,6 @@ impl Value {
             _ => false,
         }
     }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
 impl PartialEq for Value {
@@ -438,7 +338,7 @@ impl fmt::Debug for Value {
             Self::Map(map) => map.fmt(f),
             Self::Record(record) => record.fmt(f),
             Self::Time(time) => write!(f, "{time}"),
-            Self::Duration(nanoseconds) => f.write_str(&super::time::duration_text(*nanoseconds)),
+            Self::Duration(nanoseconds) => f.write_str(&crate::expr::time::duration_text(*nanoseconds)),
             Self::Zone(zone) => write!(f, "{:?}", zone.iana_name()),
             Self::Version(version) => write!(f, "{}", version.as_str()),
             Self::Function(function) => write!(f, "{}()", function.name()),
@@ -455,74 +355,5 @@ impl fmt::Debug for List {
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.pairs()).finish()
-    }
-}
-
-impl fmt::Debug for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct(self.kind);
-        for field in &self.fields {
-            shown.field(field.name, &field.value);
-        }
-        shown.finish()
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Self::Float(value)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Self::String(value.into())
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Self::String(value.into())
-    }
-}
-
-impl From<Map> for Value {
-    fn from(value: Map) -> Self {
-        Self::Map(value)
-    }
-}
-
-impl From<Record> for Value {
-    fn from(value: Record) -> Self {
-        Self::Record(Arc::new(value))
-    }
-}
-
-impl<T: Into<Value>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Nil, Into::into)
-    }
-}
-
-/// Texts under keys, such as a ConfigMap's data.
-impl From<BTreeMap<String, String>> for Value {
-    fn from(entries: BTreeMap<String, String>) -> Self {
-        let named: BTreeMap<Arc<str>, Self> =
-            entries.into_iter().map(|(key, value)| (Arc::from(key), Self::from(value))).collect();
-        let start = Extent { depth: 1, weight: 1 };
-        let extent = named.values().map(Self::extent).fold(start, Extent::joined);
-        Self::Map(Map { entries: Arc::new(Entries { named, others: BTreeMap::new() }), extent })
     }
 }
