@@ -3,10 +3,11 @@
 use serde_json::Value as Json;
 
 use super::environment::{Environment, Scope};
-use super::error::Error;
+use super::error::{Error, Fault, Span};
+use super::limits::{Limits, Meter};
+use super::parser::Patterns;
 use super::template::Template;
 use super::value::MAX_DEPTH;
-use super::{Fault, error::Span};
 
 /// A configuration whose texts are templates. Keys are never templates.
 ///
@@ -22,7 +23,10 @@ use super::{Fault, error::Span};
 /// # Ok::<(), kargo_core::expr::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Config(Node);
+pub struct Config {
+    root: Node,
+    limits: Limits,
+}
 
 #[derive(Debug, Clone)]
 enum Node {
@@ -61,18 +65,20 @@ impl Config {
     /// # Errors
     /// The first text that is no template, with its JSON pointer.
     pub fn parse(config: &Json, environment: &Environment) -> Result<Self, Error> {
-        parse(config, environment, &mut String::new(), 0).map(Self)
+        let root = parse(config, environment, &mut Patterns::default(), &mut String::new(), 0)?;
+        Ok(Self { root, limits: environment.limits })
     }
 
     /// Evaluates all expressions. `takes_text` says for a JSON pointer (`/apps/0/name`) whether that field takes a text;
-    /// there the text stays as it is, and elsewhere it becomes what Kargo makes of it.
+    /// there the text stays as it is, and elsewhere it becomes what Kargo makes of it. The limits are those of one
+    /// expression, for all of them together.
     ///
     /// # Errors
     /// The first expression that cannot be evaluated, with its JSON pointer.
     pub fn render(&self, scope: &Scope<'_>, takes_text: &dyn Fn(&str) -> bool) -> Result<RenderedConfig, Error> {
-        let mut sensitive = Vec::new();
-        let value = render(&self.0, scope, takes_text, &mut String::new(), &mut sensitive)?;
-        Ok(RenderedConfig { value, sensitive })
+        let mut walk = Walk { scope, takes_text, meter: Meter::new(self.limits), sensitive: Vec::new() };
+        let value = render(&self.root, &mut walk, &mut String::new())?;
+        Ok(RenderedConfig { value, sensitive: walk.sensitive })
     }
 }
 
@@ -86,25 +92,31 @@ fn below<T>(pointer: &mut String, segment: &str, inner: impl FnOnce(&mut String)
     result
 }
 
-fn parse(config: &Json, environment: &Environment, pointer: &mut String, depth: usize) -> Result<Node, Error> {
+fn parse(
+    config: &Json,
+    environment: &Environment,
+    patterns: &mut Patterns,
+    pointer: &mut String,
+    depth: usize,
+) -> Result<Node, Error> {
     if depth > MAX_DEPTH {
         let fault = Fault::limit(format!("The configuration is nested more than {MAX_DEPTH} levels deep."));
         return Err(fault.at(&pointer.as_str().into(), Span::default()));
     }
     Ok(match config {
         Json::String(text) => {
-            let template = Template::parse(text, environment).map_err(|error| error.within(pointer))?;
+            let template = Template::parse_with(text, environment, patterns).map_err(|error| error.within(pointer))?;
             if template.is_plain() { Node::Fixed(config.clone()) } else { Node::Template(template) }
         }
         Json::Array(items) => {
             let nodes = items.iter().enumerate().map(|(index, item)| {
-                below(pointer, &index.to_string(), |pointer| parse(item, environment, pointer, depth + 1))
+                below(pointer, &index.to_string(), |pointer| parse(item, environment, patterns, pointer, depth + 1))
             });
             Node::List(nodes.collect::<Result<_, _>>()?)
         }
         Json::Object(entries) => {
             let nodes = entries.iter().map(|(key, item)| {
-                let node = below(pointer, key, |pointer| parse(item, environment, pointer, depth + 1))?;
+                let node = below(pointer, key, |pointer| parse(item, environment, patterns, pointer, depth + 1))?;
                 Ok((key.clone(), node))
             });
             Node::Map(nodes.collect::<Result<_, Error>>()?)
@@ -113,32 +125,36 @@ fn parse(config: &Json, environment: &Environment, pointer: &mut String, depth: 
     })
 }
 
-fn render(
-    node: &Node,
-    scope: &Scope<'_>,
-    takes_text: &dyn Fn(&str) -> bool,
-    pointer: &mut String,
-    sensitive: &mut Vec<String>,
-) -> Result<Json, Error> {
+/// What a walk through a configuration carries.
+struct Walk<'w> {
+    scope: &'w Scope<'w>,
+    takes_text: &'w dyn Fn(&str) -> bool,
+    meter: Meter,
+    sensitive: Vec<String>,
+}
+
+fn render(node: &Node, walk: &mut Walk<'_>, pointer: &mut String) -> Result<Json, Error> {
     Ok(match node {
         Node::Fixed(json) => json.clone(),
         Node::Template(template) => {
-            let rendered = template.evaluate(scope).map_err(|error| error.within(pointer))?;
+            let rendered = template.evaluate_within(walk.scope, &mut walk.meter);
+            let rendered = rendered.map_err(|error| error.within(pointer))?;
             if rendered.sensitive() {
-                sensitive.push(pointer.clone());
+                walk.sensitive.push(pointer.clone());
             }
-            let value = if takes_text(pointer) { rendered.text_value() } else { rendered.value() };
+            let value = if (walk.takes_text)(pointer) { rendered.text_value() } else { rendered.value() };
             value.map_err(|error| error.within(pointer))?
         }
         Node::List(nodes) => {
-            let items = nodes.iter().enumerate().map(|(index, node)| {
-                below(pointer, &index.to_string(), |pointer| render(node, scope, takes_text, pointer, sensitive))
-            });
+            let items = nodes
+                .iter()
+                .enumerate()
+                .map(|(index, node)| below(pointer, &index.to_string(), |pointer| render(node, walk, pointer)));
             Json::Array(items.collect::<Result<_, _>>()?)
         }
         Node::Map(nodes) => {
             let entries = nodes.iter().map(|(key, node)| {
-                let value = below(pointer, key, |pointer| render(node, scope, takes_text, pointer, sensitive))?;
+                let value = below(pointer, key, |pointer| render(node, walk, pointer))?;
                 Ok((key.clone(), value))
             });
             Json::Object(entries.collect::<Result<_, Error>>()?)

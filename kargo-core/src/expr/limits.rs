@@ -2,7 +2,8 @@
 
 use super::error::Fault;
 
-/// How much one expression may take. Each limit that is reached is an error that names it.
+/// How much one expression may take, or all the expressions of one template or configuration together. Each limit that is
+/// reached is an error that names it.
 ///
 /// The defaults are far above what promotion files need, and far below what a host would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

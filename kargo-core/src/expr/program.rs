@@ -6,10 +6,10 @@ use regex::Regex;
 
 use super::environment::{Callee, Environment, Scope};
 use super::error::{Error, Fault, Span};
-use super::limits::Limits;
+use super::limits::{Limits, Meter};
 use super::machine::Machine;
 use super::number;
-use super::parser;
+use super::parser::{self, Patterns};
 use super::value::Value;
 
 /// An operator with two operands.
@@ -162,7 +162,7 @@ impl Program {
     /// When the text is no expression, calls a function that is not known here or with a wrong number of arguments, or
     /// is beyond the [`Limits`].
     pub fn compile(expression: &str, environment: &Environment) -> Result<Self, Error> {
-        Self::compile_part(&Arc::from(expression), 0, expression.len(), environment)
+        Self::compile_part(&Arc::from(expression), 0, expression.len(), environment, &mut Patterns::default())
     }
 
     /// Compiles `source[start..end]`; errors show the line in `source`.
@@ -171,13 +171,14 @@ impl Program {
         start: usize,
         end: usize,
         environment: &Environment,
+        patterns: &mut Patterns,
     ) -> Result<Self, Error> {
         let limit = environment.limits.source;
         if end - start > limit {
             let fault = Fault::limit(format!("The expression has {} bytes; at most {limit} are allowed.", end - start));
             return Err(fault.at(source, Span::new(start, start + 1)));
         }
-        parser::compile(source, start, end, environment).map(|code| Self(Arc::new(code)))
+        parser::compile(source, start, end, environment, patterns).map(|code| Self(Arc::new(code)))
     }
 
     /// Evaluates the expression.
@@ -186,7 +187,12 @@ impl Program {
     /// When a value is not of the kind that an operator or a function takes, a limit is reached, or the host cannot
     /// answer a question.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Evaluation, Error> {
-        Machine::new(&self.0, scope).run()
+        self.evaluate_within(scope, &mut Meter::new(self.0.limits))
+    }
+
+    /// Evaluates with what is left of the limits.
+    pub(super) fn evaluate_within(&self, scope: &Scope<'_>, meter: &mut Meter) -> Result<Evaluation, Error> {
+        Machine::new(&self.0, scope, meter).run()
     }
 
     /// Evaluates an expression that answers yes or no: criteria, filters, conditions. A value whose text reads as a
@@ -206,10 +212,6 @@ impl Program {
             let fault = Fault::kind(format!("The result must be a bool, and it is {}; compare it.", value.kind()));
             self.fault_of_whole(fault)
         })
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        self.0.limits
     }
 
     /// A fault of the result, such as one that cannot become text.

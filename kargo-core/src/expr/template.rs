@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::environment::{Environment, Scope};
 use super::error::{Error, Fault, Span};
 use super::lexer;
-use super::limits::Meter;
+use super::limits::{Limits, Meter};
 use super::number::{json_number, parse_bool, parse_float};
+use super::parser::Patterns;
 use super::program::Program;
 use super::text;
 use super::value::Value;
@@ -37,6 +38,7 @@ pub const MAX_TEMPLATE: usize = 1 << 20;
 pub struct Template {
     source: Arc<str>,
     parts: Vec<Part>,
+    limits: Limits,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +80,10 @@ impl Template {
     /// # Errors
     /// When an expression is not closed, empty, or does not compile.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, Error> {
+        Self::parse_with(text, environment, &mut Patterns::default())
+    }
+
+    pub(super) fn parse_with(text: &str, environment: &Environment, patterns: &mut Patterns) -> Result<Self, Error> {
         let source: Arc<str> = Arc::from(text);
         let fault = |fault: Fault, start: usize, end: usize| Err(fault.at(&source, Span::new(start, end)));
         if text.len() > MAX_TEMPLATE {
@@ -85,7 +91,7 @@ impl Template {
         }
         let mut parts = Vec::new();
         let mut at = 0;
-        let mut environment_of_templates = None;
+        let mut with_quoting = None;
         while let Some((start, (open, close))) = next_delimiter(text, at) {
             if at < start {
                 parts.push(Part::Text(Span::new(at, start)));
@@ -99,14 +105,14 @@ impl Template {
                 let message = format!("There is no expression between {open} and {close}.");
                 return fault(Fault::syntax(message), start, to + close.len());
             }
-            let environment = environment_of_templates.get_or_insert_with(|| environment.of_templates());
-            parts.push(Part::Expression(Program::compile_part(&source, from, to, environment)?));
+            let environment = with_quoting.get_or_insert_with(|| environment.of_templates());
+            parts.push(Part::Expression(Program::compile_part(&source, from, to, environment, patterns)?));
             at = to + close.len();
         }
         if at < text.len() {
             parts.push(Part::Text(Span::new(at, text.len())));
         }
-        Ok(Self { source, parts })
+        Ok(Self { source, parts, limits: environment.limits })
     }
 
     /// Whether there is no expression in it, so that its value is its text.
@@ -123,11 +129,16 @@ impl Template {
     }
 
     /// Evaluates the expressions and joins what they give with the text around them: texts as they are, everything else as
-    /// JSON.
+    /// JSON. The limits are those of one expression, for all of them together.
     ///
     /// # Errors
     /// As [`Program::evaluate`], and when a value cannot become JSON.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<Rendered, Error> {
+        self.evaluate_within(scope, &mut Meter::new(self.limits))
+    }
+
+    /// Evaluates with what is left of the limits.
+    pub(super) fn evaluate_within(&self, scope: &Scope<'_>, meter: &mut Meter) -> Result<Rendered, Error> {
         if self.is_plain() {
             let text = self.source.to_string();
             return Ok(Rendered { source: self.source.clone(), text, kind: Kind::Plain, sensitive: false });
@@ -144,19 +155,20 @@ impl Template {
             match part {
                 Part::Text(span) => text.push_str(&self.source[span.start as usize..span.end as usize]),
                 Part::Expression(program) => {
-                    let evaluation = program.evaluate(scope)?;
+                    let evaluation = program.evaluate_within(scope, meter)?;
                     sensitive |= evaluation.sensitive;
                     match &evaluation.value {
-                        Value::String(value) => text.push_str(value),
+                        Value::String(value) => {
+                            meter.bytes(value.len()).map_err(|fault| program.fault_of_whole(fault))?;
+                            text.push_str(value);
+                        }
                         other => {
                             let scalar = matches!(other, Value::Bool(_) | Value::Int(_) | Value::Float(_));
                             if alone && !scalar {
                                 kind = Kind::Structure;
                             }
-                            let mut meter = Meter::new(program.limits());
-                            text.push_str(
-                                &text::json(other, 0, &mut meter).map_err(|fault| program.fault_of_whole(fault))?,
-                            );
+                            let json = text::json(other, 0, meter).map_err(|fault| program.fault_of_whole(fault))?;
+                            text.push_str(&json);
                         }
                     }
                 }
@@ -175,8 +187,10 @@ impl Template {
 
 /// The next opening delimiter at or behind `at`.
 fn next_delimiter(text: &str, at: usize) -> Option<(usize, (&'static str, &'static str))> {
-    let found = DELIMITERS.iter().filter_map(|pair| text[at..].find(pair.0).map(|start| (at + start, *pair)));
-    found.min_by_key(|(start, _)| *start)
+    text[at..].match_indices("${").find_map(|(start, _)| {
+        let start = at + start;
+        DELIMITERS.into_iter().find(|(open, _)| text[start..].starts_with(open)).map(|pair| (start, pair))
+    })
 }
 
 impl Rendered {

@@ -76,8 +76,8 @@ impl Machine<'_> {
                 Ok(seen.found.map_or(Value::Nil, |index| Value::Int(index as i64)))
             }
             Loop::Reduce { .. } | Loop::Sum => Ok(accumulator),
-            Loop::GroupBy => group(items, seen.gathered, &mut self.meter),
-            Loop::SortBy { .. } => sorted(items, &seen.gathered, descending, &mut self.meter),
+            Loop::GroupBy => group(items, seen.gathered, self.meter),
+            Loop::SortBy { .. } => sorted(items, &seen.gathered, descending, self.meter),
         };
         self.stack.push(value.map_err(at)?);
         Ok(())
@@ -90,7 +90,7 @@ impl Machine<'_> {
             Loop::Reduce { .. } | Loop::Sum => {
                 let Some(frame) = self.frames.last_mut() else { return Ok(true) };
                 frame.accumulator = match kind {
-                    Loop::Sum => operator::binary(Binary::Add, &value, &frame.accumulator, &mut self.meter)?,
+                    Loop::Sum => operator::binary(Binary::Add, &value, &frame.accumulator, self.meter)?,
                     _ => value,
                 };
             }

@@ -17,7 +17,7 @@ pub(super) use closure::sorted;
 pub(super) struct Machine<'m> {
     code: &'m Code,
     scope: &'m Scope<'m>,
-    meter: Meter,
+    meter: &'m mut Meter,
     stack: Vec<Value>,
     locals: Vec<Value>,
     frames: Vec<Frame>,
@@ -34,11 +34,11 @@ struct Frame {
 type Ran<T = ()> = Result<T, (Fault, Span)>;
 
 impl<'m> Machine<'m> {
-    pub(super) fn new(code: &'m Code, scope: &'m Scope<'m>) -> Self {
+    pub(super) fn new(code: &'m Code, scope: &'m Scope<'m>, meter: &'m mut Meter) -> Self {
         Self {
             code,
             scope,
-            meter: Meter::new(code.limits),
+            meter,
             stack: Vec::with_capacity(8),
             locals: vec![Value::Nil; code.locals as usize],
             frames: Vec::new(),
@@ -143,7 +143,7 @@ impl<'m> Machine<'m> {
                 let to = if to { Some(self.pop()) } else { None };
                 let from = if from { Some(self.pop()) } else { None };
                 let value = self.pop();
-                self.stack.push(operator::slice(&value, from.as_ref(), to.as_ref(), &mut self.meter)?);
+                self.stack.push(operator::slice(&value, from.as_ref(), to.as_ref(), self.meter)?);
             }
             Op::Not => match self.pop() {
                 Value::Bool(value) => self.stack.push(Value::Bool(!value)),
@@ -222,7 +222,7 @@ impl<'m> Machine<'m> {
             Op::Method(name, count) => {
                 let arguments = self.pop_many(count as usize);
                 let receiver = self.pop();
-                let value = operator::method(&receiver, self.name(name), &arguments, &mut self.meter)?;
+                let value = operator::method(&receiver, self.name(name), &arguments, self.meter)?;
                 self.stack.push(value);
             }
             Op::Loop(kind, from, to) => return Ok(Next::Loop(kind, from, to)),
@@ -243,9 +243,9 @@ impl<'m> Machine<'m> {
 
     fn binary(&mut self, kind: Binary, left: &Value, right: &Value) -> Result<Value, Fault> {
         if kind == Binary::Matches {
-            return regex::matches(left, right, &mut self.meter);
+            return regex::matches(left, right, self.meter);
         }
-        operator::binary(kind, left, right, &mut self.meter)
+        operator::binary(kind, left, right, self.meter)
     }
 
     fn map(&mut self, count: usize) -> Result<Value, Fault> {
@@ -265,7 +265,7 @@ impl<'m> Machine<'m> {
         match callee {
             Callee::Native(definition) => {
                 definition.shape.check(definition.name, arguments)?;
-                let mut call = Call { scope: self.scope, meter: &mut self.meter, sensitive: &mut self.sensitive };
+                let mut call = Call { scope: self.scope, meter: self.meter, sensitive: &mut self.sensitive };
                 (definition.run)(&mut call, arguments)
             }
             Callee::Custom(function) => {

@@ -15,12 +15,19 @@ use super::regex;
 use super::value::Value;
 
 /// Compiles `source[start..end]`.
-pub(super) fn compile(source: &Arc<str>, start: usize, end: usize, environment: &Environment) -> Result<Code, Error> {
+pub(super) fn compile(
+    source: &Arc<str>,
+    start: usize,
+    end: usize,
+    environment: &Environment,
+    patterns: &mut Patterns,
+) -> Result<Code, Error> {
     let tokens = lexer::tokens(source, start, end).map_err(|(fault, span)| fault.at(source, span))?;
     let mut parser = Parser {
         tokens,
         at: 0,
         environment,
+        patterns,
         nesting: 0,
         closures: 0,
         locals: Vec::new(),
@@ -45,12 +52,24 @@ pub(super) fn compile(source: &Arc<str>, start: usize, end: usize, environment: 
     Ok(parser.code)
 }
 
+/// How many regular expressions may still be compiled beforehand. Each can take a megabyte, and a configuration has room for
+/// thousands; what is beyond is compiled when it is evaluated, which the limits bound.
+#[derive(Debug)]
+pub(super) struct Patterns(usize);
+
+impl Default for Patterns {
+    fn default() -> Self {
+        Self(16)
+    }
+}
+
 type Parsed<T = ()> = Result<T, (Fault, Span)>;
 
 struct Parser<'p> {
     tokens: Vec<Token<'p>>,
     at: usize,
     environment: &'p Environment,
+    patterns: &'p mut Patterns,
     nesting: usize,
     /// How many closures are open around here.
     closures: usize,
@@ -321,11 +340,12 @@ impl<'p> Parser<'p> {
             [Op::Constant(at)] => self.code.constants[at as usize].as_str().map(Arc::<str>::from),
             _ => None,
         };
-        let Some(pattern) = literal else {
+        let Some((pattern, left)) = literal.zip(self.patterns.0.checked_sub(1)) else {
             self.emit(Op::Binary(Binary::Matches), span);
             return Ok(());
         };
         let regex = regex::compile(&pattern, self.environment.limits.regex).map_err(|fault| (fault, place))?;
+        self.patterns.0 = left;
         self.code.ops.pop();
         self.code.spans.pop();
         self.code.regexes.push(regex);

@@ -65,6 +65,25 @@ fn regular_expressions_are_bounded_and_linear() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// Each expression alone is within the limits.
+#[test]
+fn many_expressions_share_the_limits() {
+    let start = Instant::now();
+    let text = "${{ repeat('x', 1000000) }}".repeat(100);
+    let error = Template::parse(&text, &Environment::bare()).unwrap().evaluate(&Scope::default()).unwrap_err();
+    assert_eq!(error.kind(), FaultKind::Limit);
+    let config = serde_json::json!(vec!["${{ sum(1..100000) }}"; 100]);
+    let config = Config::parse(&config, &Environment::bare()).unwrap();
+    assert_eq!(config.render(&Scope::default(), &|_| false).unwrap_err().kind(), FaultKind::Limit);
+    let text = "${{ 'a' matches '(a{500}){30}' }}".repeat(20_000);
+    let few = Environment::bare().limits(Limits::default().steps(100_000));
+    let error = Template::parse(&text, &few).unwrap().evaluate(&Scope::default()).unwrap_err();
+    assert_eq!(error.kind(), FaultKind::Limit);
+    let text = "${{ 1 }}".repeat(100_000);
+    assert!(Template::parse(&text, &Environment::bare()).unwrap().evaluate(&Scope::default()).is_ok());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 #[test]
 fn the_limits_can_be_set() {
     let environment = Environment::bare().limits(Limits::default().steps(100));

@@ -168,8 +168,15 @@ impl Map {
     /// # Errors
     /// When the map would be nested more than [`MAX_DEPTH`] levels deep, or have more than [`MAX_WEIGHT`] elements.
     pub fn set(&mut self, key: impl Into<Arc<str>>, value: Value) -> Result<(), Fault> {
-        self.extent = self.extent.joined(value.extent()).checked()?;
-        Arc::make_mut(&mut self.entries).named.insert(key.into(), value);
+        let key = key.into();
+        let extent = if self.get(&key).is_some() {
+            let others = self.iter().filter(|(known, _)| **known != key).map(|(_, value)| value);
+            Extent::around(others.chain(self.others().values()).chain([&value]))?
+        } else {
+            self.extent.joined(value.extent()).checked()?
+        };
+        self.extent = extent;
+        Arc::make_mut(&mut self.entries).named.insert(key, value);
         Ok(())
     }
 
