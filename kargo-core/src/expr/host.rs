@@ -23,21 +23,23 @@ pub enum Query<'q> {
         /// Whether it is among the resources that all projects share.
         shared: bool,
     },
-    /// `commitFrom(url[, origin])`. Answer: [`super::kargo::commit`] or `nil`.
+    /// `commitFrom(url[, origin])`. Answer: a [`commit`](super::kargo::commit), in criteria a
+    /// [`discovered_commit`](super::kargo::discovered_commit), or `nil`.
     Commit {
         /// The repository.
         repo_url: &'q str,
         /// The warehouse, when one was named.
         warehouse: Option<&'q str>,
     },
-    /// `imageFrom(url[, origin])`. Answer: a record `Image` or `nil`.
+    /// `imageFrom(url[, origin])`. Answer: an [`image`](super::kargo::image), in criteria a
+    /// [`discovered_image`](super::kargo::discovered_image), or `nil`.
     Image {
         /// The repository.
         repo_url: &'q str,
         /// The warehouse, when one was named.
         warehouse: Option<&'q str>,
     },
-    /// `chartFrom(url[, name][, origin])`. Answer: a record `Chart` or `nil`.
+    /// `chartFrom(url[, name][, origin])`. Answer: a [`chart`](super::kargo::chart) or `nil`.
     Chart {
         /// The repository.
         repo_url: &'q str,
@@ -46,7 +48,7 @@ pub enum Query<'q> {
         /// The warehouse, when one was named.
         warehouse: Option<&'q str>,
     },
-    /// `artifactFrom(subscription[, origin])`. Answer: a record `ArtifactReference` or `nil`.
+    /// `artifactFrom(subscription[, origin])`. Answer: an [`artifact`](super::kargo::artifact) or `nil`.
     Artifact {
         /// The subscription's name.
         subscription: &'q str,

@@ -167,6 +167,36 @@ fn section_2_3_a_filter_sees_times_and_answers_yes_or_no() {
     assert_eq!(holds("nil"), Err(FaultKind::Type));
 }
 
+#[test]
+fn section_4_4_criteria_see_what_was_discovered() {
+    #[derive(Debug)]
+    struct Discovered;
+    impl Host for Discovered {
+        fn answer(&self, query: Query<'_>) -> Result<Value, Fault> {
+            let created = "2024-05-01T12:00:00Z".parse().ok();
+            Ok(match query {
+                Query::Commit { .. } => {
+                    let fields = kargo::CommitFields { tag: "v1.2.3", message: "feat: it", ..Default::default() };
+                    kargo::discovered_commit(&fields, created).into()
+                }
+                Query::Image { .. } => {
+                    kargo::discovered_image("1.2.3", "sha256:aa", Default::default(), created).into()
+                }
+                _ => Value::Nil,
+            })
+        }
+    }
+    let scope = Scope::default().host(&Discovered);
+    for expression in [
+        "commitFrom('a').Tag == 'v' + imageFrom('b').Tag",
+        "commitFrom('a').Subject startsWith 'feat' and commitFrom('a').CreatorDate.Year() == 2024",
+        "imageFrom('b').CreatedAt > date('2024-01-01') and chartFrom('c', 'd') == nil",
+    ] {
+        let program = Program::compile(expression, &Environment::criteria()).unwrap();
+        assert!(program.evaluate_bool(&scope).unwrap_or_else(|error| panic!("{error}")), "{expression}");
+    }
+}
+
 /// One expression reads a shared secret, the other a commit, in one configuration: neither changes the other's answer.
 #[test]
 fn core_23_reading_a_secret_never_changes_what_another_expression_gets() {

@@ -1,20 +1,22 @@
 //! Kargo's own functions, in the groups in which the places of expressions have them, and the records they answer with.
 
-use std::collections::BTreeMap;
+mod record;
 
-use super::environment::{Call, Definition, Parameter};
-use super::error::Fault;
-use super::host::Query;
-use super::operator;
-use super::text;
-use super::value::{Map, Record, Value};
-use super::yaml;
+use crate::expr::environment::{Call, Definition, Parameter};
+use crate::expr::error::Fault;
+use crate::expr::host::Query;
+use crate::expr::operator;
+use crate::expr::text;
+use crate::expr::value::{Map, Record, Value};
+use crate::expr::yaml;
 use crate::version::Version;
+
+pub use record::{CommitFields, artifact, chart, commit, discovered_commit, discovered_image, image};
 
 use Parameter::{Any, String as Text};
 
 /// Freight of a promotion.
-pub(super) const FREIGHT: &[Definition] = &[
+pub(in crate::expr) const FREIGHT: &[Definition] = &[
     Definition::new("warehouse", &[Text], 1, warehouse),
     Definition::new("commitFrom", &[Text, Any], 1, commit_from),
     Definition::new("imageFrom", &[Text, Any], 1, image_from),
@@ -31,7 +33,7 @@ pub(super) const FREIGHT: &[Definition] = &[
 ];
 
 /// Data that lies beside the pipeline.
-pub(super) const DATA: &[Definition] = &[
+pub(in crate::expr) const DATA: &[Definition] = &[
     Definition::new("configMap", &[Text], 1, |call, arguments| config_map(call, arguments, false)),
     Definition::new("sharedConfigMap", &[Text], 1, |call, arguments| config_map(call, arguments, true)),
     Definition::new("secret", &[Text], 1, |call, arguments| secret(call, arguments, false)),
@@ -42,7 +44,7 @@ pub(super) const DATA: &[Definition] = &[
 ];
 
 /// Semantic versions.
-pub(super) const VERSIONS: &[Definition] = &[
+pub(in crate::expr) const VERSIONS: &[Definition] = &[
     Definition::new("semverDiff", &[Text, Text], 2, |_, arguments| Ok(Value::from(difference(arguments)))),
     Definition::new("semverParse", &[Text], 1, |_, arguments| {
         let version = Version::parse(texts(arguments).0);
@@ -53,7 +55,7 @@ pub(super) const VERSIONS: &[Definition] = &[
 ];
 
 /// The status of the steps before.
-pub(super) const STATUS: &[Definition] = &[
+pub(in crate::expr) const STATUS: &[Definition] = &[
     Definition::new("always", &[], 0, |_, _| Ok(Value::Bool(true))),
     Definition::new("failure", &[], 0, |call, _| failed(call).map(Value::Bool)),
     Definition::new("success", &[], 0, |call, _| failed(call).map(|failed| Value::Bool(!failed))),
@@ -61,7 +63,7 @@ pub(super) const STATUS: &[Definition] = &[
 ];
 
 /// Discovered artifacts, before there is freight.
-pub(super) const DISCOVERED: &[Definition] = &[
+pub(in crate::expr) const DISCOVERED: &[Definition] = &[
     Definition::new("commitFrom", &[Text], 1, commit_from),
     Definition::new("imageFrom", &[Text], 1, image_from),
     Definition::new("chartFrom", &[Text, Text], 1, chart_from),
@@ -69,7 +71,7 @@ pub(super) const DISCOVERED: &[Definition] = &[
 ];
 
 /// Repositories as Kargo compares them.
-pub(super) const NORMALIZE: &[Definition] = &[
+pub(in crate::expr) const NORMALIZE: &[Definition] = &[
     Definition::new("normalizeGit", &[Text], 1, |call, arguments| {
         ask(call, Query::Normalize { kind: "git", url: texts(arguments).0 })
     }),
@@ -82,7 +84,7 @@ pub(super) const NORMALIZE: &[Definition] = &[
 ];
 
 /// What keeps a template's result a text.
-pub(super) const TEMPLATE: &[Definition] = &[
+pub(in crate::expr) const TEMPLATE: &[Definition] = &[
     Definition::new("quote", &[Any], 1, |call, arguments| match &arguments[0] {
         Value::String(text) => {
             call.meter.bytes(text.len() * 2)?;
@@ -99,7 +101,7 @@ pub(super) const TEMPLATE: &[Definition] = &[
 ];
 
 /// Where a function of Kargo's can be used, for a name that is not known where it stands.
-pub(super) fn place_of(name: &str) -> Option<&'static str> {
+pub(in crate::expr) fn place_of(name: &str) -> Option<&'static str> {
     let places: [(&[Definition], &str); 6] = [
         (STATUS, "in a step's if and config"),
         (TEMPLATE, "in templates, between ${{ and }}"),
@@ -218,7 +220,7 @@ fn difference(arguments: &[Value]) -> &'static str {
 }
 
 /// The version with all three numbers and without a `v`.
-pub(super) fn canonical(version: &Version) -> String {
+pub(in crate::expr) fn canonical(version: &Version) -> String {
     written(version.major(), version.minor(), version.patch(), version.pre_release(), version.build())
 }
 
@@ -228,7 +230,7 @@ fn written(major: u64, minor: u64, patch: u64, pre_release: &str, build: &str) -
 }
 
 /// The methods of a parsed version.
-pub(super) fn version_method(version: &Version, name: &str, arguments: &[Value]) -> Result<Value, Fault> {
+pub(in crate::expr) fn version_method(version: &Version, name: &str, arguments: &[Value]) -> Result<Value, Fault> {
     const NAMES: [&str; 17] = [
         "Major",
         "Minor",
@@ -285,7 +287,7 @@ pub(super) fn version_method(version: &Version, name: &str, arguments: &[Value])
 }
 
 /// A method that is not there, or with arguments that it does not take.
-pub(super) fn wrong_method(what: &str, name: &str, known: &[&str]) -> Fault {
+pub(in crate::expr) fn wrong_method(what: &str, name: &str, known: &[&str]) -> Fault {
     if known.contains(&name) {
         return Fault::kind(format!("{name}() does not take these arguments."));
     }
@@ -293,66 +295,5 @@ pub(super) fn wrong_method(what: &str, name: &str, known: &[&str]) -> Fault {
         Some(near) => format!("did you mean {near}?"),
         None => format!("it has {}.", known.join(", ")),
     };
-    Fault::new(super::FaultKind::UnknownName, format!("{what} has no method {name}; {hint}"))
-}
-
-/// A Git commit of freight, as `commitFrom` answers with it. Empty texts stand for what is not known.
-#[derive(Debug, Clone, Default)]
-#[expect(missing_docs, reason = "the fields are those of a commit")]
-pub struct CommitFields<'f> {
-    pub repo_url: &'f str,
-    pub id: &'f str,
-    pub branch: &'f str,
-    pub tag: &'f str,
-    pub message: &'f str,
-    pub author: &'f str,
-    pub committer: &'f str,
-    pub subscription_name: &'f str,
-}
-
-/// The record of a commit.
-pub fn commit(commit: &CommitFields<'_>) -> Record {
-    Record::new("GitCommit")
-        .field("RepoURL", "repoURL", commit.repo_url)
-        .field("ID", "id", commit.id)
-        .field("Branch", "branch", commit.branch)
-        .field("Tag", "tag", commit.tag)
-        .field("Message", "message", commit.message)
-        .field("Author", "author", commit.author)
-        .field("Committer", "committer", commit.committer)
-        .field("SubscriptionName", "subscriptionName", commit.subscription_name)
-}
-
-/// The record of an image, as `imageFrom` answers with it.
-pub fn image(
-    repo_url: &str,
-    tag: &str,
-    digest: &str,
-    annotations: BTreeMap<String, String>,
-    subscription_name: &str,
-) -> Record {
-    Record::new("Image")
-        .field("RepoURL", "repoURL", repo_url)
-        .field("Tag", "tag", tag)
-        .field("Digest", "digest", digest)
-        .field("Annotations", "annotations", annotations)
-        .field("SubscriptionName", "subscriptionName", subscription_name)
-}
-
-/// The record of a chart, as `chartFrom` answers with it.
-pub fn chart(repo_url: &str, name: &str, version: &str, subscription_name: &str) -> Record {
-    Record::new("Chart")
-        .field("RepoURL", "repoURL", repo_url)
-        .field("Name", "name", name)
-        .field("Version", "version", version)
-        .field("SubscriptionName", "subscriptionName", subscription_name)
-}
-
-/// The record of another artifact, as `artifactFrom` answers with it.
-pub fn artifact(artifact_type: &str, subscription_name: &str, version: &str, metadata: Map) -> Record {
-    Record::new("ArtifactReference")
-        .field("ArtifactType", "artifactType", artifact_type)
-        .field("SubscriptionName", "subscriptionName", subscription_name)
-        .field("Version", "version", version)
-        .field("Metadata", "metadata", metadata)
+    Fault::new(crate::expr::FaultKind::UnknownName, format!("{what} has no method {name}; {hint}"))
 }
