@@ -110,8 +110,8 @@ impl<'s> Lexer<'s> {
             let rest = self.rest();
             if rest.starts_with("//") {
                 self.at += rest.find('\n').map_or(rest.len(), |at| at + 1);
-            } else if rest.starts_with("/*") {
-                let Some(close) = rest[2..].find("*/") else {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                let Some(close) = comment.find("*/") else {
                     return self.fault(self.at, "The comment is not closed; write */ behind it.");
                 };
                 self.at += close + 4;

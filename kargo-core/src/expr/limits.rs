@@ -28,6 +28,27 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Sets the bytes of one expression's source.
+    #[must_use]
+    pub fn source(mut self, bytes: usize) -> Self {
+        self.source = bytes;
+        self
+    }
+
+    /// Sets how deeply an expression may be nested, up to 128.
+    #[must_use]
+    pub fn nesting(mut self, levels: usize) -> Self {
+        self.nesting = levels;
+        self
+    }
+
+    /// Sets the bytes that a compiled regular expression may take.
+    #[must_use]
+    pub fn regex(mut self, bytes: usize) -> Self {
+        self.regex = bytes;
+        self
+    }
+
     /// Sets the number of steps of one evaluation.
     #[must_use]
     pub fn steps(mut self, steps: u64) -> Self {

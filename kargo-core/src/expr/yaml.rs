@@ -155,15 +155,13 @@ fn scalar(text: &str) -> String {
     if reads_as_other(text) {
         return format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     }
-    let plain = !text.is_empty()
-        && !text.starts_with(|c: char| c.is_whitespace() || "!&*{}[]|>@`\"'%#,=".contains(c))
-        && !(text.starts_with(['-', '?', ':']) && text[1..].chars().next().is_none_or(char::is_whitespace))
-        && !text.ends_with(|c: char| c.is_whitespace() || c == ':')
-        && !text.contains(": ")
-        && !text.contains(" #")
-        && !text.starts_with("---")
-        && !text.starts_with("...");
-    if plain {
+    let special = text.is_empty()
+        || text.starts_with(|c: char| c.is_whitespace() || "!&*{}[]|>@`\"'%#,=".contains(c))
+        || text.starts_with(['-', '?', ':']) && text[1..].chars().next().is_none_or(char::is_whitespace)
+        || text.ends_with(|c: char| c.is_whitespace() || c == ':')
+        || [": ", " #"].iter().any(|mark| text.contains(mark))
+        || ["---", "..."].iter().any(|mark| text.starts_with(mark));
+    if !special {
         return text.to_owned();
     }
     if text.is_empty() {

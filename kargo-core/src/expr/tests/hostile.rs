@@ -96,9 +96,7 @@ fn the_limits_can_be_set() {
 
 #[test]
 fn the_deepest_nesting_that_can_be_allowed_fits_into_a_threads_stack() {
-    let mut limits = Limits::default();
-    limits.nesting = usize::MAX;
-    let environment = Environment::step().limits(limits);
+    let environment = Environment::step().limits(Limits::default().nesting(usize::MAX));
     for (open, close) in
         [("(", ")"), ("[", "]"), ("-", ""), ("map([1], {", "})"), ("true ? 1 : ", ""), ("{a:", "}"), ("toJSON(", ")")]
     {
