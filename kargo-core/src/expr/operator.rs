@@ -12,6 +12,9 @@ use super::value::{Map, Scalar, Value};
 
 pub(super) fn binary(kind: Binary, left: &Value, right: &Value, meter: &mut Meter) -> Result<Value, Fault> {
     use Binary::*;
+    if matches!(kind, Equal | NotEqual | Less | LessOrEqual | More | MoreOrEqual) {
+        meter.steps(left.weight().min(right.weight()))?;
+    }
     Ok(match kind {
         Add => return add(left, right, meter),
         Subtract => return subtract(left, right),
@@ -30,14 +33,8 @@ pub(super) fn binary(kind: Binary, left: &Value, right: &Value, meter: &mut Mete
             None => return Err(undefined("**", left, right)),
         },
         Range => return range(left, right, meter),
-        Equal => {
-            meter.steps(left.weight().min(right.weight()))?;
-            Value::Bool(equal(left, right))
-        }
-        NotEqual => {
-            meter.steps(left.weight().min(right.weight()))?;
-            Value::Bool(!equal(left, right))
-        }
+        Equal => Value::Bool(equal(left, right)),
+        NotEqual => Value::Bool(!equal(left, right)),
         Less => Value::Bool(ordered("<", left, right)?.is_some_and(Ordering::is_lt)),
         LessOrEqual => Value::Bool(ordered("<=", left, right)?.is_some_and(Ordering::is_le)),
         More => Value::Bool(ordered(">", left, right)?.is_some_and(Ordering::is_gt)),

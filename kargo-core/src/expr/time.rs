@@ -12,6 +12,9 @@ use super::value::Value;
 
 const SECOND: i64 = 1_000_000_000;
 
+/// How long a layout may be, in bytes.
+const MAX_LAYOUT: usize = 1_000;
+
 /// The layouts that `date()` tries when it gets none.
 const LAYOUTS: [&str; 7] = [
     "2006-01-02",
@@ -72,6 +75,7 @@ pub(super) fn date(text: &str, layout: Option<&str>, zone: Option<&TimeZone>) ->
     let utc = TimeZone::UTC;
     let zone = zone.unwrap_or(&utc);
     let read = match layout {
+        Some(layout) if layout.len() > MAX_LAYOUT => None,
         Some(layout) => layout::parse(text, layout, zone),
         None => LAYOUTS.iter().find_map(|layout| layout::parse(text, layout, zone)),
     };
@@ -223,7 +227,9 @@ pub(super) fn time_method(time: &ZonedDateTime, name: &str, arguments: &[Value])
         ("AddDate", [Value::Int(years), Value::Int(months), Value::Int(days)]) => {
             add_date(time, *years, *months, *days)
         }
-        ("Format", [Value::String(layout)]) if layout.len() <= 1_000 => Ok(Value::from(layout::format(time, layout))),
+        ("Format", [Value::String(layout)]) if layout.len() <= MAX_LAYOUT => {
+            Ok(Value::from(layout::format(time, layout)))
+        }
         ("String", []) => Ok(Value::from(plain(time))),
         ("UTC", []) => Ok(moment(own.to_zoned_datetime(TimeZone::UTC))),
         ("In", [Value::Zone(zone)]) => Ok(moment(own.to_zoned_datetime(zone.clone()))),

@@ -39,12 +39,10 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         Ok(Value::from(text.repeat(count)))
     }),
     Definition::new("join", &[List, Text], 1, join),
-    Definition::new("indexOf", &[Text, Text], 2, |call, arguments| {
-        call.meter.steps(text(arguments, 0).len() / 64)?;
+    Definition::new("indexOf", &[Text, Text], 2, |_, arguments| {
         Ok(position(text(arguments, 0).find(text(arguments, 1))))
     }),
-    Definition::new("lastIndexOf", &[Text, Text], 2, |call, arguments| {
-        call.meter.steps(text(arguments, 0).len() / 64)?;
+    Definition::new("lastIndexOf", &[Text, Text], 2, |_, arguments| {
         Ok(position(text(arguments, 0).rfind(text(arguments, 1))))
     }),
     Definition::new("hasPrefix", &[Text, Text], 2, |_, arguments| {
@@ -53,12 +51,9 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("hasSuffix", &[Text, Text], 2, |_, arguments| {
         Ok(Value::Bool(text(arguments, 0).ends_with(text(arguments, 1))))
     }),
-    Definition::new("len", &[Any], 1, |call, arguments| {
+    Definition::new("len", &[Any], 1, |_, arguments| {
         let length = match &arguments[0] {
-            Value::String(text) => {
-                call.meter.steps(text.len() / 64)?;
-                text.chars().count()
-            }
+            Value::String(text) => text.chars().count(),
             Value::List(list) => list.as_slice().len(),
             Value::Map(map) => map.len(),
             other => {
@@ -103,7 +98,6 @@ fn split(call: &mut Call<'_>, arguments: &[Value], after: bool) -> Result<Value,
         Some(Value::Int(most)) => usize::try_from(*most).unwrap_or(usize::MAX),
         _ => usize::MAX,
     };
-    call.meter.steps(text.len() / 64)?;
     let mut parts: Vec<Value> = Vec::new();
     let mut part = |call: &mut Call<'_>, text: &str| {
         call.meter.elements(1)?;
@@ -142,7 +136,6 @@ fn replace(call: &mut Call<'_>, arguments: &[Value]) -> Result<Value, Fault> {
         Some(Value::Int(most)) => usize::try_from(*most).unwrap_or(usize::MAX),
         _ => usize::MAX,
     };
-    call.meter.steps(text.len() / 16)?;
     let count = if old.is_empty() { text.chars().count() + 1 } else { text.matches(old).count() }.min(most);
     call.meter.bytes(text.len().saturating_add(count.saturating_mul(new.len())))?;
     Ok(Value::from(text.replacen(old, new, most)))

@@ -78,7 +78,7 @@ impl<'m> Machine<'m> {
     fn range(&mut self, mut at: usize, end: usize) -> Ran {
         while at < end {
             let op = self.code.ops[at];
-            let step = self.meter.steps(1).and_then(|()| self.step(op, at));
+            let step = self.meter.steps(1).and_then(|()| self.step(op));
             match step {
                 Ok(Next::Continue) => at += 1,
                 Ok(Next::Jump(to)) => at = to as usize,
@@ -92,7 +92,7 @@ impl<'m> Machine<'m> {
         Ok(())
     }
 
-    fn step(&mut self, op: Op, at: usize) -> Result<Next, Fault> {
+    fn step(&mut self, op: Op) -> Result<Next, Fault> {
         match op {
             Op::Constant(index) => self.stack.push(self.constant(index).clone()),
             Op::Nil => self.stack.push(Value::Nil),
@@ -137,6 +137,7 @@ impl<'m> Machine<'m> {
             Op::Index => {
                 let index = self.pop();
                 let value = self.pop();
+                self.meter.steps(index.weight())?;
                 self.stack.push(operator::index(&value, &index)?);
             }
             Op::Slice(from, to) => {
@@ -227,7 +228,6 @@ impl<'m> Machine<'m> {
             }
             Op::Loop(kind, from, to) => return Ok(Next::Loop(kind, from, to)),
         }
-        debug_assert!(at < self.code.ops.len());
         Ok(Next::Continue)
     }
 
@@ -265,6 +265,9 @@ impl<'m> Machine<'m> {
         match callee {
             Callee::Native(definition) => {
                 definition.shape.check(definition.name, arguments)?;
+                // Whatever a function does with a text, it looks through it.
+                let texts = arguments.iter().filter_map(Value::as_str).map(|text| text.len() / 64);
+                self.meter.steps(texts.sum())?;
                 let mut call = Call { scope: self.scope, meter: self.meter, sensitive: &mut self.sensitive };
                 (definition.run)(&mut call, arguments)
             }

@@ -49,6 +49,11 @@ fn work_and_memory_are_bounded() {
     limit("let d = reduce(1..20, [#acc, #acc], 0); map(1..100, d == [d])");
     limit("let d = reduce(1..20, [#acc, #acc], 0); flatten(d) | concat(flatten(d))");
     limit("uniq(1..20000)");
+    limit("let s = repeat('x', 3000000); map(1..200000, s < s)");
+    limit("let s = repeat('x', 3000000); map(1..200000, hasSuffix(s, s))");
+    limit("let s = repeat('0', 3000000); map(1..200000, int(s))");
+    limit("let s = repeat('x', 3000000); map(1..200000, $env[s])");
+    limit("let s = repeat('x', 3000000); sort(map(1..5000, s))");
     limit("toJSON(map(1..1000, repeat('x', 20000)))");
     limit("string(reduce(1..20, [#acc, #acc], repeat('x', 100)))");
     limit("replace(repeat('a', 100000), '', repeat('b', 10000))");

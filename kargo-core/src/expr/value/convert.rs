@@ -12,7 +12,7 @@ impl Value {
     /// The value of some JSON. Whole numbers that fit become [`Value::Int`].
     ///
     /// # Errors
-    /// When it is nested more than [`MAX_DEPTH`] levels deep, or have more than [`MAX_WEIGHT`] elements.
+    /// When it is nested more than [`MAX_DEPTH`] levels deep, or has more than [`MAX_WEIGHT`](super::MAX_WEIGHT) elements.
     pub fn from_json(json: &serde_json::Value) -> Result<Self, Fault> {
         fn convert(json: &serde_json::Value, room: usize) -> Result<Value, Fault> {
             let room = room
