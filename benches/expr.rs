@@ -17,6 +17,7 @@ impl Host for Freight {
             Query::Commit { repo_url, .. } => {
                 kargo::commit(&kargo::CommitFields { repo_url, id: "0123456789", ..Default::default() }).into()
             }
+            Query::Failure => Value::from(false),
             Query::Status { .. } => Value::from("Succeeded"),
             _ => Value::Nil,
         })

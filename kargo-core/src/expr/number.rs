@@ -69,11 +69,12 @@ fn parse_hexadecimal(text: &str) -> Option<f64> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
+    let point = whole.chars().count();
     let mut value = 0_u128;
     let mut scale = 0_i64;
     for (index, digit) in whole.chars().chain(fraction.chars()).enumerate() {
         let digit = u128::from(digit.to_digit(16)?);
-        let behind = index >= whole.chars().count();
+        let behind = index >= point;
         if value >> 120 == 0 {
             value = value << 4 | digit;
             scale -= if behind { 4 } else { 0 };

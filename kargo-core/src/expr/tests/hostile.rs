@@ -53,6 +53,7 @@ fn work_and_memory_are_bounded() {
     limit("let s = repeat('x', 3000000); map(1..200000, hasSuffix(s, s))");
     limit("let s = repeat('0', 3000000); map(1..200000, int(s))");
     limit("let s = repeat('x', 3000000); map(1..200000, $env[s])");
+    limit("let s = '0x' + repeat('0', 3000000) + 'p0'; map(1..200000, float(s))");
     limit("let s = repeat('x', 3000000); sort(map(1..5000, s))");
     limit("toJSON(map(1..1000, repeat('x', 20000)))");
     limit("string(reduce(1..20, [#acc, #acc], repeat('x', 100)))");
