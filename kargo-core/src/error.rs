@@ -242,6 +242,19 @@ impl std::error::Error for Error {
     }
 }
 
+/// An expression that cannot be evaluated is wrong input, unless the host could not answer it; then the host's error says
+/// what went wrong, and whether another try can help.
+impl From<crate::expr::Error> for Error {
+    fn from(error: crate::expr::Error) -> Self {
+        let message = error.to_string();
+        match error.into_source().map(|source| source.downcast::<Self>()) {
+            None => Self::new(ErrorKind::InvalidInput, message),
+            Some(Ok(host)) => Self::new(host.kind(), message).retry_as(host.retry()).because(host),
+            Some(Err(source)) => Self::new(ErrorKind::Other, message).because(source),
+        }
+    }
+}
+
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -262,5 +275,25 @@ mod tests {
         );
         assert!(error.report().ends_with(": 404"));
         assert_eq!(error.retry(), Retry::Never);
+    }
+
+    #[test]
+    fn an_expressions_error_is_that_of_its_host_if_the_host_failed() {
+        use crate::expr::{Environment, Fault, Host, Program, Query, Scope, Value};
+
+        #[derive(Debug)]
+        struct Down;
+        impl Host for Down {
+            fn answer(&self, _: Query<'_>) -> std::result::Result<Value, Fault> {
+                let error = Error::new(ErrorKind::Unavailable, "The vault does not answer.");
+                Err(Fault::host("The secret cannot be read.", error))
+            }
+        }
+        let program = Program::compile("secret('a').b", &Environment::promotion()).unwrap();
+        let error = Error::from(program.evaluate(&Scope::default().host(&Down)).unwrap_err());
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Backoff));
+        assert!(error.report().starts_with("The secret cannot be read.\n  | secret('a').b"), "{}", error.report());
+        let error = Error::from(Program::compile("1 +", &Environment::bare()).unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }

@@ -14,6 +14,7 @@
 //! | run it | [`engine`], [`store`] |
 //! | ask why freight is not further | [`Engine::why`], [`decide`] |
 //! | read the audit trail | [`Engine::journal`], [`Engine::events`], [`state`] |
+//! | evaluate Kargo's expressions | [`expr`] |
 //! | show all this to people | [`view`] |
 //! | write a plug-in | [`plugin`] |
 //! | test one's own pipeline without a network or a sleep | `testing`, behind the feature of that name |
@@ -42,6 +43,7 @@ pub mod artifact;
 pub mod decide;
 pub mod edit;
 pub mod engine;
+pub mod expr;
 pub mod freight;
 pub mod pipeline;
 pub mod plugin;

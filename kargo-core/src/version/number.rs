@@ -83,6 +83,11 @@ impl Version {
         !self.value.pre.is_empty()
     }
 
+    /// The order by precedence alone, which ignores build metadata and how the versions were written.
+    pub fn precedence(&self, other: &Self) -> Ordering {
+        self.value.cmp_precedence(&other.value)
+    }
+
     /// The text as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -143,7 +148,7 @@ fn number(text: &str) -> Result<u64, &'static str> {
 
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.value.cmp_precedence(&other.value).then_with(|| self.text.cmp(&other.text))
+        self.precedence(other).then_with(|| self.text.cmp(&other.text))
     }
 }
 
