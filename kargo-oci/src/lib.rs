@@ -3,8 +3,8 @@
 //!
 //! * [`Client`] lists tags, fetches manifests and blobs, and pushes. It answers registries' challenges, follows pages
 //!   to their end, tries again when that can help, and checks every digest.
-//! * [`ImageSource`] finds images by the versions of their tags, with few requests; [`ImageSubscription`] says which,
-//!   in Kargo's words.
+//! * [`ImageSource`] finds images by their tags, with few requests; [`ImageSubscription`] says which, in Kargo's words.
+//!   [`ImageSource::explain`] says why.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
 //! ```
@@ -25,15 +25,15 @@ pub mod testing;
 
 mod client;
 mod credentials;
-mod metadata;
+mod flight;
+mod image;
 mod repository;
-mod source;
 mod spec;
-mod subscription;
 
 pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
 pub use credentials::{CredentialSource, Credentials, StaticCredentials};
+pub use image::{
+    Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,
+};
 pub use repository::Repository;
-pub use source::ImageSource;
 pub use spec::ImageSpec;
-pub use subscription::ImageSubscription;

@@ -30,11 +30,13 @@ pub(super) struct Request {
     pub(super) body: Option<Vec<u8>>,
     /// The most that a body of success may have, in bytes.
     pub(super) limit: usize,
+    /// Whether a larger body is left unread, see [`Response::is_cut`], instead of being an error.
+    pub(super) may_cut: bool,
 }
 
 impl Request {
     pub(super) fn new(method: Method, url: Url, limit: usize) -> Self {
-        Self { method, url, accept: None, if_none_match: None, content_type: None, body: None, limit }
+        Self { method, url, accept: None, if_none_match: None, content_type: None, body: None, limit, may_cut: false }
     }
 }
 
@@ -45,6 +47,8 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// The body is larger than it may be, and what is here of it is of no use. Only for requests that allow it.
+    pub(super) is_cut: bool,
 }
 
 impl Response {
@@ -116,7 +120,7 @@ pub(super) async fn exchange(
         let follows = matches!(request.method, Method::GET | Method::HEAD) && is_redirect(response.status());
         match response.headers().get(LOCATION).filter(|_| follows) {
             Some(location) => url = redirect(&url, location)?,
-            None => return read(response, request.limit).await,
+            None => return read(response, request).await,
         }
     }
     Err(refused_redirect(&request.url, "redirects without an end"))
@@ -173,17 +177,9 @@ pub(super) fn is_internal(url: &Url) -> bool {
     }
 }
 
-async fn read(mut response: reqwest::Response, limit: usize) -> Result<Response> {
+async fn read(mut response: reqwest::Response, request: &Request) -> Result<Response> {
+    let limit = request.limit;
     let (url, status, headers) = (response.url().clone(), response.status(), response.headers().clone());
-    let too_large = || {
-        Error::new(
-            ErrorKind::InvalidResponse,
-            format!(
-                "{} sends more than the {limit} bytes that this answer may have; the rest was not read.",
-                url.authority()
-            ),
-        )
-    };
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Error::new(
             ErrorKind::InvalidResponse,
@@ -191,13 +187,11 @@ async fn read(mut response: reqwest::Response, limit: usize) -> Result<Response>
         ));
     }
     let success = status.is_success();
-    if success && response.content_length().is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
+    let mut is_cut = success && response.content_length().is_some_and(|length| length > limit as u64);
     let mut body = Vec::new();
-    loop {
+    while !is_cut {
         match response.chunk().await {
-            Ok(Some(chunk)) if success && body.len() + chunk.len() > limit => return Err(too_large()),
+            Ok(Some(chunk)) if success && body.len() + chunk.len() > limit => is_cut = true,
             Ok(Some(chunk)) => {
                 body.extend_from_slice(&chunk);
                 if !success && body.len() > FAILURE_BODY {
@@ -211,7 +205,21 @@ async fn read(mut response: reqwest::Response, limit: usize) -> Result<Response>
             Err(error) => return Err(transport(error, &url)),
         }
     }
-    Ok(Response { url, status, headers, body })
+    if is_cut && !request.may_cut {
+        return Err(too_large(&url, limit));
+    }
+    Ok(Response { url, status, headers, body, is_cut })
+}
+
+/// The error of a body that is larger than it may be.
+pub(super) fn too_large(url: &Url, limit: usize) -> Error {
+    Error::new(
+        ErrorKind::InvalidResponse,
+        format!(
+            "{} sends more than the {limit} bytes that this answer may have; the rest was not read.",
+            url.authority()
+        ),
+    )
 }
 
 fn transport(error: reqwest::Error, url: &Url) -> Error {
@@ -279,6 +287,7 @@ mod tests {
             status: StatusCode::TOO_MANY_REQUESTS,
             headers: HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]),
             body: Vec::new(),
+            is_cut: false,
         };
         let now = "2015-10-21T07:27:30Z".parse().unwrap();
         assert_eq!(response("7").retry_after(now), Some(Duration::from_secs(7)));

@@ -44,6 +44,8 @@ pub enum ManifestContent {
     Image {
         /// The digest of the configuration.
         config: String,
+        /// The media type of the configuration, which says what kind of artifact this is.
+        config_type: Option<String>,
     },
     /// Several, mostly one per platform.
     Index {
@@ -66,7 +68,8 @@ pub struct ManifestEntry {
 
 /// An operating system and a processor: `linux/amd64`, `linux/arm/v7`.
 ///
-/// `arm64` and `arm64/v8` are the same, and so are `arm` and `arm/v7`.
+/// What is the same is equal, however it is written: `arm64` is `arm64/v8` and `aarch64`, `arm` is `arm/v7`, and `amd64` is
+/// `amd64/v1` and `x86_64`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
     os: String,
@@ -77,10 +80,18 @@ pub struct Platform {
 impl Platform {
     /// A platform of an operating system and an architecture, and a variant where there are several (or an empty one).
     pub fn new(os: &str, architecture: &str, variant: &str) -> Self {
-        let variant = match (architecture, variant) {
-            ("arm64", "v8") => "",
-            ("arm", "") => "v7",
-            (_, variant) => variant,
+        // The spellings are those that containerd takes for one platform.
+        let (architecture, variant) = match (architecture, variant) {
+            ("aarch64" | "arm64", "v8" | "8") => ("arm64", ""),
+            ("aarch64", variant) => ("arm64", variant),
+            ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
+            ("x86_64" | "x86-64", variant) => ("amd64", variant),
+            ("i386", variant) => ("386", variant),
+            ("armhf", "") | ("arm", "" | "7") => ("arm", "v7"),
+            ("armel", "") | ("arm", "6") => ("arm", "v6"),
+            ("arm", "5") => ("arm", "v5"),
+            ("arm", "8") => ("arm", "v8"),
+            same => same,
         };
         Self { os: os.into(), architecture: architecture.into(), variant: variant.into() }
     }
@@ -145,8 +156,10 @@ struct Body {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct BodyEntry {
     digest: String,
+    media_type: Option<String>,
     platform: Option<BodyPlatform>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, Option<String>>>,
@@ -221,7 +234,9 @@ impl Manifest {
                 });
                 (ManifestContent::Index { entries: entries.collect::<Result<_>>()? }, OCI_INDEX)
             }
-            (Some(config), None) => (ManifestContent::Image { config: digest_of(&config)? }, OCI_MANIFEST),
+            (Some(config), None) => {
+                (ManifestContent::Image { config: digest_of(&config)?, config_type: config.media_type }, OCI_MANIFEST)
+            }
             (None, None) => return Err(invalid("is neither an image nor an index".into())),
             // Two readers could take it for two different things.
             _ => return Err(invalid("claims to be an image and an index at once".into())),
@@ -273,7 +288,15 @@ mod tests {
     #[test]
     fn platforms_are_compared_by_what_they_mean() {
         assert_eq!(Platform::parse("linux/arm64").unwrap(), Platform::new("linux", "arm64", "v8"));
-        assert_eq!(Platform::parse("linux/arm").unwrap(), Platform::parse("linux/arm/v7").unwrap());
+        for (one, other) in [
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/6", "linux/armel"),
+            ("linux/aarch64", "linux/arm64/v8"),
+            ("linux/x86_64", "linux/amd64/v1"),
+        ] {
+            assert_eq!(Platform::parse(one).unwrap(), Platform::parse(other).unwrap());
+        }
+        assert_ne!(Platform::parse("linux/amd64/v3").unwrap(), Platform::parse("linux/amd64").unwrap());
         assert_ne!(Platform::parse("linux/arm/v6").unwrap(), Platform::parse("linux/arm/v7").unwrap());
         for text in ["linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux /amd64", ""] {
             assert!(Platform::parse(text).is_err(), "{text:?}");

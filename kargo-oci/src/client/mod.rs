@@ -31,6 +31,7 @@ use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
+pub(crate) use self::read::Fault;
 pub use self::read::ManifestHead;
 
 /// A client for OCI registries, for any number of hosts. Cheap to clone; clones share connections and tokens.

@@ -7,21 +7,25 @@ use kargo_oci::{ImageSource, ImageSpec, ImageSubscription};
 
 use crate::{client, cx};
 
-fn subscription(registry: &Registry) -> ImageSubscription {
+pub(crate) fn subscription(registry: &Registry) -> ImageSubscription {
     ImageSubscription::new(format!("{}/app", registry.host()))
 }
 
-fn source() -> ImageSource {
+pub(crate) fn source() -> ImageSource {
     ImageSource::new(client())
 }
 
-async fn look(source: &ImageSource, subscription: &ImageSubscription, cursor: Option<&Cursor>) -> Result<Discovery> {
+pub(crate) async fn look(
+    source: &ImageSource,
+    subscription: &ImageSubscription,
+    cursor: Option<&Cursor>,
+) -> Result<Discovery> {
     let subscription = Subscription::from(subscription.clone());
     source.validate(&subscription.config)?;
     source.discover(&cx(), &DiscoverRequest::new(&subscription.config).with_cursor(cursor)).await
 }
 
-fn found(discovery: Discovery) -> (Vec<Image>, Cursor) {
+pub(crate) fn found(discovery: Discovery) -> (Vec<Image>, Cursor) {
     let Discovery::Found { candidates, cursor } = discovery else { panic!("{discovery:?}") };
     let images = candidates.into_iter().map(|artifact| match artifact {
         Artifact::Image(image) => image,
@@ -30,11 +34,11 @@ fn found(discovery: Discovery) -> (Vec<Image>, Cursor) {
     (images.collect(), cursor.unwrap())
 }
 
-fn tags(images: &[Image]) -> Vec<&str> {
+pub(crate) fn tags(images: &[Image]) -> Vec<&str> {
     images.iter().map(|image| image.tag.as_str()).collect()
 }
 
-fn dated(day: u8) -> ImageSpec {
+pub(crate) fn dated(day: u8) -> ImageSpec {
     ImageSpec::default().created_annotation(format!("2026-01-{day:02}T00:00:00Z").parse().unwrap())
 }
 
@@ -269,7 +273,7 @@ async fn a_tag_that_vanishes_between_the_listing_and_the_fetch_is_passed_over() 
 }
 
 #[tokio::test]
-async fn any_other_failure_of_one_image_fails_the_look() {
+async fn a_page_instead_of_an_image_fails_the_look() {
     let registry = Registry::start().await;
     registry.put_image("app", "1.0.0", &dated(1));
     registry.put_image("app", "1.1.0", &dated(2));

@@ -6,6 +6,7 @@ mod discovery;
 mod hostile;
 mod listing;
 mod retry;
+mod selection;
 mod write;
 
 use kargo_core::plugin::Context;
