@@ -1,10 +1,11 @@
-//! OCI registries for `kargo-core`: a client that trusts nothing, and a [`Source`](kargo_core::plugin::Source) for
-//! images.
+//! OCI registries and Helm repositories for `kargo-core`: a client that trusts nothing, and a
+//! [`Source`](kargo_core::plugin::Source) each for images and for charts.
 //!
 //! * [`Client`] lists tags, fetches manifests and blobs, and pushes. It answers registries' challenges, follows pages
 //!   to their end, tries again when that can help, and checks every digest.
 //! * [`ImageSource`] finds images by their tags, with few requests; [`ImageSubscription`] says which, in Kargo's words.
 //!   [`ImageSource::explain`] says why.
+//! * [`ChartSource`] finds Helm charts, in registries and in classic repositories; [`ChartSubscription`] says which.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
 //! ```
@@ -23,6 +24,7 @@
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod chart;
 mod client;
 mod credentials;
 mod flight;
@@ -30,6 +32,7 @@ mod image;
 mod repository;
 mod spec;
 
+pub use chart::{ChartSource, ChartSubscription};
 pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
 pub use credentials::{CredentialSource, Credentials, StaticCredentials};
 pub use image::{

@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     List,
     Read,
     Write,
+    /// Fetching a file of a server that is no registry.
+    File,
 }
 
 /// How long a token is good for when the registry does not say: 60 seconds, as the token specification has it.
@@ -106,6 +108,12 @@ impl Auth {
     /// Forgets what the registry asked for.
     pub(super) async fn forget(&self, repository: &Repository, purpose: Purpose) {
         self.challenges.lock().await.remove(&(repository.clone(), purpose));
+    }
+
+    /// The challenge that a server of files is answered before it has asked, when there are credentials for it.
+    pub(super) async fn unasked(&self, cx: &Context, place: &Repository) -> Result<Option<Challenge>> {
+        let known = self.known(cx, place, None).await?;
+        Ok(matches!(known.credentials, Credentials::Basic { .. }).then_some(Challenge::Basic))
     }
 
     /// Answers `challenge`. `rejected` is what the registry did not accept just now: nothing equal to it is returned.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, StatusCode, Url};
 
@@ -26,6 +27,7 @@ pub(super) struct Request {
     pub(super) url: Url,
     pub(super) accept: Option<HeaderValue>,
     pub(super) if_none_match: Option<HeaderValue>,
+    pub(super) if_modified_since: Option<HeaderValue>,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) body: Option<Vec<u8>>,
     /// The most that a body of success may have, in bytes.
@@ -36,7 +38,17 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(method: Method, url: Url, limit: usize) -> Self {
-        Self { method, url, accept: None, if_none_match: None, content_type: None, body: None, limit, may_cut: false }
+        Self {
+            method,
+            url,
+            accept: None,
+            if_none_match: None,
+            if_modified_since: None,
+            content_type: None,
+            body: None,
+            limit,
+            may_cut: false,
+        }
     }
 }
 
@@ -103,8 +115,12 @@ pub(super) async fn exchange(
     let mut url = request.url.clone();
     for _ in 0..=REDIRECTS {
         let mut sending = http.request(request.method.clone(), url.clone());
-        let headers =
-            [(ACCEPT, &request.accept), (IF_NONE_MATCH, &request.if_none_match), (CONTENT_TYPE, &request.content_type)];
+        let headers = [
+            (ACCEPT, &request.accept),
+            (IF_NONE_MATCH, &request.if_none_match),
+            (IF_MODIFIED_SINCE, &request.if_modified_since),
+            (CONTENT_TYPE, &request.content_type),
+        ];
         for (name, value) in headers {
             if let Some(value) = value {
                 sending = sending.header(name, value);

@@ -3,6 +3,7 @@
 mod auth;
 mod challenge;
 mod exchange;
+mod file;
 mod link;
 mod manifest;
 mod read;
@@ -30,6 +31,7 @@ use self::exchange::{Request, Response, excerpt, exchange};
 use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
+pub(crate) use self::file::Validators;
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
 pub(crate) use self::read::Fault;
 pub use self::read::ManifestHead;
@@ -255,12 +257,23 @@ impl Client {
     /// The longest pause between two tries.
     const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+    /// Whether secrets may be sent along: by https, on this machine, or where the operator says so.
+    fn is_confidential(&self, call: &Call<'_>) -> bool {
+        let is_plain = call.request.url.scheme() != "https";
+        !is_plain || call.repository.is_loopback() || self.0.insecure.contains(call.repository.host())
+    }
+
     /// One try: sends what the registry wanted last time, and answers one challenge.
     async fn authorised(&self, cx: &Context, call: &Call<'_>) -> Result<Response> {
         let inner = &*self.0;
         let http = if call.repository.is_loopback() { &inner.loopback } else { &inner.http };
         let target = Target { repository: call.repository, url: &call.request.url, purpose: call.purpose };
-        let mut challenge = inner.auth.remembered(call.repository, call.purpose).await;
+        let remembered = inner.auth.remembered(call.repository, call.purpose).await;
+        let mut challenge = remembered.filter(|_| self.is_confidential(call));
+        if challenge.is_none() && call.purpose == Purpose::File && self.is_confidential(call) {
+            // Servers of files often answer 404 to strangers, so Helm does not wait to be asked either.
+            challenge = inner.auth.unasked(cx, call.repository).await?;
+        }
         let mut proof: Option<HeaderValue> = None;
         if let Some(challenge) = &challenge {
             match inner.auth.answer(cx, http, &target, challenge, None).await {
@@ -282,6 +295,9 @@ impl Client {
                 challenge = Some(new);
             }
             if let Some(challenge) = &challenge {
+                if !self.is_confidential(call) {
+                    return Err(exposed(call));
+                }
                 match inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await {
                     Ok(proof) => response = exchange(http, &call.request, Some(&proof)).await?,
                     // Nothing new to show: the 403 stands.
@@ -296,6 +312,18 @@ impl Client {
         }
         Err(status_error(&response, &format!("{} {}", call.doing, call.repository), cx.now()))
     }
+}
+
+/// The error of a server that asks for credentials where everyone could read them.
+fn exposed(call: &Call<'_>) -> Error {
+    Error::new(
+        ErrorKind::Unauthenticated,
+        format!(
+            "{} asks for credentials, and none were sent, since they could be read on the way: use https, or name the host to \
+             ClientBuilder::insecure_http.",
+            call.repository
+        ),
+    )
 }
 
 /// A random part of `most`, so that many clients do not come back at the same moment.

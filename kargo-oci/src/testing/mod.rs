@@ -200,6 +200,12 @@ impl Registry {
         digest
     }
 
+    /// Stores a file to be fetched by its path, such as `/charts/index.yaml`, as a classic chart repository has. It has an `ETag`.
+    /// Who may fetch it is decided by [`RegistryAuth::Basic`] as for everything else.
+    pub fn put_file(&self, path: &str, content_type: &str, bytes: impl Into<Vec<u8>>) {
+        self.shared.state().storage.put_file(path, content_type, bytes.into());
+    }
+
     /// Stores a blob, without a request, and returns its digest.
     pub fn put_blob(&self, repository: &str, bytes: impl Into<Vec<u8>>) -> String {
         let bytes = bytes.into();

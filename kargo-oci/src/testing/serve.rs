@@ -169,9 +169,12 @@ impl Incoming<'_> {
         if self.path == "/token" {
             return self.token();
         }
+        if self.path.strip_prefix("/v2").is_none_or(|rest| !rest.starts_with('/')) {
+            return self.file(auth);
+        }
         let (name, route) = match route(self.path) {
             Some(found) => found,
-            None if self.path == "/v2/" || self.path == "/v2" => {
+            None if self.path == "/v2/" => {
                 return match self.judge(auth, "", "pull") {
                     Some(refusal) => refusal,
                     None => answer(StatusCode::OK, "application/json", b"{}".to_vec()),
@@ -233,6 +236,25 @@ impl Incoming<'_> {
             ("PUT", Route::Upload(id)) => self.finish_upload(name, id),
             _ => fault_status(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
         }
+    }
+
+    fn file(&self, auth: &RegistryAuth) -> Answer {
+        if let Some(refusal) = self.judge(auth, "", "pull") {
+            return refusal;
+        }
+        let Some((content_type, bytes)) = self.shared.state().storage.file(self.path) else {
+            return fault_status(StatusCode::NOT_FOUND, "NOT_FOUND");
+        };
+        let etag = format!("\"{}\"", crate::repository::sha256_hex(&bytes));
+        let mut response = empty(StatusCode::OK);
+        if self.if_none_match.as_deref() == Some(&etag) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            *response.body_mut() = bytes;
+            set(&mut response, CONTENT_TYPE, &content_type);
+        }
+        set(&mut response, ETAG, &etag);
+        response
     }
 
     fn judge(&self, auth: &RegistryAuth, repository: &str, action: &str) -> Option<Answer> {

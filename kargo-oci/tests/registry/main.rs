@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod charts;
 mod discovery;
 mod hostile;
 mod listing;
