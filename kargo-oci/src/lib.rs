@@ -34,7 +34,7 @@ mod spec;
 
 pub use chart::{ChartSource, ChartSubscription};
 pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
-pub use credentials::{CredentialSource, Credentials, StaticCredentials};
+pub use credentials::{CredentialSource, Credentials, DockerConfig, StaticCredentials};
 pub use image::{
     Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,
 };

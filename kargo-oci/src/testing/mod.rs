@@ -244,6 +244,11 @@ impl Registry {
         self.shared.state().tokens.expire();
     }
 
+    /// Accepts a bearer token that was made elsewhere, for scopes such as `repository:app:pull`.
+    pub fn accept_token(&self, token: &str, scopes: &[&str]) {
+        self.shared.state().tokens.accept(token, scopes.iter().map(|scope| (*scope).to_owned()).collect());
+    }
+
     /// Changes the password that is asked for.
     pub fn set_password(&self, password: &str) {
         self.shared.state().tokens.set_password(password);

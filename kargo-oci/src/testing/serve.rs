@@ -273,8 +273,17 @@ impl Incoming<'_> {
         let RegistryAuth::Bearer(bearer) = &self.shared.options.auth else {
             return fault_status(StatusCode::NOT_FOUND, "NOT_FOUND");
         };
-        let scopes = self.query.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value.clone()).collect();
-        match self.shared.state().tokens.give(bearer, self.authorization.as_deref(), scopes) {
+        let form =
+            if self.method == "POST" { query_pairs(&String::from_utf8_lossy(self.body)) } else { self.query.clone() };
+        let scopes = form.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value.clone()).collect();
+        let identity = form.iter().find(|(key, _)| key == "refresh_token").map(|(_, value)| value.as_str());
+        let mut state = self.shared.state();
+        let token = match identity {
+            Some(identity) => state.tokens.exchange(bearer, identity, scopes),
+            None => state.tokens.give(bearer, self.authorization.as_deref(), scopes),
+        };
+        drop(state);
+        match token {
             Some(token) => {
                 let mut body = json!({&bearer.field: token});
                 if let Some(seconds) = bearer.expires_in {
