@@ -10,6 +10,7 @@ use reqwest::header::{
     LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeSeed;
 
 use crate::repository::is_loopback_host;
 
@@ -17,6 +18,8 @@ use crate::repository::is_loopback_host;
 const REDIRECTS: usize = 4;
 /// The longest pause that a server is granted. One wrong header must not shut a registry out for years.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+/// How long a name of a redirect's target is looked up.
+const LOOKUP: Duration = Duration::from_secs(5);
 /// How much of the body of a failure is read, in bytes.
 const FAILURE_BODY: usize = 64 * 1024;
 
@@ -81,9 +84,12 @@ impl Response {
         Some(pause.min(LONGEST_ASKED))
     }
 
-    /// The body as JSON, whatever the content type says: registries are not careful with it.
-    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+    /// The body as JSON, whatever the content type says: registries are not careful with it. The seed takes in what it reads, and
+    /// so can end the reading of what is too much.
+    pub(super) fn json<'a, T: DeserializeSeed<'a>>(&'a self, seed: T, what: &str) -> Result<T::Value> {
+        let mut reader = serde_json::Deserializer::from_slice(&self.body);
+        let read = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+        read.map_err(|error| {
             Error::new(
                 ErrorKind::InvalidResponse,
                 format!(
@@ -135,7 +141,13 @@ pub(super) async fn exchange(
         let response = sending.send().await.map_err(|error| transport(error, &url))?;
         let follows = matches!(request.method, Method::GET | Method::HEAD) && is_redirect(response.status());
         match response.headers().get(LOCATION).filter(|_| follows) {
-            Some(location) => url = redirect(&url, location)?,
+            Some(location) => {
+                let to = redirect(&url, location)?;
+                if to.host_str() != url.host_str() && leads_inside(&url, &to).await {
+                    return Err(refused_redirect(&url, "redirects to a name of an internal address"));
+                }
+                url = to;
+            }
             None => return read(response, request).await,
         }
     }
@@ -165,6 +177,24 @@ fn refused_redirect(from: &Url, why: &str) -> Error {
     Error::new(ErrorKind::InvalidResponse, format!("{} {why}; this is not followed.", from.authority()))
 }
 
+/// Whether `to` has a name that stands for an internal address, while that of `from` does not: a public server has no business
+/// in the network that this program runs in. What cannot be looked up is left to the request, or to the proxy that makes it.
+async fn leads_inside(from: &Url, to: &Url) -> bool {
+    is_inside(to).await && !is_inside(from).await
+}
+
+async fn is_inside(url: &Url) -> bool {
+    if is_internal(url) {
+        return true;
+    }
+    let Some(host) = url.host_str() else { return true };
+    let lookup = tokio::net::lookup_host((host, url.port_or_known_default().unwrap_or(443)));
+    match tokio::time::timeout(LOOKUP, lookup).await {
+        Ok(Ok(mut addresses)) => addresses.any(|address| is_internal_address(address.ip())),
+        _ => false,
+    }
+}
+
 /// Whether a URL names this machine, a private network or the place where clouds keep their machines' credentials.
 pub(super) fn is_internal(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return true };
@@ -172,6 +202,10 @@ pub(super) fn is_internal(url: &Url) -> bool {
     if is_loopback_host(host) || host.ends_with(".localhost") {
         return true;
     }
+    host.parse().is_ok_and(is_internal_address)
+}
+
+fn is_internal_address(address: IpAddr) -> bool {
     let is_internal_v4 = |address: std::net::Ipv4Addr| {
         // Of 100.64.0.0/10, which providers share among their customers; a cloud keeps credentials there too.
         let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
@@ -181,15 +215,15 @@ pub(super) fn is_internal(url: &Url) -> bool {
             || address.is_unspecified()
             || is_shared
     };
-    match host.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => is_internal_v4(address),
-        Ok(IpAddr::V6(address)) => {
-            address.is_unique_local()
+    match address {
+        IpAddr::V4(address) => is_internal_v4(address),
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unique_local()
                 || address.is_unicast_link_local()
                 || address.is_unspecified()
                 || address.to_ipv4_mapped().is_some_and(is_internal_v4)
         }
-        Err(_) => false,
     }
 }
 
@@ -280,6 +314,17 @@ mod tests {
             ("https://8.8.8.8/", false),
         ] {
             assert_eq!(is_internal(&Url::parse(url).unwrap()), internal, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_judged_by_its_address() {
+        let [inside, outside] = ["https://localhost/", "https://8.8.8.8/"].map(|url| Url::parse(url).unwrap());
+        assert!(is_inside(&inside).await && !is_inside(&outside).await);
+        assert!(leads_inside(&outside, &inside).await);
+        assert!(!leads_inside(&inside, &inside).await && !leads_inside(&inside, &outside).await);
+        for address in ["127.0.0.2", "::1", "fe80::1", "10.0.0.1", "::ffff:192.168.0.1", "0.0.0.0"] {
+            assert!(is_internal_address(address.parse().unwrap()), "{address}");
         }
     }
 

@@ -6,12 +6,13 @@ mod exchange;
 mod file;
 mod link;
 mod manifest;
+mod pace;
 mod read;
 mod realm;
 mod tags;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio::sync::Mutex;
 use self::auth::{Auth, Purpose, Target};
 use self::challenge::Challenge;
 use self::exchange::{Request, Response, excerpt, exchange};
+use self::pace::{Pace, REQUESTS_PER_SECOND};
 use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
@@ -73,8 +75,8 @@ struct Inner {
     tries: u32,
     /// Hosts that do not accept the page size that is asked for first.
     refuses_page_size: Mutex<HashSet<String>>,
-    /// Until when hosts have asked to be left alone.
-    paused: Mutex<HashMap<String, Timestamp>>,
+    pace: Pace,
+    requests_per_second: Option<u32>,
 }
 
 impl fmt::Debug for Client {
@@ -92,6 +94,7 @@ pub struct ClientBuilder {
     insecure: HashSet<String>,
     trusted_realms: Vec<String>,
     tries: u32,
+    requests_per_second: Option<u32>,
 }
 
 impl ClientBuilder {
@@ -126,6 +129,14 @@ impl ClientBuilder {
         self
     }
 
+    /// How many requests a second each host is sent at most, where a second's worth may go out at once: 50 by default, and as
+    /// many as can be to hosts of this machine. At least 1. It holds for all that share the client, and for each host by
+    /// itself.
+    pub fn requests_per_second(mut self, requests: u32) -> Self {
+        self.requests_per_second = Some(requests.max(1));
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -140,7 +151,8 @@ impl ClientBuilder {
             insecure: self.insecure,
             tries: self.tries,
             refuses_page_size: Mutex::default(),
-            paused: Mutex::default(),
+            pace: Pace::default(),
+            requests_per_second: self.requests_per_second,
         })))
     }
 }
@@ -184,6 +196,7 @@ impl Client {
             insecure: HashSet::new(),
             trusted_realms: Vec::new(),
             tries: 4,
+            requests_per_second: None,
         }
     }
 
@@ -221,10 +234,7 @@ impl Client {
                 Retry::Never => return Err(error),
                 Retry::After(pause) => {
                     if let Ok(until) = cx.now().checked_add(pause) {
-                        let mut paused = self.0.paused.lock().await;
-                        // What another call was told holds as well.
-                        let known = paused.entry(call.repository.host().to_owned()).or_insert(until);
-                        *known = until.max(*known);
+                        self.0.pace.pause(call.repository.host(), until).await;
                     }
                     pause + jitter(Duration::from_millis(100))
                 }
@@ -239,19 +249,24 @@ impl Client {
         }
     }
 
-    /// Keeps the pause that a host has asked for, whichever call it was that it told so.
+    /// Keeps the pause that a host has asked for, whichever call it was that it told so, and then waits for a turn.
     async fn wait_for_host(&self, cx: &Context, call: &Call<'_>) -> Result<()> {
         let host = call.repository.host();
-        let until = self.0.paused.lock().await.get(host).copied();
-        let pause = until.and_then(|until| Duration::try_from(until.duration_since(cx.now())).ok());
-        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else { return Ok(()) };
-        if pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
-            let message =
-                format!("The registry {host} has asked for a pause, of which {} s are left.", pause.as_secs());
-            let error = Error::new(ErrorKind::RateLimited, message).retry_as(Retry::After(pause));
-            return Err(error.operation(call.doing).with("repository", call.repository));
+        if let Some(pause) = self.0.pace.paused(host, cx.now()).await {
+            if pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
+                let message =
+                    format!("The registry {host} has asked for a pause, of which {} s are left.", pause.as_secs());
+                let error = Error::new(ErrorKind::RateLimited, message).retry_as(Retry::After(pause));
+                return Err(error.operation(call.doing).with("repository", call.repository));
+            }
+            cx.sleep(pause + jitter(Duration::from_millis(100))).await?;
         }
-        cx.sleep(pause + jitter(Duration::from_millis(100))).await
+        let usual = (!call.repository.is_loopback()).then_some(REQUESTS_PER_SECOND);
+        let Some(per_second) = self.0.requests_per_second.or(usual) else { return Ok(()) };
+        match self.0.pace.turn(host, per_second, cx.now()).await {
+            Duration::ZERO => Ok(()),
+            wait => cx.sleep(wait).await,
+        }
     }
 
     /// The longest pause between two tries.

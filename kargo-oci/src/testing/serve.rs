@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
@@ -89,6 +90,10 @@ fn finish(answer: Answer, fault: Option<&Fault>) -> Response<Body> {
             let chunk = Bytes::from(vec![b' '; 64 * 1024]);
             Body::from_stream(stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone())))
         }
+        Some(Kind::Dripping) => Body::from_stream(stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        })),
         Some(Kind::Altered) => {
             body.push(b' ');
             Body::from(body)

@@ -6,6 +6,7 @@ mod charts;
 mod discovery;
 mod hostile;
 mod listing;
+mod pace;
 mod retry;
 mod selection;
 mod write;
