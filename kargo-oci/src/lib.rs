@@ -6,6 +6,8 @@
 //! * [`ImageSource`] finds images by their tags, with few requests; [`ImageSubscription`] says which, in Kargo's words.
 //!   [`ImageSource::explain`] says why.
 //! * [`ChartSource`] finds Helm charts, in registries and in classic repositories; [`ChartSubscription`] says which.
+//! * [`SignatureVerifier`] verifies that images are signed by a key that is trusted, as cosign does it.
+//! * [`DockerConfig`] has the credentials that Docker, Podman and Kubernetes keep; [`CredentialSource`] is for everything else.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
 //! ```
@@ -30,6 +32,7 @@ mod credentials;
 mod flight;
 mod image;
 mod repository;
+mod signature;
 mod spec;
 
 pub use chart::{ChartSource, ChartSubscription};
@@ -39,4 +42,5 @@ pub use image::{
     Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,
 };
 pub use repository::Repository;
+pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed};
 pub use spec::ImageSpec;

@@ -9,6 +9,7 @@ mod listing;
 mod pace;
 mod retry;
 mod selection;
+mod signatures;
 mod write;
 
 use kargo_core::plugin::Context;
