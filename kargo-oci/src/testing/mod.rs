@@ -75,6 +75,7 @@ pub struct RegistryBuilder {
     page_size: Option<usize>,
     refuses_above: Option<usize>,
     absolute_links: bool,
+    opaque_pages: bool,
 }
 
 impl RegistryBuilder {
@@ -99,6 +100,12 @@ impl RegistryBuilder {
     /// Names the next page by its whole URL, not by its path.
     pub fn absolute_links(mut self) -> Self {
         self.absolute_links = true;
+        self
+    }
+
+    /// Names the next page by something that is no tag, and returns tags in no useful order, as ECR does.
+    pub fn opaque_pages(mut self) -> Self {
+        self.opaque_pages = true;
         self
     }
 

@@ -309,7 +309,13 @@ impl Incoming<'_> {
         if asked.zip(options.refuses_above).is_some_and(|(asked, most)| asked > most) {
             return fault_status(StatusCode::BAD_REQUEST, "TOO_MANY_TAGS_REQUESTED");
         }
-        if let Some(last) = self.parameter("last") {
+        let mut skipped = 0;
+        if options.opaque_pages {
+            tags.reverse();
+            let page = self.parameter("last").and_then(|last| last.strip_prefix("page+/"));
+            skipped = page.and_then(|page| page.parse().ok()).unwrap_or(0).min(tags.len());
+            tags.drain(..skipped);
+        } else if let Some(last) = self.parameter("last") {
             tags.retain(|tag| tag.as_str() > last);
         }
         let size = asked.unwrap_or(usize::MAX).min(options.page_size.unwrap_or(usize::MAX));
@@ -317,6 +323,7 @@ impl Incoming<'_> {
         tags.truncate(size);
         let link = tags.last().filter(|_| more).map(|last| {
             let origin = if options.absolute_links { format!("http://{}", self.shared.host) } else { String::new() };
+            let last = if options.opaque_pages { format!("page%2B%2F{}", skipped + size) } else { last.clone() };
             format!("<{origin}/v2/{name}/tags/list?last={last}&n={size}>; rel=\"next\"")
         });
         let body = json!({"name": name, "tags": tags}).to_string().into_bytes();

@@ -303,3 +303,27 @@ async fn an_artifact_whose_configuration_is_not_an_images_is_still_found() {
     let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
     assert_eq!((tags(&images), images[0].created_at), (vec!["1.0.0"], None));
 }
+
+#[tokio::test]
+async fn any_artifact_is_found_and_a_configuration_of_another_kind_is_not_fetched() {
+    let registry = Registry::start().await;
+    let config = registry.put_blob("app", r#"{"name":"shop","created":7,"config":"none"}"#);
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    for (tag, kind) in [
+        ("1.0.0", "application/vnd.cncf.helm.config.v1+json"),
+        ("1.1.0", "application/vnd.oci.empty.v1+json"),
+        ("1.2.0", "application/vnd.wasm.config.v0+json"),
+    ] {
+        let body = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type, "artifactType": "application/vnd.example", "layers": [],
+            "config": {"digest": config, "mediaType": kind},
+        });
+        registry.put_manifest("app", tag, media_type, body.to_string());
+    }
+    let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
+    assert_eq!(tags(&images), ["1.2.0", "1.1.0", "1.0.0"]);
+    assert_eq!(registry.count("", "/blobs/"), 0);
+    // Such an artifact runs nowhere in particular.
+    let on_linux = subscription(&registry).platform("linux/amd64");
+    assert!(found(look(&source(), &on_linux, None).await.unwrap()).0.is_empty());
+}
