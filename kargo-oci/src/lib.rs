@@ -6,6 +6,7 @@
 //! * [`ImageSource`] finds images by their tags, with few requests; [`ImageSubscription`] says which, in Kargo's words.
 //!   [`ImageSource::explain`] says why.
 //! * [`ChartSource`] finds Helm charts, in registries and in classic repositories; [`ChartSubscription`] says which.
+//! * [`ImageTagWriter`] gives the image of freight another tag, such as `prod`.
 //! * [`SignatureVerifier`] verifies that images are signed by a key that is trusted, as cosign does it.
 //! * [`DockerConfig`] has the credentials that Docker, Podman and Kubernetes keep; [`CredentialSource`] is for everything else.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
@@ -34,6 +35,7 @@ mod image;
 mod repository;
 mod signature;
 mod spec;
+mod writer;
 
 pub use chart::{ChartSource, ChartSubscription};
 pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
@@ -44,3 +46,4 @@ pub use image::{
 pub use repository::Repository;
 pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed};
 pub use spec::ImageSpec;
+pub use writer::{ImageTag, ImageTagWriter};

@@ -72,6 +72,8 @@ struct Inner {
     loopback: reqwest::Client,
     auth: Auth,
     insecure: HashSet<String>,
+    /// Hosts that count each GET of a manifest against a quota, and a HEAD not.
+    counts_pulls: HashSet<String>,
     tries: u32,
     /// Hosts that do not accept the page size that is asked for first.
     refuses_page_size: Mutex<HashSet<String>>,
@@ -92,6 +94,7 @@ pub struct ClientBuilder {
     http: reqwest::ClientBuilder,
     credentials: Arc<dyn CredentialSource>,
     insecure: HashSet<String>,
+    counts_pulls: HashSet<String>,
     trusted_realms: Vec<String>,
     tries: u32,
     requests_per_second: Option<u32>,
@@ -123,6 +126,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Says that `host` counts each GET of a manifest as a pull, which a quota limits, and a HEAD not, as Docker Hub does, where
+    /// this is known. Whether a tag has moved is then asked by HEAD first.
+    pub fn counts_pulls(mut self, host: impl Into<String>) -> Self {
+        self.counts_pulls.insert(host.into().to_ascii_lowercase());
+        self
+    }
+
     /// How often a request is made before its failure is returned: 4 by default, at least 1.
     pub fn tries(mut self, tries: u32) -> Self {
         self.tries = tries.max(1);
@@ -149,6 +159,7 @@ impl ClientBuilder {
             loopback,
             auth: Auth::new(self.credentials, self.trusted_realms),
             insecure: self.insecure,
+            counts_pulls: self.counts_pulls,
             tries: self.tries,
             refuses_page_size: Mutex::default(),
             pace: Pace::default(),
@@ -194,6 +205,7 @@ impl Client {
             http: agent(),
             credentials: Arc::new(StaticCredentials::new()),
             insecure: HashSet::new(),
+            counts_pulls: HashSet::from([DOCKER_HUB.to_owned()]),
             trusted_realms: Vec::new(),
             tries: 4,
             requests_per_second: None,

@@ -84,7 +84,8 @@ impl Client {
         }
     }
 
-    /// The manifest of a tag, or `None` when the registry says that it still has `digest`. One request either way.
+    /// The manifest of a tag, or `None` when the registry says that it still has `digest`. One request either way; two for a tag
+    /// that has moved where pulls are counted, see [`ClientBuilder::counts_pulls`](crate::ClientBuilder::counts_pulls).
     ///
     /// # Errors
     /// As for [`Client::manifest`].
@@ -107,6 +108,11 @@ impl Client {
         digest: &str,
     ) -> Result<Option<Manifest>, Fault> {
         let known = checked_digest(digest)?;
+        if self.0.counts_pulls.contains(repository.host())
+            && self.head_manifest(cx, repository, tag).await?.digest.as_deref() == Some(digest)
+        {
+            return Ok(None);
+        }
         let fetched = self.fetch_manifest(cx, repository, tag, Some(&known)).await?;
         // Not every registry knows the condition.
         Ok(fetched.filter(|manifest| manifest.digest != digest))

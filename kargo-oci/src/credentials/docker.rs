@@ -238,7 +238,7 @@ mod tests {
     async fn oci_16_entries_are_found_by_all_the_names_that_people_write() {
         let json = r#"{"auths": {
             "https://index.docker.io/v1/": {"auth": "aHViOnB3"},
-            "https://ghcr.io": {"username": "gh", "password": "a:b"},
+            "https://ghcr.io/v2/": {"username": "gh", "password": "a:b"},
             "ghcr.io/acme": {"auth": "YWNtZTpwdw=="},
             "mine.azurecr.io": {"auth": "MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwOg==", "identitytoken": "refresh"},
             "token.example": {"registrytoken": "as it is"},

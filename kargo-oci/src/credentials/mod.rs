@@ -99,8 +99,8 @@ fn normalized(prefix: &str) -> String {
     let text = prefix.split_once("://").map_or(prefix, |(_, rest)| rest).trim_end_matches('/');
     let (host, path) = text.split_once('/').unwrap_or((text, ""));
     let host = canonical_host(&host.to_ascii_lowercase());
-    // Docker's own configuration names Docker Hub by a version of its API.
-    let path = if host == DOCKER_HUB && matches!(path, "v1" | "v2") { "" } else { path };
+    // Docker's own configuration names registries by a version of their API.
+    let path = if matches!(path, "v1" | "v2") { "" } else { path };
     if path.is_empty() { host } else { format!("{host}/{path}") }
 }
 

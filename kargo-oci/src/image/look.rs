@@ -14,7 +14,7 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 
-use super::memory::{Key, Known, Memory, REMEMBERED};
+use super::memory::{Key, Known, Memory};
 use super::metadata::{ImageMetadata, Place, Wanted, describe};
 use super::selection::{Selection, Strategy};
 use crate::client::{Client, Fault, Manifest};
@@ -22,6 +22,8 @@ use crate::client::{Client, Fault, Manifest};
 /// How many tags are asked for at the same time, and how many when all have to be.
 const CONCURRENCY: usize = 8;
 const CONCURRENCY_FOR_ALL: usize = 16;
+/// How many tags `NewestBuild` asks for at most. Their facts stay in memory, so a look that runs out of time is not lost.
+const MOST_BUILDS: usize = 10_000;
 /// How far into the future an image may say that it was built before it is passed over: clocks differ by less.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many tags that are passed over are named in one message.
@@ -99,7 +101,7 @@ pub(super) struct Looker<'a> {
 /// otherwise be all of them in every look.
 pub(super) fn most_examined(selection: &Selection) -> usize {
     match selection.strategy {
-        Strategy::NewestBuild => REMEMBERED,
+        Strategy::NewestBuild => MOST_BUILDS,
         _ => (5 * selection.limit).max(100),
     }
 }
@@ -122,7 +124,7 @@ impl Looker<'_> {
                 let answer = self.ask(&tag, digest).await?;
                 Ok((tag, answer))
             })
-            .buffer_unordered(CONCURRENCY)
+            .buffer_unordered(self.concurrency())
             .try_collect()
             .await
     }
@@ -159,13 +161,12 @@ impl Looker<'_> {
             if round.is_empty() {
                 break;
             }
-            let concurrency = if needs_all { CONCURRENCY_FOR_ALL } else { CONCURRENCY };
             let round: Vec<_> = stream::iter(round)
                 .map(|(answer, digest, tag)| async move {
                     let found = self.resolve(&tag, answer, digest).await?;
                     Ok::<_, Error>((tag, found))
                 })
-                .buffered(concurrency)
+                .buffered(self.concurrency())
                 .try_collect()
                 .await?;
             images += round.iter().filter(|(_, found)| is_fitting(found)).count();
@@ -178,6 +179,10 @@ impl Looker<'_> {
             self.check_emptiness(&looked, total)?;
         }
         Ok(looked)
+    }
+
+    fn concurrency(&self) -> usize {
+        if matches!(self.selection.strategy, Strategy::NewestBuild) { CONCURRENCY_FOR_ALL } else { CONCURRENCY }
     }
 
     /// Chooses among what was found.

@@ -9,7 +9,7 @@ use crate::repository::Repository;
 
 /// Of how many images the facts are kept in memory, and how many bytes their annotations may have in all: a registry may
 /// send 128 KiB of them for each image.
-pub(super) const REMEMBERED: usize = 10_000;
+const REMEMBERED: usize = 20_000;
 const REMEMBERED_BYTES: usize = 32 * 1024 * 1024;
 
 /// A repository, a digest and the platform that was asked for.

@@ -185,3 +185,27 @@ async fn credentials_of_a_classic_repository_go_with_the_first_request_and_to_it
     assert_eq!(versions(&found(look(&source, classic(&registry), None).await.unwrap()).0), ["1.0.1", "1.0.0"]);
     assert!(other.requests().iter().all(|request| request.authorization.is_none()));
 }
+
+#[tokio::test]
+async fn credentials_are_not_sent_where_everyone_could_read_them() {
+    // A proxy, so that a host by any name is reached.
+    let registry = Registry::builder().auth(RegistryAuth::basic("robot", "right")).start().await;
+    registry.put_file("/stable/index.yaml", "text/yaml", index(1));
+    let builder = || {
+        let proxy = reqwest::Proxy::all(format!("http://{}", registry.host())).unwrap();
+        Client::builder()
+            .http(reqwest::Client::builder().proxy(proxy))
+            .credentials(StaticCredentials::new().with("charts.example", Credentials::basic("robot", "right")))
+    };
+    let chart = || ChartSubscription::classic("http://charts.example/stable", "shop");
+    let source = ChartSource::new(builder().build().unwrap());
+    for _ in 0..2 {
+        let error = look(&source, chart(), None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.message().contains("use https"), "{error}");
+    }
+    assert!(registry.requests().iter().all(|request| request.authorization.is_none()));
+
+    let trusting = ChartSource::new(builder().insecure_http("charts.example").build().unwrap());
+    assert_eq!(versions(&found(look(&trusting, chart(), None).await.unwrap()).0), ["1.0.0"]);
+}

@@ -10,6 +10,7 @@ mod pace;
 mod retry;
 mod selection;
 mod signatures;
+mod tag_writer;
 mod write;
 
 use kargo_core::plugin::Context;

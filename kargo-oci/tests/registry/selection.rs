@@ -49,6 +49,25 @@ async fn semver_of_two_thousand_tags_asks_for_the_pages_and_twenty_images() {
 }
 
 #[tokio::test]
+async fn where_pulls_are_counted_a_later_look_pulls_only_what_has_moved() {
+    let registry = Registry::start().await;
+    for number in 0..5 {
+        registry.put_image("app", &format!("1.0.{number}"), &dated(1 + number));
+    }
+    let client = kargo_oci::Client::builder().counts_pulls(registry.host()).build().unwrap();
+    let (source, subscription) = (ImageSource::new(client), subscription(&registry));
+    let (_, cursor) = found(look(&source, &subscription, None).await.unwrap());
+    assert_eq!((registry.count("GET", "/manifests/"), registry.count("HEAD", "/manifests/")), (5, 0));
+    registry.clear_requests();
+    assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+    assert_eq!((registry.count("GET", "/manifests/"), registry.count("HEAD", "/manifests/")), (0, 5));
+    registry.put_image("app", "1.0.4", &dated(9));
+    registry.clear_requests();
+    found(look(&source, &subscription, Some(&cursor)).await.unwrap());
+    assert_eq!((registry.count("GET", "/manifests/"), registry.count("HEAD", "/manifests/")), (1, 5));
+}
+
+#[tokio::test]
 async fn the_newest_build_costs_a_manifest_and_a_configuration_per_tag_once() {
     let registry = Registry::start().await;
     for number in 0..300 {
