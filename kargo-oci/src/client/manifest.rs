@@ -179,6 +179,12 @@ fn annotations(found: Option<BTreeMap<String, Option<String>>>) -> Option<BTreeM
     (size <= ANNOTATIONS).then_some(found)
 }
 
+/// A content type without its parameters, when it is that of a manifest.
+pub(super) fn accepted(content_type: Option<&str>) -> Option<&str> {
+    let plain = content_type?.split(';').next()?.trim();
+    ACCEPTED.contains(&plain).then_some(plain)
+}
+
 impl Manifest {
     /// Reads `bytes`, which have this digest. `name` is for errors.
     pub(super) fn read(bytes: Vec<u8>, digest: String, content_type: Option<&str>, name: &str) -> Result<Self> {
@@ -199,13 +205,7 @@ impl Manifest {
                 ),
             ));
         }
-        let content_type = content_type.map(|text| text.split(';').next().unwrap_or(text).trim());
-        let content_type = content_type.filter(|text| ACCEPTED.contains(text));
-        if let (Some(said), Some(header)) = (&body.media_type, content_type)
-            && said != header
-        {
-            return Err(invalid(format!("says it is {said:?} but was sent as {header:?}")));
-        }
+        let content_type = accepted(content_type);
         let too_large = || invalid(format!("has more than {ANNOTATIONS} bytes of annotations"));
         let digest_of = |entry: &BodyEntry| {
             checked_digest(&entry.digest)
@@ -245,6 +245,22 @@ impl Manifest {
         let media_type = body.media_type.or(content_type.map(str::to_owned)).unwrap_or_else(|| kind.to_owned());
         Ok(Self { digest, media_type, bytes, content, annotations })
     }
+
+    /// Whether all agree on what this is: the body's media type, the response's, and the fields that there are. Two readers that
+    /// go by different ones would otherwise take it for two different things.
+    pub(super) fn check_type(&self, content_type: Option<&str>, name: &str) -> Result<()> {
+        let invalid = |why: String| Error::new(ErrorKind::InvalidResponse, format!("The manifest of {name} {why}."));
+        let said = self.media_type.as_str();
+        if let Some(header) = accepted(content_type).filter(|header| *header != said) {
+            return Err(invalid(format!("says it is {said:?} but was sent as {header:?}")));
+        }
+        let is_index = matches!(self.content, ManifestContent::Index { .. });
+        if ACCEPTED.contains(&said) && matches!(said, OCI_INDEX | DOCKER_LIST) != is_index {
+            let what = if is_index { "an index" } else { "a single image" };
+            return Err(invalid(format!("says it is {said:?} but has the fields of {what}")));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -252,7 +268,8 @@ mod tests {
     use super::*;
 
     fn read(body: serde_json::Value, content_type: Option<&str>) -> Result<Manifest> {
-        Manifest::read(body.to_string().into_bytes(), "sha256:x".into(), content_type, "r/app:1")
+        let manifest = Manifest::read(body.to_string().into_bytes(), "sha256:x".into(), content_type, "r/app:1")?;
+        manifest.check_type(content_type, "r/app:1").map(|()| manifest)
     }
 
     fn entry() -> serde_json::Value {
@@ -267,6 +284,12 @@ mod tests {
         assert!(read(image.clone(), Some(OCI_INDEX)).is_err());
         assert!(read(image.clone(), Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8")).is_ok());
         assert!(read(image, Some("text/plain")).is_ok());
+        let mut image = serde_json::json!({"schemaVersion": 2, "config": entry(), "layers": []});
+        assert!(read(image.clone(), Some(OCI_INDEX)).is_err());
+        image["mediaType"] = DOCKER_LIST.into();
+        assert!(read(image, None).is_err());
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "manifests": []});
+        assert!(read(index, None).is_err());
     }
 
     #[test]

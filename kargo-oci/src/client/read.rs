@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 
 use super::auth::Purpose;
 use super::exchange::{Request, Response, too_large};
-use super::manifest::{ACCEPTED, Manifest};
+use super::manifest::{ACCEPTED, Manifest, accepted};
 use super::{Call, Client, found};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
 
@@ -137,7 +137,7 @@ impl Client {
         }
         expect_ok(&response, repository, reference)?;
         let content_type = response.header(CONTENT_TYPE).map(str::to_owned);
-        let is_manifest_type = content_type.as_deref().is_some_and(is_manifest_type);
+        let is_manifest_type = accepted(content_type.as_deref()).is_some();
         if response.is_cut {
             let error = too_large(&response.url, call.request.limit).operation(doing).with("manifest", name);
             // A page of a proxy may be long as well.
@@ -152,7 +152,11 @@ impl Client {
         let is_meant =
             expected.is_some() || is_manifest_type || named.is_some_and(|named| is_digest_of(&named, &response.body));
         match Manifest::read(response.body, digest.clone(), content_type.as_deref(), &name) {
-            Ok(manifest) => Ok(Some(manifest)),
+            Ok(manifest) => match manifest.check_type(content_type.as_deref(), &name) {
+                Ok(()) => Ok(Some(manifest)),
+                // The response may have another type tomorrow.
+                Err(error) => Err(Fault::Image { error: error.operation(doing), digest: None }),
+            },
             Err(error) if is_meant || error.kind() == ErrorKind::Unsupported => {
                 Err(Fault::Image { error: error.operation(doing), digest: Some(digest) })
             }
@@ -237,11 +241,6 @@ impl Client {
         }
         Ok(response.body)
     }
-}
-
-fn is_manifest_type(content_type: &str) -> bool {
-    let plain = content_type.split(';').next().unwrap_or(content_type).trim();
-    ACCEPTED.contains(&plain)
 }
 
 fn naming(repository: &Repository, reference: &str) -> String {

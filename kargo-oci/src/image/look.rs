@@ -216,6 +216,7 @@ impl Looker<'_> {
 
     /// Tells what was passed over.
     fn report(&self, looked: &Looked) {
+        let (is_newest_build, now) = (matches!(self.selection.strategy, Strategy::NewestBuild), self.cx.now());
         let passed: Vec<String> = looked
             .found
             .iter()
@@ -223,6 +224,9 @@ impl Looker<'_> {
                 Found::Unusable { reason, .. } => Some(format!("{tag} ({reason})")),
                 Found::Gone => Some(format!("{tag} (it has vanished)")),
                 Found::Image { facts, .. } if !facts.fits_platform => Some(format!("{tag} (not for this platform)")),
+                Found::Image { facts, .. } if is_newest_build && is_ahead(facts.created_at, now) => {
+                    Some(format!("{tag} (it says that it was built in the future)"))
+                }
                 Found::Image { .. } => None,
             })
             .collect();
