@@ -1,10 +1,14 @@
-//! OCI registries for `kargo-core`: a client that trusts nothing, and a [`Source`](kargo_core::plugin::Source) for
-//! images.
+//! OCI registries and Helm repositories for `kargo-core`: a client that trusts nothing, and a
+//! [`Source`](kargo_core::plugin::Source) each for images and for charts.
 //!
 //! * [`Client`] lists tags, fetches manifests and blobs, and pushes. It answers registries' challenges, follows pages
 //!   to their end, tries again when that can help, and checks every digest.
-//! * [`ImageSource`] finds images by the versions of their tags, with few requests; [`ImageSubscription`] says which,
-//!   in Kargo's words.
+//! * [`ImageSource`] finds images by their tags, with few requests; [`ImageSubscription`] says which, in Kargo's words.
+//!   [`ImageSource::explain`] says why.
+//! * [`ChartSource`] finds Helm charts, in registries and in classic repositories; [`ChartSubscription`] says which.
+//! * [`ImageTagWriter`] gives the image of freight another tag, such as `prod`.
+//! * [`SignatureVerifier`] verifies that images are signed by a key that is trusted, as cosign does it.
+//! * [`DockerConfig`] has the credentials that Docker, Podman and Kubernetes keep; [`CredentialSource`] is for everything else.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
 //! ```
@@ -23,17 +27,23 @@
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod chart;
 mod client;
 mod credentials;
-mod metadata;
+mod flight;
+mod image;
 mod repository;
-mod source;
+mod signature;
 mod spec;
-mod subscription;
+mod writer;
 
+pub use chart::{ChartSource, ChartSubscription};
 pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
-pub use credentials::{CredentialSource, Credentials, StaticCredentials};
+pub use credentials::{CredentialSource, Credentials, DockerConfig, StaticCredentials};
+pub use image::{
+    Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,
+};
 pub use repository::Repository;
-pub use source::ImageSource;
+pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed};
 pub use spec::ImageSpec;
-pub use subscription::ImageSubscription;
+pub use writer::{ImageTag, ImageTagWriter};

@@ -66,6 +66,13 @@ impl Repository {
         Ok(Self { host, name })
     }
 
+    /// The place that a URL without a user in it names, on a server that need not be a registry.
+    pub(crate) fn of_url(url: &reqwest::Url) -> Self {
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let host = url.port().map_or(host.clone(), |port| format!("{host}:{port}"));
+        Self { host, name: url.path().trim_matches('/').to_owned() }
+    }
+
     /// The registry, with its port when it has one: `ghcr.io`, `localhost:5000`.
     pub fn host(&self) -> &str {
         &self.host

@@ -8,7 +8,8 @@ use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
 use kargo_core::{Artifact, ErrorKind, Subscription};
 use kargo_oci::testing::Registry;
 use kargo_oci::{
-    Client, Credentials, ImageSource, ImageSpec, ImageSubscription, ManifestContent, Repository, StaticCredentials,
+    ChartSource, ChartSubscription, Client, Credentials, DockerConfig, ImageSource, ImageSpec, ImageSubscription,
+    ManifestContent, Repository, SelectionStrategy, Signed, StaticCredentials,
 };
 use kargo_tests::server;
 use serde_json::Value;
@@ -135,6 +136,50 @@ async fn a_tag_that_moves_is_told_from_one_that_stays() {
 }
 
 #[tokio::test]
+async fn the_strategies_choose_as_they_say() {
+    let host = server("KARGO_TEST_REGISTRY");
+    let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "strategies"));
+    let mut digests = BTreeMap::new();
+    for (tag, day) in [("2026-01-03", 3), ("2026-01-01", 1), ("edge", 9), ("1.0.0", 5)] {
+        digests.insert(tag, client.push_image(&cx(), &app, tag, &dated(day)).await.unwrap());
+    }
+    let subscription = ImageSubscription::new(app.to_string());
+    let tags = |images: Vec<(String, String)>| images.into_iter().map(|(tag, _)| tag).collect::<Vec<_>>();
+    let newest = subscription.clone().strategy(SelectionStrategy::NewestBuild).ignore_tags_regex("^edge$");
+    assert_eq!(tags(look(&client, newest).await), ["1.0.0", "2026-01-03", "2026-01-01"]);
+    let lexical = subscription.clone().strategy(SelectionStrategy::Lexical).allow_tags_regex(r"^\d{4}-");
+    assert_eq!(tags(look(&client, lexical).await), ["2026-01-03", "2026-01-01"]);
+    let edge = look(&client, subscription.clone().moving_tag("edge")).await;
+    assert_eq!(edge, [("edge".to_owned(), digests["edge"].clone())]);
+    let explanation = ImageSource::new(client).explain(&cx(), &subscription).await.unwrap();
+    assert!(explanation.tag("1.0.0").unwrap().outcome.is_offered() && explanation.tags.len() == 4, "{explanation}");
+}
+
+#[tokio::test]
+async fn a_chart_is_found_by_its_versions() {
+    let host = server("KARGO_TEST_REGISTRY");
+    let (client, chart) = (Client::anonymous().unwrap(), fresh(&host, "chart"));
+    for tag in ["1.0.0", "1.1.0_build.7", "v1.2.0", "2.0.0", "latest"] {
+        client.push_image(&cx(), &chart, tag, &dated(1)).await.unwrap();
+    }
+    let config = Subscription::from(ChartSubscription::oci(format!("oci://{chart}")).constraint("^1")).config;
+    let source = ChartSource::new(client);
+    let Discovery::Found { candidates, .. } = source.discover(&cx(), &DiscoverRequest::new(&config)).await.unwrap()
+    else {
+        panic!("a first look finds something or nothing, but not the same as before")
+    };
+    assert_eq!(candidates.iter().map(Artifact::version).collect::<Vec<_>>(), ["v1.2.0", "1.1.0+build.7", "1.0.0"]);
+}
+
+#[tokio::test]
+async fn an_image_that_nobody_has_signed_is_not_signed() {
+    let host = server("KARGO_TEST_REGISTRY");
+    let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "unsigned"));
+    let digest = client.push_image(&cx(), &app, "1.0.0", &dated(1)).await.unwrap();
+    assert_eq!(client.signed_by(&cx(), &app, &digest, &[]).await.unwrap(), Signed::No);
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_not_found() {
     let host = server("KARGO_TEST_REGISTRY");
     let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "missing"));
@@ -190,6 +235,24 @@ async fn a_registry_with_passwords_lets_in_the_right_one_alone() {
     .await;
     let images = look(&client_with(&password), ImageSubscription::new(app.to_string())).await;
     assert_eq!(images, [("1.1.0".to_owned(), digest.clone()), ("1.0.0".to_owned(), digest)]);
+
+    // The password as skopeo and Docker keep it.
+    let login = tempfile::tempdir().unwrap();
+    let config = login.path().join("config.json");
+    skopeo(&[
+        "login",
+        "--tls-verify=false",
+        "--authfile",
+        &config.display().to_string(),
+        "-u",
+        &user,
+        "-p",
+        &password,
+        &host,
+    ])
+    .await;
+    let kept = Client::builder().credentials(DockerConfig::at(config)).build().unwrap();
+    assert_eq!(kept.list_tags(&cx(), &app).await.unwrap(), ["1.0.0", "1.1.0"]);
 
     for client in [client_with("not the password"), Client::anonymous().unwrap()] {
         let error = client.list_tags(&cx(), &app).await.unwrap_err();

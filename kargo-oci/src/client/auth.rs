@@ -12,7 +12,7 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode, Url};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -20,7 +20,7 @@ use super::challenge::Challenge;
 use super::exchange::{Request, excerpt, exchange};
 use super::realm;
 use crate::credentials::{CredentialSource, Credentials};
-use crate::repository::{Repository, sha256_hex};
+use crate::repository::{Repository, host_without_port, sha256_hex};
 
 /// What a request does. Registries may ask for different scopes, so what they asked is remembered by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     List,
     Read,
     Write,
+    /// Fetching a file of a server that is no registry.
+    File,
 }
 
 /// How long a token is good for when the registry does not say: 60 seconds, as the token specification has it.
@@ -41,6 +43,9 @@ const TOKEN_BODY: usize = 64 * 1024;
 
 /// How many challenges, credentials and tokens are remembered, of each.
 const REMEMBERED: usize = 10_000;
+
+/// How many names of other credentials an error has at most.
+const NEAR: usize = 5;
 
 /// A hash of credentials: enough to see whether they are the same.
 type Fingerprint = String;
@@ -108,6 +113,12 @@ impl Auth {
         self.challenges.lock().await.remove(&(repository.clone(), purpose));
     }
 
+    /// The challenge that a server of files is answered before it has asked, when there are credentials for it.
+    pub(super) async fn unasked(&self, cx: &Context, place: &Repository) -> Result<Option<Challenge>> {
+        let known = self.known(cx, place, None).await?;
+        Ok(matches!(known.credentials, Credentials::Basic { .. }).then_some(Challenge::Basic))
+    }
+
     /// Answers `challenge`. `rejected` is what the registry did not accept just now: nothing equal to it is returned.
     pub(super) async fn answer(
         &self,
@@ -134,9 +145,12 @@ impl Auth {
                     header = basic(&known.credentials).transpose()?;
                 }
                 let header = header.filter(|header| Some(header) != rejected);
-                header.ok_or_else(|| rejected_credentials(repository, &known.credentials))
+                header.ok_or_else(|| self.rejected(repository, &known.credentials))
             }
             Challenge::Bearer { realm, service, scope } => {
+                if let Some(header) = self.fixed_token(cx, repository, rejected).await? {
+                    return Ok(header);
+                }
                 let realm = realm::check(target.url, realm, &self.trusted_realms)?;
                 let mut known = self.known(cx, repository, None).await?;
                 let actions = if purpose == Purpose::Write { "pull,push" } else { "pull" };
@@ -159,6 +173,64 @@ impl Auth {
                 }
             }
         }
+    }
+
+    /// The token that is shown as it is, when there is one.
+    async fn fixed_token(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        rejected: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>> {
+        let mut known = self.known(cx, repository, None).await?;
+        for _ in 0..2 {
+            let Credentials::Bearer(token) = &known.credentials else { return Ok(None) };
+            let header = secret_header(format!("Bearer {}", token.expose_secret())).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidInput, format!("The token for {repository} cannot be sent."))
+            })?;
+            if Some(&header) != rejected {
+                return Ok(Some(header));
+            }
+            // Perhaps the token has been renewed since it was read.
+            let before = known.fingerprint.clone();
+            known = self.known(cx, repository, Some(&before)).await?;
+        }
+        Err(self.rejected(repository, &known.credentials))
+    }
+
+    /// The error of credentials that were not accepted, or of there being none.
+    fn rejected(&self, repository: &Repository, credentials: &Credentials) -> Error {
+        let host = repository.host();
+        let text = match credentials {
+            Credentials::Anonymous => {
+                let is_near = |name: &String| {
+                    let other = name.split('/').next().unwrap_or(name);
+                    host_without_port(other) == host_without_port(host)
+                };
+                let near: Vec<String> = self.source.names().into_iter().filter(is_near).take(NEAR).collect();
+                let near = match near.as_slice() {
+                    [] => String::new(),
+                    near => format!(" There are some for {}, which do not cover it.", near.join(", ")),
+                };
+                format!(
+                    "The registry {host} wants credentials for {repository}, and none are configured for this host or \
+                     repository.{near}"
+                )
+            }
+            Credentials::Basic { user, .. } => format!(
+                "The registry {host} rejected user {user:?} for {repository}; is the password right and still valid?"
+            ),
+            Credentials::Identity(_) => format!(
+                "The registry {host} rejected the identity token for {repository}; is it still valid, and does the registry take \
+                 such tokens?"
+            ),
+            Credentials::Bearer(_) => {
+                format!(
+                    "The registry {host} rejected the token for {repository}; is it still valid, and for this repository?"
+                )
+            }
+        };
+        Error::new(ErrorKind::Unauthenticated, text)
     }
 
     async fn known(&self, cx: &Context, repository: &Repository, rejected: Option<&Fingerprint>) -> Result<Known> {
@@ -185,6 +257,8 @@ impl Auth {
             Credentials::Basic { user, password } => {
                 sha256_hex(format!("{user}\0{}", password.expose_secret()).as_bytes())
             }
+            Credentials::Identity(token) => sha256_hex(format!("\0identity\0{}", token.expose_secret()).as_bytes()),
+            Credentials::Bearer(token) => sha256_hex(format!("\0bearer\0{}", token.expose_secret()).as_bytes()),
         };
         let until = cx.now().checked_add(CREDENTIALS_LIFETIME).unwrap_or(Timestamp::MAX);
         Ok(slot.insert(Known { credentials, fingerprint, until }).clone())
@@ -216,7 +290,10 @@ impl Auth {
             return Ok(token.header.clone());
         }
         *slot = None;
-        let token = fetch(cx, http, ask, &known.credentials).await?;
+        let token = match fetch(cx, http, ask, &known.credentials).await? {
+            Some(token) => token,
+            None => return Err(self.rejected(ask.repository, &known.credentials)),
+        };
         Ok(slot.insert(token).header.clone())
     }
 }
@@ -250,31 +327,35 @@ struct TokenAnswer {
     expires_in: Option<u64>,
 }
 
+/// A new token, or nothing when the token server does not accept the credentials.
 async fn fetch(
     cx: &Context,
     http: &reqwest::Client,
     ask: &TokenRequest<'_>,
     credentials: &Credentials,
-) -> Result<Token> {
-    let mut url = ask.realm.clone();
-    {
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = ask.service {
-            query.append_pair("service", service);
-        }
-        for scope in ask.scope.split_ascii_whitespace() {
-            query.append_pair("scope", scope);
-        }
-    }
-    let header = basic(credentials).transpose()?;
+) -> Result<Option<Token>> {
     let asked_at = cx.now();
-    let response = exchange(http, &Request::new(Method::GET, url, TOKEN_BODY), header.as_ref()).await?;
+    let response = match credentials {
+        Credentials::Identity(token) => exchange(http, &exchange_request(ask, token), None).await?,
+        _ => {
+            let mut url = ask.realm.clone();
+            {
+                let mut query = url.query_pairs_mut();
+                if let Some(service) = ask.service {
+                    query.append_pair("service", service);
+                }
+                for scope in ask.scope.split_ascii_whitespace() {
+                    query.append_pair("scope", scope);
+                }
+            }
+            let header = basic(credentials).transpose()?;
+            exchange(http, &Request::new(Method::GET, url, TOKEN_BODY), header.as_ref()).await?
+        }
+    };
     let host = ask.realm.authority();
     match response.status {
         status if status.is_success() => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            return Err(rejected_credentials(ask.repository, credentials));
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(None),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             return Err(super::status_error(&response, &format!("ask {host} for a token"), cx.now()));
         }
@@ -298,45 +379,49 @@ async fn fetch(
         }
     };
     let token = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
-    let header = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
-    let Some(mut header) = header else {
+    let header = token.and_then(|token| secret_header(format!("Bearer {token}")));
+    let Some(header) = header else {
         return Err(Error::new(
             ErrorKind::InvalidResponse,
             format!("The answer of the token server {host} has no token."),
         ));
     };
-    header.set_sensitive(true);
     // A tenth is kept back, for the time that a request is under way. Longer than a day is not believed, and 0 is taken
     // for nothing said.
     let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(TOKEN_LIFETIME).min(86_400);
     let until = asked_at.checked_add(Duration::from_millis(lifetime * 900)).unwrap_or(Timestamp::MAX);
-    Ok(Token { header, until })
+    Ok(Some(Token { header, until }))
+}
+
+/// The request that exchanges an identity token, as the token specification's OAuth 2 part has it. In its body the token is
+/// in no log of addresses.
+fn exchange_request(ask: &TokenRequest<'_>, token: &SecretString) -> Request {
+    let mut form = ask.realm.clone();
+    form.query_pairs_mut()
+        .clear()
+        .append_pair("grant_type", "refresh_token")
+        .append_pair("service", ask.service.unwrap_or_default())
+        .append_pair("scope", ask.scope)
+        .append_pair("client_id", "kargo-oci")
+        .append_pair("refresh_token", token.expose_secret());
+    let mut request = Request::new(Method::POST, ask.realm.clone(), TOKEN_BODY);
+    request.content_type = Some(HeaderValue::from_static("application/x-www-form-urlencoded"));
+    request.body = Some(form.query().unwrap_or_default().as_bytes().to_vec());
+    request
+}
+
+fn secret_header(text: String) -> Option<HeaderValue> {
+    let mut header = HeaderValue::try_from(text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 fn basic(credentials: &Credentials) -> Option<Result<HeaderValue>> {
     let Credentials::Basic { user, password } = credentials else { return None };
     let text = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
-    Some(match HeaderValue::try_from(format!("Basic {text}")) {
-        Ok(mut header) => {
-            header.set_sensitive(true);
-            Ok(header)
-        }
-        Err(_) => Err(Error::new(ErrorKind::InvalidInput, format!("The credentials of user {user:?} cannot be sent."))),
-    })
-}
-
-fn rejected_credentials(repository: &Repository, credentials: &Credentials) -> Error {
-    let text = match credentials {
-        Credentials::Anonymous => format!(
-            "The registry {} wants credentials for {repository}, and none are configured for this host or repository.",
-            repository.host()
-        ),
-        Credentials::Basic { user, .. } => format!(
-            "The registry {} rejected user {user:?} for {repository}; is the password right and still valid?",
-            repository.host()
-        ),
-    };
-    Error::new(ErrorKind::Unauthenticated, text)
+    Some(secret_header(format!("Basic {text}")).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidInput, format!("The credentials of user {user:?} cannot be sent."))
+    }))
 }
 
 #[cfg(test)]

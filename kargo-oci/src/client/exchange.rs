@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeSeed;
 
 use crate::repository::is_loopback_host;
 
@@ -16,6 +18,8 @@ use crate::repository::is_loopback_host;
 const REDIRECTS: usize = 4;
 /// The longest pause that a server is granted. One wrong header must not shut a registry out for years.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+/// How long a name of a redirect's target is looked up.
+const LOOKUP: Duration = Duration::from_secs(5);
 /// How much of the body of a failure is read, in bytes.
 const FAILURE_BODY: usize = 64 * 1024;
 
@@ -26,15 +30,28 @@ pub(super) struct Request {
     pub(super) url: Url,
     pub(super) accept: Option<HeaderValue>,
     pub(super) if_none_match: Option<HeaderValue>,
+    pub(super) if_modified_since: Option<HeaderValue>,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) body: Option<Vec<u8>>,
     /// The most that a body of success may have, in bytes.
     pub(super) limit: usize,
+    /// Whether a larger body is left unread, see [`Response::is_cut`], instead of being an error.
+    pub(super) may_cut: bool,
 }
 
 impl Request {
     pub(super) fn new(method: Method, url: Url, limit: usize) -> Self {
-        Self { method, url, accept: None, if_none_match: None, content_type: None, body: None, limit }
+        Self {
+            method,
+            url,
+            accept: None,
+            if_none_match: None,
+            if_modified_since: None,
+            content_type: None,
+            body: None,
+            limit,
+            may_cut: false,
+        }
     }
 }
 
@@ -45,6 +62,8 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// The body is larger than it may be, and what is here of it is of no use. Only for requests that allow it.
+    pub(super) is_cut: bool,
 }
 
 impl Response {
@@ -65,9 +84,12 @@ impl Response {
         Some(pause.min(LONGEST_ASKED))
     }
 
-    /// The body as JSON, whatever the content type says: registries are not careful with it.
-    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+    /// The body as JSON, whatever the content type says: registries are not careful with it. The seed takes in what it reads, and
+    /// so can end the reading of what is too much.
+    pub(super) fn json<'a, T: DeserializeSeed<'a>>(&'a self, seed: T, what: &str) -> Result<T::Value> {
+        let mut reader = serde_json::Deserializer::from_slice(&self.body);
+        let read = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+        read.map_err(|error| {
             Error::new(
                 ErrorKind::InvalidResponse,
                 format!(
@@ -99,8 +121,12 @@ pub(super) async fn exchange(
     let mut url = request.url.clone();
     for _ in 0..=REDIRECTS {
         let mut sending = http.request(request.method.clone(), url.clone());
-        let headers =
-            [(ACCEPT, &request.accept), (IF_NONE_MATCH, &request.if_none_match), (CONTENT_TYPE, &request.content_type)];
+        let headers = [
+            (ACCEPT, &request.accept),
+            (IF_NONE_MATCH, &request.if_none_match),
+            (IF_MODIFIED_SINCE, &request.if_modified_since),
+            (CONTENT_TYPE, &request.content_type),
+        ];
         for (name, value) in headers {
             if let Some(value) = value {
                 sending = sending.header(name, value);
@@ -115,8 +141,14 @@ pub(super) async fn exchange(
         let response = sending.send().await.map_err(|error| transport(error, &url))?;
         let follows = matches!(request.method, Method::GET | Method::HEAD) && is_redirect(response.status());
         match response.headers().get(LOCATION).filter(|_| follows) {
-            Some(location) => url = redirect(&url, location)?,
-            None => return read(response, request.limit).await,
+            Some(location) => {
+                let to = redirect(&url, location)?;
+                if to.host_str() != url.host_str() && leads_inside(&url, &to).await {
+                    return Err(refused_redirect(&url, "redirects to a name of an internal address"));
+                }
+                url = to;
+            }
+            None => return read(response, request).await,
         }
     }
     Err(refused_redirect(&request.url, "redirects without an end"))
@@ -145,6 +177,24 @@ fn refused_redirect(from: &Url, why: &str) -> Error {
     Error::new(ErrorKind::InvalidResponse, format!("{} {why}; this is not followed.", from.authority()))
 }
 
+/// Whether `to` has a name that stands for an internal address, while that of `from` does not: a public server has no business
+/// in the network that this program runs in. What cannot be looked up is left to the request, or to the proxy that makes it.
+async fn leads_inside(from: &Url, to: &Url) -> bool {
+    is_inside(to).await && !is_inside(from).await
+}
+
+async fn is_inside(url: &Url) -> bool {
+    if is_internal(url) {
+        return true;
+    }
+    let Some(host) = url.host_str() else { return true };
+    let lookup = tokio::net::lookup_host((host, url.port_or_known_default().unwrap_or(443)));
+    match tokio::time::timeout(LOOKUP, lookup).await {
+        Ok(Ok(mut addresses)) => addresses.any(|address| is_internal_address(address.ip())),
+        _ => false,
+    }
+}
+
 /// Whether a URL names this machine, a private network or the place where clouds keep their machines' credentials.
 pub(super) fn is_internal(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return true };
@@ -152,6 +202,10 @@ pub(super) fn is_internal(url: &Url) -> bool {
     if is_loopback_host(host) || host.ends_with(".localhost") {
         return true;
     }
+    host.parse().is_ok_and(is_internal_address)
+}
+
+fn is_internal_address(address: IpAddr) -> bool {
     let is_internal_v4 = |address: std::net::Ipv4Addr| {
         // Of 100.64.0.0/10, which providers share among their customers; a cloud keeps credentials there too.
         let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
@@ -161,29 +215,21 @@ pub(super) fn is_internal(url: &Url) -> bool {
             || address.is_unspecified()
             || is_shared
     };
-    match host.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => is_internal_v4(address),
-        Ok(IpAddr::V6(address)) => {
-            address.is_unique_local()
+    match address {
+        IpAddr::V4(address) => is_internal_v4(address),
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unique_local()
                 || address.is_unicast_link_local()
                 || address.is_unspecified()
                 || address.to_ipv4_mapped().is_some_and(is_internal_v4)
         }
-        Err(_) => false,
     }
 }
 
-async fn read(mut response: reqwest::Response, limit: usize) -> Result<Response> {
+async fn read(mut response: reqwest::Response, request: &Request) -> Result<Response> {
+    let limit = request.limit;
     let (url, status, headers) = (response.url().clone(), response.status(), response.headers().clone());
-    let too_large = || {
-        Error::new(
-            ErrorKind::InvalidResponse,
-            format!(
-                "{} sends more than the {limit} bytes that this answer may have; the rest was not read.",
-                url.authority()
-            ),
-        )
-    };
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Error::new(
             ErrorKind::InvalidResponse,
@@ -191,13 +237,11 @@ async fn read(mut response: reqwest::Response, limit: usize) -> Result<Response>
         ));
     }
     let success = status.is_success();
-    if success && response.content_length().is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
+    let mut is_cut = success && response.content_length().is_some_and(|length| length > limit as u64);
     let mut body = Vec::new();
-    loop {
+    while !is_cut {
         match response.chunk().await {
-            Ok(Some(chunk)) if success && body.len() + chunk.len() > limit => return Err(too_large()),
+            Ok(Some(chunk)) if success && body.len() + chunk.len() > limit => is_cut = true,
             Ok(Some(chunk)) => {
                 body.extend_from_slice(&chunk);
                 if !success && body.len() > FAILURE_BODY {
@@ -211,7 +255,21 @@ async fn read(mut response: reqwest::Response, limit: usize) -> Result<Response>
             Err(error) => return Err(transport(error, &url)),
         }
     }
-    Ok(Response { url, status, headers, body })
+    if is_cut && !request.may_cut {
+        return Err(too_large(&url, limit));
+    }
+    Ok(Response { url, status, headers, body, is_cut })
+}
+
+/// The error of a body that is larger than it may be.
+pub(super) fn too_large(url: &Url, limit: usize) -> Error {
+    Error::new(
+        ErrorKind::InvalidResponse,
+        format!(
+            "{} sends more than the {limit} bytes that this answer may have; the rest was not read.",
+            url.authority()
+        ),
+    )
 }
 
 fn transport(error: reqwest::Error, url: &Url) -> Error {
@@ -259,6 +317,17 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_name_is_judged_by_its_address() {
+        let [inside, outside] = ["https://localhost/", "https://8.8.8.8/"].map(|url| Url::parse(url).unwrap());
+        assert!(is_inside(&inside).await && !is_inside(&outside).await);
+        assert!(leads_inside(&outside, &inside).await);
+        assert!(!leads_inside(&inside, &inside).await && !leads_inside(&inside, &outside).await);
+        for address in ["127.0.0.2", "::1", "fe80::1", "10.0.0.1", "::ffff:192.168.0.1", "0.0.0.0"] {
+            assert!(is_internal_address(address.parse().unwrap()), "{address}");
+        }
+    }
+
     #[test]
     fn redirects_that_weaken_are_refused() {
         let from = Url::parse("https://registry.example/v2/").unwrap();
@@ -279,6 +348,7 @@ mod tests {
             status: StatusCode::TOO_MANY_REQUESTS,
             headers: HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]),
             body: Vec::new(),
+            is_cut: false,
         };
         let now = "2015-10-21T07:27:30Z".parse().unwrap();
         assert_eq!(response("7").retry_after(now), Some(Duration::from_secs(7)));

@@ -44,6 +44,8 @@ pub enum ManifestContent {
     Image {
         /// The digest of the configuration.
         config: String,
+        /// The media type of the configuration, which says what kind of artifact this is.
+        config_type: Option<String>,
     },
     /// Several, mostly one per platform.
     Index {
@@ -66,7 +68,8 @@ pub struct ManifestEntry {
 
 /// An operating system and a processor: `linux/amd64`, `linux/arm/v7`.
 ///
-/// `arm64` and `arm64/v8` are the same, and so are `arm` and `arm/v7`.
+/// What is the same is equal, however it is written: `arm64` is `arm64/v8` and `aarch64`, `arm` is `arm/v7`, and `amd64` is
+/// `amd64/v1` and `x86_64`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
     os: String,
@@ -77,10 +80,18 @@ pub struct Platform {
 impl Platform {
     /// A platform of an operating system and an architecture, and a variant where there are several (or an empty one).
     pub fn new(os: &str, architecture: &str, variant: &str) -> Self {
-        let variant = match (architecture, variant) {
-            ("arm64", "v8") => "",
-            ("arm", "") => "v7",
-            (_, variant) => variant,
+        // The spellings are those that containerd takes for one platform.
+        let (architecture, variant) = match (architecture, variant) {
+            ("aarch64" | "arm64", "v8" | "8") => ("arm64", ""),
+            ("aarch64", variant) => ("arm64", variant),
+            ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
+            ("x86_64" | "x86-64", variant) => ("amd64", variant),
+            ("i386", variant) => ("386", variant),
+            ("armhf", "") | ("arm", "" | "7") => ("arm", "v7"),
+            ("armel", "") | ("arm", "6") => ("arm", "v6"),
+            ("arm", "5") => ("arm", "v5"),
+            ("arm", "8") => ("arm", "v8"),
+            same => same,
         };
         Self { os: os.into(), architecture: architecture.into(), variant: variant.into() }
     }
@@ -145,8 +156,10 @@ struct Body {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct BodyEntry {
     digest: String,
+    media_type: Option<String>,
     platform: Option<BodyPlatform>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, Option<String>>>,
@@ -164,6 +177,12 @@ fn annotations(found: Option<BTreeMap<String, Option<String>>>) -> Option<BTreeM
         found.unwrap_or_default().into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let size: usize = found.iter().map(|(key, value)| key.len() + value.len()).sum();
     (size <= ANNOTATIONS).then_some(found)
+}
+
+/// A content type without its parameters, when it is that of a manifest.
+pub(super) fn accepted(content_type: Option<&str>) -> Option<&str> {
+    let plain = content_type?.split(';').next()?.trim();
+    ACCEPTED.contains(&plain).then_some(plain)
 }
 
 impl Manifest {
@@ -186,13 +205,7 @@ impl Manifest {
                 ),
             ));
         }
-        let content_type = content_type.map(|text| text.split(';').next().unwrap_or(text).trim());
-        let content_type = content_type.filter(|text| ACCEPTED.contains(text));
-        if let (Some(said), Some(header)) = (&body.media_type, content_type)
-            && said != header
-        {
-            return Err(invalid(format!("says it is {said:?} but was sent as {header:?}")));
-        }
+        let content_type = accepted(content_type);
         let too_large = || invalid(format!("has more than {ANNOTATIONS} bytes of annotations"));
         let digest_of = |entry: &BodyEntry| {
             checked_digest(&entry.digest)
@@ -221,7 +234,9 @@ impl Manifest {
                 });
                 (ManifestContent::Index { entries: entries.collect::<Result<_>>()? }, OCI_INDEX)
             }
-            (Some(config), None) => (ManifestContent::Image { config: digest_of(&config)? }, OCI_MANIFEST),
+            (Some(config), None) => {
+                (ManifestContent::Image { config: digest_of(&config)?, config_type: config.media_type }, OCI_MANIFEST)
+            }
             (None, None) => return Err(invalid("is neither an image nor an index".into())),
             // Two readers could take it for two different things.
             _ => return Err(invalid("claims to be an image and an index at once".into())),
@@ -230,6 +245,22 @@ impl Manifest {
         let media_type = body.media_type.or(content_type.map(str::to_owned)).unwrap_or_else(|| kind.to_owned());
         Ok(Self { digest, media_type, bytes, content, annotations })
     }
+
+    /// Whether all agree on what this is: the body's media type, the response's, and the fields that there are. Two readers that
+    /// go by different ones would otherwise take it for two different things.
+    pub(super) fn check_type(&self, content_type: Option<&str>, name: &str) -> Result<()> {
+        let invalid = |why: String| Error::new(ErrorKind::InvalidResponse, format!("The manifest of {name} {why}."));
+        let said = self.media_type.as_str();
+        if let Some(header) = accepted(content_type).filter(|header| *header != said) {
+            return Err(invalid(format!("says it is {said:?} but was sent as {header:?}")));
+        }
+        let is_index = matches!(self.content, ManifestContent::Index { .. });
+        if ACCEPTED.contains(&said) && matches!(said, OCI_INDEX | DOCKER_LIST) != is_index {
+            let what = if is_index { "an index" } else { "a single image" };
+            return Err(invalid(format!("says it is {said:?} but has the fields of {what}")));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -237,7 +268,8 @@ mod tests {
     use super::*;
 
     fn read(body: serde_json::Value, content_type: Option<&str>) -> Result<Manifest> {
-        Manifest::read(body.to_string().into_bytes(), "sha256:x".into(), content_type, "r/app:1")
+        let manifest = Manifest::read(body.to_string().into_bytes(), "sha256:x".into(), content_type, "r/app:1")?;
+        manifest.check_type(content_type, "r/app:1").map(|()| manifest)
     }
 
     fn entry() -> serde_json::Value {
@@ -252,6 +284,12 @@ mod tests {
         assert!(read(image.clone(), Some(OCI_INDEX)).is_err());
         assert!(read(image.clone(), Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8")).is_ok());
         assert!(read(image, Some("text/plain")).is_ok());
+        let mut image = serde_json::json!({"schemaVersion": 2, "config": entry(), "layers": []});
+        assert!(read(image.clone(), Some(OCI_INDEX)).is_err());
+        image["mediaType"] = DOCKER_LIST.into();
+        assert!(read(image, None).is_err());
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "manifests": []});
+        assert!(read(index, None).is_err());
     }
 
     #[test]
@@ -273,7 +311,15 @@ mod tests {
     #[test]
     fn platforms_are_compared_by_what_they_mean() {
         assert_eq!(Platform::parse("linux/arm64").unwrap(), Platform::new("linux", "arm64", "v8"));
-        assert_eq!(Platform::parse("linux/arm").unwrap(), Platform::parse("linux/arm/v7").unwrap());
+        for (one, other) in [
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/6", "linux/armel"),
+            ("linux/aarch64", "linux/arm64/v8"),
+            ("linux/x86_64", "linux/amd64/v1"),
+        ] {
+            assert_eq!(Platform::parse(one).unwrap(), Platform::parse(other).unwrap());
+        }
+        assert_ne!(Platform::parse("linux/amd64/v3").unwrap(), Platform::parse("linux/amd64").unwrap());
         assert_ne!(Platform::parse("linux/arm/v6").unwrap(), Platform::parse("linux/arm/v7").unwrap());
         for text in ["linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux /amd64", ""] {
             assert!(Platform::parse(text).is_err(), "{text:?}");

@@ -3,14 +3,16 @@
 mod auth;
 mod challenge;
 mod exchange;
+mod file;
 mod link;
 mod manifest;
+mod pace;
 mod read;
 mod realm;
 mod tags;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -27,10 +29,13 @@ use tokio::sync::Mutex;
 use self::auth::{Auth, Purpose, Target};
 use self::challenge::Challenge;
 use self::exchange::{Request, Response, excerpt, exchange};
+use self::pace::{Pace, REQUESTS_PER_SECOND};
 use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
+pub(crate) use self::file::Validators;
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
+pub(crate) use self::read::Fault;
 pub use self::read::ManifestHead;
 
 /// A client for OCI registries, for any number of hosts. Cheap to clone; clones share connections and tokens.
@@ -67,11 +72,13 @@ struct Inner {
     loopback: reqwest::Client,
     auth: Auth,
     insecure: HashSet<String>,
+    /// Hosts that count each GET of a manifest against a quota, and a HEAD not.
+    counts_pulls: HashSet<String>,
     tries: u32,
     /// Hosts that do not accept the page size that is asked for first.
     refuses_page_size: Mutex<HashSet<String>>,
-    /// Until when hosts have asked to be left alone.
-    paused: Mutex<HashMap<String, Timestamp>>,
+    pace: Pace,
+    requests_per_second: Option<u32>,
 }
 
 impl fmt::Debug for Client {
@@ -87,8 +94,10 @@ pub struct ClientBuilder {
     http: reqwest::ClientBuilder,
     credentials: Arc<dyn CredentialSource>,
     insecure: HashSet<String>,
+    counts_pulls: HashSet<String>,
     trusted_realms: Vec<String>,
     tries: u32,
+    requests_per_second: Option<u32>,
 }
 
 impl ClientBuilder {
@@ -117,9 +126,24 @@ impl ClientBuilder {
         self
     }
 
+    /// Says that `host` counts each GET of a manifest as a pull, which a quota limits, and a HEAD not, as Docker Hub does, where
+    /// this is known. Whether a tag has moved is then asked by HEAD first.
+    pub fn counts_pulls(mut self, host: impl Into<String>) -> Self {
+        self.counts_pulls.insert(host.into().to_ascii_lowercase());
+        self
+    }
+
     /// How often a request is made before its failure is returned: 4 by default, at least 1.
     pub fn tries(mut self, tries: u32) -> Self {
         self.tries = tries.max(1);
+        self
+    }
+
+    /// How many requests a second each host is sent at most, where a second's worth may go out at once: 50 by default, and as
+    /// many as can be to hosts of this machine. At least 1. It holds for all that share the client, and for each host by
+    /// itself.
+    pub fn requests_per_second(mut self, requests: u32) -> Self {
+        self.requests_per_second = Some(requests.max(1));
         self
     }
 
@@ -135,9 +159,11 @@ impl ClientBuilder {
             loopback,
             auth: Auth::new(self.credentials, self.trusted_realms),
             insecure: self.insecure,
+            counts_pulls: self.counts_pulls,
             tries: self.tries,
             refuses_page_size: Mutex::default(),
-            paused: Mutex::default(),
+            pace: Pace::default(),
+            requests_per_second: self.requests_per_second,
         })))
     }
 }
@@ -179,8 +205,10 @@ impl Client {
             http: agent(),
             credentials: Arc::new(StaticCredentials::new()),
             insecure: HashSet::new(),
+            counts_pulls: HashSet::from([DOCKER_HUB.to_owned()]),
             trusted_realms: Vec::new(),
             tries: 4,
+            requests_per_second: None,
         }
     }
 
@@ -218,10 +246,7 @@ impl Client {
                 Retry::Never => return Err(error),
                 Retry::After(pause) => {
                     if let Ok(until) = cx.now().checked_add(pause) {
-                        let mut paused = self.0.paused.lock().await;
-                        // What another call was told holds as well.
-                        let known = paused.entry(call.repository.host().to_owned()).or_insert(until);
-                        *known = until.max(*known);
+                        self.0.pace.pause(call.repository.host(), until).await;
                     }
                     pause + jitter(Duration::from_millis(100))
                 }
@@ -236,30 +261,46 @@ impl Client {
         }
     }
 
-    /// Keeps the pause that a host has asked for, whichever call it was that it told so.
+    /// Keeps the pause that a host has asked for, whichever call it was that it told so, and then waits for a turn.
     async fn wait_for_host(&self, cx: &Context, call: &Call<'_>) -> Result<()> {
         let host = call.repository.host();
-        let until = self.0.paused.lock().await.get(host).copied();
-        let pause = until.and_then(|until| Duration::try_from(until.duration_since(cx.now())).ok());
-        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else { return Ok(()) };
-        if pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
-            let message =
-                format!("The registry {host} has asked for a pause, of which {} s are left.", pause.as_secs());
-            let error = Error::new(ErrorKind::RateLimited, message).retry_as(Retry::After(pause));
-            return Err(error.operation(call.doing).with("repository", call.repository));
+        if let Some(pause) = self.0.pace.paused(host, cx.now()).await {
+            if pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
+                let message =
+                    format!("The registry {host} has asked for a pause, of which {} s are left.", pause.as_secs());
+                let error = Error::new(ErrorKind::RateLimited, message).retry_as(Retry::After(pause));
+                return Err(error.operation(call.doing).with("repository", call.repository));
+            }
+            cx.sleep(pause + jitter(Duration::from_millis(100))).await?;
         }
-        cx.sleep(pause + jitter(Duration::from_millis(100))).await
+        let usual = (!call.repository.is_loopback()).then_some(REQUESTS_PER_SECOND);
+        let Some(per_second) = self.0.requests_per_second.or(usual) else { return Ok(()) };
+        match self.0.pace.turn(host, per_second, cx.now()).await {
+            Duration::ZERO => Ok(()),
+            wait => cx.sleep(wait).await,
+        }
     }
 
     /// The longest pause between two tries.
     const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+    /// Whether secrets may be sent along: by https, on this machine, or where the operator says so.
+    fn is_confidential(&self, call: &Call<'_>) -> bool {
+        let is_plain = call.request.url.scheme() != "https";
+        !is_plain || call.repository.is_loopback() || self.0.insecure.contains(call.repository.host())
+    }
 
     /// One try: sends what the registry wanted last time, and answers one challenge.
     async fn authorised(&self, cx: &Context, call: &Call<'_>) -> Result<Response> {
         let inner = &*self.0;
         let http = if call.repository.is_loopback() { &inner.loopback } else { &inner.http };
         let target = Target { repository: call.repository, url: &call.request.url, purpose: call.purpose };
-        let mut challenge = inner.auth.remembered(call.repository, call.purpose).await;
+        let remembered = inner.auth.remembered(call.repository, call.purpose).await;
+        let mut challenge = remembered.filter(|_| self.is_confidential(call));
+        if challenge.is_none() && call.purpose == Purpose::File && self.is_confidential(call) {
+            // Servers of files often answer 404 to strangers, so Helm does not wait to be asked either.
+            challenge = inner.auth.unasked(cx, call.repository).await?;
+        }
         let mut proof: Option<HeaderValue> = None;
         if let Some(challenge) = &challenge {
             match inner.auth.answer(cx, http, &target, challenge, None).await {
@@ -281,6 +322,9 @@ impl Client {
                 challenge = Some(new);
             }
             if let Some(challenge) = &challenge {
+                if !self.is_confidential(call) {
+                    return Err(exposed(call));
+                }
                 match inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await {
                     Ok(proof) => response = exchange(http, &call.request, Some(&proof)).await?,
                     // Nothing new to show: the 403 stands.
@@ -295,6 +339,18 @@ impl Client {
         }
         Err(status_error(&response, &format!("{} {}", call.doing, call.repository), cx.now()))
     }
+}
+
+/// The error of a server that asks for credentials where everyone could read them.
+fn exposed(call: &Call<'_>) -> Error {
+    Error::new(
+        ErrorKind::Unauthenticated,
+        format!(
+            "{} asks for credentials, and none were sent, since they could be read on the way: use https, or name the host to \
+             ClientBuilder::insecure_http.",
+            call.repository
+        ),
+    )
 }
 
 /// A random part of `most`, so that many clients do not come back at the same moment.

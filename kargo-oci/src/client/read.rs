@@ -7,8 +7,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 
 use super::auth::Purpose;
-use super::exchange::{Request, Response};
-use super::manifest::{ACCEPTED, Manifest};
+use super::exchange::{Request, Response, too_large};
+use super::manifest::{ACCEPTED, Manifest, accepted};
 use super::{Call, Client, found};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
 
@@ -27,6 +27,34 @@ pub struct ManifestHead {
     pub media_type: Option<String>,
 }
 
+/// Why something could not be had, which decides what becomes of a look at many images.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The registry could not be asked, or its answer is none: nothing is known of any image.
+    Look(Error),
+    /// The registry stands by what it has, and no image can be made of that.
+    Image {
+        /// What is wrong with it.
+        error: Error,
+        /// The digest of what is wrong, when it will be wrong for ever.
+        digest: Option<String>,
+    },
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Look(error)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Look(error) | Fault::Image { error, .. } => error,
+        }
+    }
+}
+
 impl Client {
     /// The manifest or index that `reference`, a tag or a digest, names.
     ///
@@ -34,19 +62,30 @@ impl Client {
     /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::InvalidResponse`] when it is not one, when it is larger
     /// than 4 MiB, or when its bytes do not have the digest that was asked for.
     pub async fn manifest(&self, cx: &Context, repository: &Repository, reference: &str) -> Result<Manifest> {
+        Ok(self.try_manifest(cx, repository, reference).await?)
+    }
+
+    /// As [`Client::manifest`], but tells what is wrong with an image from what is wrong with the registry.
+    pub(crate) async fn try_manifest(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<Manifest, Fault> {
         match self.fetch_manifest(cx, repository, reference, None).await? {
             Some(manifest) => Ok(manifest),
-            None => Err(Error::new(
+            None => Err(Fault::Look(Error::new(
                 ErrorKind::InvalidResponse,
                 format!(
                     "The registry says that {} has not changed, which was not the question.",
                     naming(repository, reference)
                 ),
-            )),
+            ))),
         }
     }
 
-    /// The manifest of a tag, or `None` when the registry says that it still has `digest`. One request either way.
+    /// The manifest of a tag, or `None` when the registry says that it still has `digest`. One request either way; two for a tag
+    /// that has moved where pulls are counted, see [`ClientBuilder::counts_pulls`](crate::ClientBuilder::counts_pulls).
     ///
     /// # Errors
     /// As for [`Client::manifest`].
@@ -57,7 +96,23 @@ impl Client {
         tag: &str,
         digest: &str,
     ) -> Result<Option<Manifest>> {
+        Ok(self.try_manifest_unless(cx, repository, tag, digest).await?)
+    }
+
+    /// As [`Client::manifest_unless`], but tells what is wrong with an image from what is wrong with the registry.
+    pub(crate) async fn try_manifest_unless(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        tag: &str,
+        digest: &str,
+    ) -> Result<Option<Manifest>, Fault> {
         let known = checked_digest(digest)?;
+        if self.0.counts_pulls.contains(repository.host())
+            && self.head_manifest(cx, repository, tag).await?.digest.as_deref() == Some(digest)
+        {
+            return Ok(None);
+        }
         let fetched = self.fetch_manifest(cx, repository, tag, Some(&known)).await?;
         // Not every registry knows the condition.
         Ok(fetched.filter(|manifest| manifest.digest != digest))
@@ -69,30 +124,64 @@ impl Client {
         repository: &Repository,
         reference: &str,
         unless: Option<&Digest>,
-    ) -> Result<Option<Manifest>> {
+    ) -> Result<Option<Manifest>, Fault> {
         let doing = "fetch a manifest of";
         let (call, expected) = self.manifest_call(Method::GET, repository, reference, unless, doing)?;
-        let response = found(self.call(cx, &call).await?, &call, cx)?;
+        let name = naming(repository, reference);
+        let response = match &expected {
+            Some(digest) => self.by_digest(cx, &call, digest, &name).await?,
+            None => found(self.call(cx, &call).await?, &call, cx)?,
+        };
         if response.status == StatusCode::NOT_MODIFIED && unless.is_some() {
             return Ok(None);
         }
         expect_ok(&response, repository, reference)?;
-        let name = naming(repository, reference);
-        if let Some(expected) = expected.filter(|expected| !is_digest_of(expected, &response.body)) {
-            return Err(Error::new(
-                ErrorKind::InvalidResponse,
-                format!("The registry sent other bytes for {name}: they do not have the digest {expected}."),
-            )
-            .operation(doing));
-        }
         let content_type = response.header(CONTENT_TYPE).map(str::to_owned);
-        let digest = match call_digest(reference) {
-            Some(digest) => digest,
+        let is_manifest_type = accepted(content_type.as_deref()).is_some();
+        if response.is_cut {
+            let error = too_large(&response.url, call.request.limit).operation(doing).with("manifest", name);
+            // A page of a proxy may be long as well.
+            return Err(if is_manifest_type { Fault::Image { error, digest: None } } else { error.into() });
+        }
+        let digest = match &expected {
+            Some(_) => reference.to_owned(),
             None => digest_of(&response.body),
         };
-        Manifest::read(response.body, digest, content_type.as_deref(), &name)
-            .map(Some)
-            .map_err(|error| error.operation(doing))
+        // What comes without any sign of being a manifest says nothing of the image: it may be a proxy's log-in page.
+        let named = response.header("docker-content-digest").and_then(|named| checked_digest(named).ok());
+        let is_meant =
+            expected.is_some() || is_manifest_type || named.is_some_and(|named| is_digest_of(&named, &response.body));
+        match Manifest::read(response.body, digest.clone(), content_type.as_deref(), &name) {
+            Ok(manifest) => match manifest.check_type(content_type.as_deref(), &name) {
+                Ok(()) => Ok(Some(manifest)),
+                // The response may have another type tomorrow.
+                Err(error) => Err(Fault::Image { error: error.operation(doing), digest: None }),
+            },
+            Err(error) if is_meant || error.kind() == ErrorKind::Unsupported => {
+                Err(Fault::Image { error: error.operation(doing), digest: Some(digest) })
+            }
+            Err(error) => Err(error.operation(doing).into()),
+        }
+    }
+
+    /// Fetches what has this digest. Other bytes are asked for once more, since a proxy may have damaged them on the way;
+    /// the second time they are what the registry holds.
+    async fn by_digest(&self, cx: &Context, call: &Call<'_>, digest: &Digest, name: &str) -> Result<Response, Fault> {
+        let mut is_page = false;
+        for _ in 0..2 {
+            let response = found(self.call(cx, call).await?, call, cx)?;
+            if response.status != StatusCode::OK || response.is_cut || is_digest_of(digest, &response.body) {
+                return Ok(response);
+            }
+            is_page = response.header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
+        }
+        let error = Error::new(
+            ErrorKind::InvalidResponse,
+            format!("The registry sent other bytes for {name}: they do not have the digest {digest}."),
+        )
+        .operation(call.doing);
+        // A page for people is a proxy's, and says nothing of the image.
+        Err(if is_page { Fault::Look(error) } else { Fault::Image { error, digest: None } })
     }
 
     /// What the registry says of a manifest, in one request without a body.
@@ -123,6 +212,7 @@ impl Client {
         }
         let url = self.url(repository, &format!("manifests/{reference}"))?;
         let mut request = Request::new(method, url, MANIFEST_BYTES);
+        request.may_cut = true;
         request.accept = HeaderValue::try_from(ACCEPTED.join(", ")).ok();
         request.if_none_match = unless.and_then(|digest| HeaderValue::try_from(format!("\"{digest}\"")).ok());
         Ok((Call { repository, purpose: Purpose::Read, doing, request }, expected))
@@ -134,26 +224,23 @@ impl Client {
     /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::InvalidResponse`] when it is larger or does not have
     /// this digest.
     pub async fn blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<Vec<u8>> {
+        Ok(self.try_blob(cx, repository, digest).await?)
+    }
+
+    /// As [`Client::blob`], but tells what is wrong with an image from what is wrong with the registry.
+    pub(crate) async fn try_blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<Vec<u8>, Fault> {
         let expected = checked_digest(digest)?;
-        let request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, CONFIG_BYTES);
+        let mut request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, CONFIG_BYTES);
+        request.may_cut = true;
         let call = Call { repository, purpose: Purpose::Read, doing: "fetch a blob of", request };
-        let response = found(self.call(cx, &call).await?, &call, cx)?;
+        let response = self.by_digest(cx, &call, &expected, &naming(repository, digest)).await?;
         expect_ok(&response, repository, digest)?;
-        if !is_digest_of(&expected, &response.body) {
-            return Err(Error::new(
-                ErrorKind::InvalidResponse,
-                format!(
-                    "The registry sent other bytes for the blob {digest} of {repository}: they do not have this digest."
-                ),
-            )
-            .operation(call.doing));
+        if response.is_cut {
+            let error = too_large(&response.url, CONFIG_BYTES).operation(call.doing).with("blob", digest);
+            return Err(Fault::Image { error, digest: None });
         }
         Ok(response.body)
     }
-}
-
-fn call_digest(reference: &str) -> Option<String> {
-    reference.contains(':').then(|| reference.to_owned())
 }
 
 fn naming(repository: &Repository, reference: &str) -> String {

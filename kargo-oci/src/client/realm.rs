@@ -1,31 +1,23 @@
 //! Which token servers may be shown a password.
 //!
 //! A registry names its token server in a challenge, and whoever can answer in the registry's place could name their
-//! own. So a password goes only to where it belongs: the registry itself, a host of the same domain, a pair that is
-//! known, or a host that the operator trusts.
+//! own. So a password goes only to where it belongs: the registry itself, a host below it, a pair that is known, or a host
+//! that the operator trusts. A host beside the registry is not enough: which domains belong to one owner is only known from
+//! the list of public suffixes, which would be out of date in a program that is not, and lacks the domains under which cloud
+//! providers put their customers' registries.
 
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::Url;
 
 use super::exchange::is_internal;
 
-/// Token servers of well-known registries that live under another domain.
-const KNOWN: [(&str, &str); 2] = [("registry-1.docker.io", "auth.docker.io"), ("registry.gitlab.com", "gitlab.com")];
-
-/// Domains under which strangers live side by side.
-const SHARED: [&str; 12] = [
-    "amazonaws.com",
-    "azurecr.io",
-    "azurewebsites.net",
-    "cloudfront.net",
-    "digitaloceanspaces.com",
-    "fly.dev",
-    "github.io",
-    "herokuapp.com",
-    "netlify.app",
-    "pages.dev",
-    "run.app",
-    "workers.dev",
+/// Token servers of well-known registries that are not below them.
+const KNOWN: [(&str, &str); 5] = [
+    ("registry-1.docker.io", "auth.docker.io"),
+    ("registry.gitlab.com", "gitlab.com"),
+    ("docker.elastic.co", "docker-auth.elastic.co"),
+    ("registry.digitalocean.com", "api.digitalocean.com"),
+    ("rg.fr-par.scw.cloud", "api.scaleway.com"),
 ];
 
 /// The token server that a challenge of `registry` names.
@@ -61,40 +53,18 @@ pub(super) fn check(registry: &Url, realm: &str, trusted: &[String]) -> Result<U
     if is_trusted || (url.scheme() == "https" && from == to) || KNOWN.contains(&(from.as_str(), to.as_str())) {
         return Ok(url);
     }
-    if is_internal(&url) || !is_same_domain(&from, &to) {
-        return refuse(format!("is foreign ({to}); if it is right, trust it by name when the client is built"));
+    if is_internal(&url) || !is_below(&from, &to) {
+        return refuse(format!(
+            "is another host ({to}); if that is right, name it to ClientBuilder::trust_realm when the client is built"
+        ));
     }
     Ok(url)
 }
 
-/// Whether two hosts belong to one registrable domain, as far as that can be told without the list of all public
-/// suffixes: when in doubt, they do not.
-fn is_same_domain(a: &str, b: &str) -> bool {
-    match (registrable(a), registrable(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => false,
-    }
-}
-
-fn registrable(host: &str) -> Option<&str> {
-    if host.parse::<std::net::IpAddr>().is_ok() || host.contains(':') {
-        return None;
-    }
-    if SHARED.iter().any(|shared| host.strip_suffix(shared).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
-    {
-        return None;
-    }
-    let labels: Vec<&str> = host.split('.').collect();
-    let count = match labels.as_slice() {
-        // As in co.uk or com.au, where the second label is a part of the suffix.
-        [.., second, top] if top.len() == 2 && second.len() <= 3 => 3,
-        _ => 2,
-    };
-    if labels.len() < count {
-        return None;
-    }
-    let length: usize = labels[labels.len() - count..].iter().map(|label| label.len() + 1).sum();
-    Some(&host[host.len() + 1 - length..])
+/// Whether `to` is a host below `from`: whoever owns a name owns those under it.
+fn is_below(from: &str, to: &str) -> bool {
+    let is_name = from.contains('.') && from.parse::<std::net::IpAddr>().is_err();
+    is_name && to.strip_suffix(from).is_some_and(|rest| rest.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -113,7 +83,11 @@ mod tests {
             ("https://registry-1.docker.io/v2/", "https://auth.docker.io/token", true),
             ("https://registry.gitlab.com/v2/", "https://gitlab.com/jwt/auth", true),
             ("https://docker.elastic.co/v2/", "https://docker-auth.elastic.co/auth", true),
-            ("https://harbor.corp.example/v2/", "https://sso.corp.example/token", true),
+            ("https://corp.example/v2/", "https://auth.corp.example/token", true),
+            ("https://harbor.corp.example/v2/", "https://sso.corp.example/token", false),
+            ("https://harbor.corp.example/v2/", "https://corp.example/token", false),
+            ("https://corp.example/v2/", "https://evilcorp.example/token", false),
+            ("https://10.0.0.1/v2/", "https://x.10.0.0.1/token", false),
             ("https://ghcr.io/v2/", "https://evil.example/token", false),
             ("https://ghcr.io/v2/", "http://ghcr.io/token", false),
             ("https://ghcr.io/v2/", "https://me:pw@ghcr.io/token", false),

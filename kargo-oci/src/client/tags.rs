@@ -1,11 +1,13 @@
 //! Listing tags, all of them or none.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::{Method, Url};
-use serde::Deserialize;
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::auth::Purpose;
 use super::exchange::{Request, Response};
@@ -20,11 +22,82 @@ const PAGES: usize = 1_000;
 const TAGS: usize = 200_000;
 const BYTES: usize = 32 * 1024 * 1024;
 
-#[derive(Deserialize)]
-struct Page {
-    /// Required, but `null` in some registries when there is none.
-    #[serde(deserialize_with = "Option::deserialize")]
-    tags: Option<Vec<String>>,
+/// The tags of a listing so far. Pages are read into it name by name, so that a page of millions of them ends early.
+#[derive(Default)]
+struct Names {
+    tags: HashSet<String>,
+    /// How many names were read, also those that are no tags or came before.
+    read: usize,
+}
+
+/// Reads a page into [`Names`], and returns how many tags it has.
+struct ReadPage<'a>(&'a mut Names);
+
+impl<'de> DeserializeSeed<'de> for ReadPage<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadPage<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with tags")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+        let mut count = None;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "tags" && count.is_none() {
+                count = Some(map.next_value_seed(ReadTags(self.0))?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        count.ok_or_else(|| serde::de::Error::missing_field("tags"))
+    }
+}
+
+struct ReadTags<'a>(&'a mut Names);
+
+impl<'de> DeserializeSeed<'de> for ReadTags<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadTags<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tags")
+    }
+
+    /// `null` in some registries when there is none.
+    fn visit_unit<E>(self) -> Result<usize, E> {
+        Ok(0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<usize, A::Error> {
+        let mut count = 0;
+        while let Some(name) = names.next_element::<String>()? {
+            self.0.read += 1;
+            if self.0.read > TAGS {
+                return Err(serde::de::Error::custom(format_args!("there are more than {TAGS} tags")));
+            }
+            // By what is no tag nothing could be fetched.
+            if is_tag(&name) {
+                count += 1;
+                self.0.tags.insert(name);
+            }
+        }
+        Ok(count)
+    }
 }
 
 impl Client {
@@ -57,7 +130,7 @@ impl Client {
             other => Some(other?),
         };
         let mut visited = HashSet::new();
-        let mut tags: HashSet<String> = HashSet::new();
+        let mut names = Names::default();
         let mut bytes = 0;
         loop {
             if !visited.insert(url.clone()) {
@@ -71,23 +144,20 @@ impl Client {
                 None => self.page(cx, repository, &url, BYTES - bytes).await?,
             };
             bytes += response.body.len();
-            let page: Page = response.json("a list of tags")?;
-            let names = page.tags.unwrap_or_default();
-            let before = tags.len();
-            let is_empty = names.is_empty();
-            tags.extend(names);
-            if tags.len() > TAGS {
-                return Err(invalid(format!("has more than {TAGS} tags")));
-            }
+            let before = names.tags.len();
+            let count = match response.json(ReadPage(&mut names), "a list of tags") {
+                Err(_) if names.read > TAGS => return Err(invalid(format!("has more than {TAGS} tags"))),
+                other => other?,
+            };
             match next_page(&url, &response.headers)? {
                 None => break,
-                Some(_) if !is_empty && tags.len() == before => {
+                Some(_) if count > 0 && names.tags.len() == before => {
                     return Err(invalid("repeats itself: a page has only tags of earlier pages".into()));
                 }
                 Some(next) => url = next,
             }
         }
-        let mut tags: Vec<String> = tags.into_iter().filter(|tag| is_tag(tag)).collect();
+        let mut tags: Vec<String> = names.tags.into_iter().collect();
         tags.sort_unstable();
         Ok(tags)
     }

@@ -46,6 +46,7 @@ pub struct BearerAuth {
     pub(super) names_scope: bool,
     pub(super) list_action: String,
     pub(super) field: String,
+    pub(super) identity: Option<String>,
 }
 
 impl BearerAuth {
@@ -63,6 +64,7 @@ impl BearerAuth {
             names_scope: true,
             list_action: "pull".into(),
             field: "token".into(),
+            identity: None,
         }
     }
 
@@ -87,6 +89,12 @@ impl BearerAuth {
     /// Sets the action that listing tags needs: `pull`, or `metadata_read` as on Azure.
     pub fn list_action(mut self, action: &str) -> Self {
         self.list_action = action.into();
+        self
+    }
+
+    /// Gives tokens to whoever posts this identity token too.
+    pub fn identity(mut self, token: &str) -> Self {
+        self.identity = Some(token.into());
         self
     }
 
@@ -134,10 +142,24 @@ impl Tokens {
         {
             return None;
         }
+        Some(self.make(scopes))
+    }
+
+    /// Gives a token for `scopes` in exchange for an identity token, or nothing when that is not the one.
+    pub(super) fn exchange(&mut self, auth: &BearerAuth, identity: &str, scopes: Vec<String>) -> Option<String> {
+        if auth.identity.as_deref() == Some(identity) { Some(self.make(scopes)) } else { None }
+    }
+
+    /// Accepts a token that was made elsewhere.
+    pub(super) fn accept(&mut self, token: &str, scopes: Vec<String>) {
+        self.given.insert(token.to_owned(), scopes);
+    }
+
+    fn make(&mut self, scopes: Vec<String>) -> String {
         self.count += 1;
         let token = format!("token-{}", self.count);
         self.given.insert(token.clone(), scopes);
-        Some(token)
+        token
     }
 
     pub(super) fn judge(

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Truncated,
     /// A body without an end.
     Endless,
+    /// A byte now and then, without an end.
+    Dripping,
     /// The body with one byte more.
     Altered,
     /// No answer, ever.
@@ -58,6 +60,11 @@ impl Fault {
     /// Sends a body that never ends.
     pub fn endless() -> Self {
         Self::new(Kind::Endless)
+    }
+
+    /// Sends a byte every 20 ms, without an end, so that there is never a silence.
+    pub fn dripping() -> Self {
+        Self::new(Kind::Dripping)
     }
 
     /// Takes the request and never answers.

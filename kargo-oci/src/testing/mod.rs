@@ -75,6 +75,7 @@ pub struct RegistryBuilder {
     page_size: Option<usize>,
     refuses_above: Option<usize>,
     absolute_links: bool,
+    opaque_pages: bool,
 }
 
 impl RegistryBuilder {
@@ -99,6 +100,12 @@ impl RegistryBuilder {
     /// Names the next page by its whole URL, not by its path.
     pub fn absolute_links(mut self) -> Self {
         self.absolute_links = true;
+        self
+    }
+
+    /// Names the next page by something that is no tag, and returns tags in no useful order, as ECR does.
+    pub fn opaque_pages(mut self) -> Self {
+        self.opaque_pages = true;
         self
     }
 
@@ -200,6 +207,12 @@ impl Registry {
         digest
     }
 
+    /// Stores a file to be fetched by its path, such as `/charts/index.yaml`, as a classic chart repository has. It has an `ETag`.
+    /// Who may fetch it is decided by [`RegistryAuth::Basic`] as for everything else.
+    pub fn put_file(&self, path: &str, content_type: &str, bytes: impl Into<Vec<u8>>) {
+        self.shared.state().storage.put_file(path, content_type, bytes.into());
+    }
+
     /// Stores a blob, without a request, and returns its digest.
     pub fn put_blob(&self, repository: &str, bytes: impl Into<Vec<u8>>) -> String {
         let bytes = bytes.into();
@@ -236,6 +249,11 @@ impl Registry {
     /// Makes every token that was given out worthless.
     pub fn expire_tokens(&self) {
         self.shared.state().tokens.expire();
+    }
+
+    /// Accepts a bearer token that was made elsewhere, for scopes such as `repository:app:pull`.
+    pub fn accept_token(&self, token: &str, scopes: &[&str]) {
+        self.shared.state().tokens.accept(token, scopes.iter().map(|scope| (*scope).to_owned()).collect());
     }
 
     /// Changes the password that is asked for.

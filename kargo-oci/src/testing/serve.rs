@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
@@ -89,6 +90,10 @@ fn finish(answer: Answer, fault: Option<&Fault>) -> Response<Body> {
             let chunk = Bytes::from(vec![b' '; 64 * 1024]);
             Body::from_stream(stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone())))
         }
+        Some(Kind::Dripping) => Body::from_stream(stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        })),
         Some(Kind::Altered) => {
             body.push(b' ');
             Body::from(body)
@@ -169,9 +174,12 @@ impl Incoming<'_> {
         if self.path == "/token" {
             return self.token();
         }
+        if self.path.strip_prefix("/v2").is_none_or(|rest| !rest.starts_with('/')) {
+            return self.file(auth);
+        }
         let (name, route) = match route(self.path) {
             Some(found) => found,
-            None if self.path == "/v2/" || self.path == "/v2" => {
+            None if self.path == "/v2/" => {
                 return match self.judge(auth, "", "pull") {
                     Some(refusal) => refusal,
                     None => answer(StatusCode::OK, "application/json", b"{}".to_vec()),
@@ -235,6 +243,25 @@ impl Incoming<'_> {
         }
     }
 
+    fn file(&self, auth: &RegistryAuth) -> Answer {
+        if let Some(refusal) = self.judge(auth, "", "pull") {
+            return refusal;
+        }
+        let Some((content_type, bytes)) = self.shared.state().storage.file(self.path) else {
+            return fault_status(StatusCode::NOT_FOUND, "NOT_FOUND");
+        };
+        let etag = format!("\"{}\"", crate::repository::sha256_hex(&bytes));
+        let mut response = empty(StatusCode::OK);
+        if self.if_none_match.as_deref() == Some(&etag) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            *response.body_mut() = bytes;
+            set(&mut response, CONTENT_TYPE, &content_type);
+        }
+        set(&mut response, ETAG, &etag);
+        response
+    }
+
     fn judge(&self, auth: &RegistryAuth, repository: &str, action: &str) -> Option<Answer> {
         let header = self.authorization.as_deref();
         match self.shared.state().tokens.judge(auth, &self.shared.host, header, repository, action) {
@@ -251,8 +278,17 @@ impl Incoming<'_> {
         let RegistryAuth::Bearer(bearer) = &self.shared.options.auth else {
             return fault_status(StatusCode::NOT_FOUND, "NOT_FOUND");
         };
-        let scopes = self.query.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value.clone()).collect();
-        match self.shared.state().tokens.give(bearer, self.authorization.as_deref(), scopes) {
+        let form =
+            if self.method == "POST" { query_pairs(&String::from_utf8_lossy(self.body)) } else { self.query.clone() };
+        let scopes = form.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value.clone()).collect();
+        let identity = form.iter().find(|(key, _)| key == "refresh_token").map(|(_, value)| value.as_str());
+        let mut state = self.shared.state();
+        let token = match identity {
+            Some(identity) => state.tokens.exchange(bearer, identity, scopes),
+            None => state.tokens.give(bearer, self.authorization.as_deref(), scopes),
+        };
+        drop(state);
+        match token {
             Some(token) => {
                 let mut body = json!({&bearer.field: token});
                 if let Some(seconds) = bearer.expires_in {
@@ -273,7 +309,13 @@ impl Incoming<'_> {
         if asked.zip(options.refuses_above).is_some_and(|(asked, most)| asked > most) {
             return fault_status(StatusCode::BAD_REQUEST, "TOO_MANY_TAGS_REQUESTED");
         }
-        if let Some(last) = self.parameter("last") {
+        let mut skipped = 0;
+        if options.opaque_pages {
+            tags.reverse();
+            let page = self.parameter("last").and_then(|last| last.strip_prefix("page+/"));
+            skipped = page.and_then(|page| page.parse().ok()).unwrap_or(0).min(tags.len());
+            tags.drain(..skipped);
+        } else if let Some(last) = self.parameter("last") {
             tags.retain(|tag| tag.as_str() > last);
         }
         let size = asked.unwrap_or(usize::MAX).min(options.page_size.unwrap_or(usize::MAX));
@@ -281,6 +323,7 @@ impl Incoming<'_> {
         tags.truncate(size);
         let link = tags.last().filter(|_| more).map(|last| {
             let origin = if options.absolute_links { format!("http://{}", self.shared.host) } else { String::new() };
+            let last = if options.opaque_pages { format!("page%2B%2F{}", skipped + size) } else { last.clone() };
             format!("<{origin}/v2/{name}/tags/list?last={last}&n={size}>; rel=\"next\"")
         });
         let body = json!({"name": name, "tags": tags}).to_string().into_bytes();

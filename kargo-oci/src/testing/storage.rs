@@ -9,6 +9,7 @@ use crate::repository::digest_of;
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     repositories: HashMap<String, Content>,
+    files: HashMap<String, (String, Vec<u8>)>,
     uploads: HashMap<String, Vec<u8>>,
     next_upload: u64,
 }
@@ -21,6 +22,15 @@ struct Content {
 }
 
 impl Storage {
+    pub(super) fn put_file(&mut self, path: &str, content_type: &str, bytes: Vec<u8>) {
+        self.files.insert(path.to_owned(), (content_type.to_owned(), bytes));
+    }
+
+    /// Content type and bytes.
+    pub(super) fn file(&self, path: &str) -> Option<(String, Vec<u8>)> {
+        self.files.get(path).cloned()
+    }
+
     pub(super) fn put_blob(&mut self, repository: &str, bytes: Vec<u8>) {
         self.content(repository).blobs.insert(digest_of(&bytes), bytes);
     }

@@ -3,11 +3,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kargo_core::plugin::Context;
+use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
 use kargo_core::testing::ManualClock;
 use kargo_core::{Actor, Clock, ErrorKind, Result};
 use kargo_oci::testing::{BearerAuth, Fault, Registry, RegistryAuth};
-use kargo_oci::{Client, CredentialSource, Credentials, ImageSpec, StaticCredentials};
+use kargo_oci::{Client, CredentialSource, Credentials, ImageSource, ImageSpec, ImageSubscription, StaticCredentials};
 use secrecy::SecretString;
 use tokio::sync::Mutex;
 
@@ -261,4 +261,83 @@ async fn the_password_of_a_proxy_does_not_show() {
     let error = client.list_tags(&cx(), &app).await.unwrap_err();
     let shown = format!("{shown} {error:?} {} {client:?}", error.report());
     assert!(!shown.contains("hunter2") && !shown.contains("bWU6aHVudGVyMg"), "{shown}");
+}
+
+fn client_as(registry: &Registry, credentials: Credentials) -> Client {
+    let credentials = StaticCredentials::new().with(registry.host(), credentials);
+    Client::builder().credentials(credentials).tries(1).build().unwrap()
+}
+
+#[tokio::test]
+async fn an_identity_token_is_exchanged_in_the_body_of_a_post_and_the_result_is_kept() {
+    let registry = guarded(bearer().identity("refresh me")).await;
+    let client = client_as(&registry, Credentials::identity("refresh me"));
+    for expected in [vec![("GET", 401), ("POST", 200), ("GET", 200)], vec![("GET", 200)]] {
+        registry.clear_requests();
+        client.list_tags(&cx(), &repository(&registry, "app")).await.unwrap();
+        let requests = registry.requests();
+        let seen: Vec<_> = requests.iter().map(|request| (request.method.as_str(), request.status)).collect();
+        assert_eq!(seen, expected);
+        assert!(requests.iter().all(|request| !format!("{request:?}").contains("refresh")), "{requests:?}");
+    }
+    let error = client_as(&registry, Credentials::identity("hunter2"))
+        .list_tags(&cx(), &repository(&registry, "app"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(error.message().contains("identity token") && !format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_identity_token_does_not_go_to_a_foreign_token_server_either() {
+    let thief = guarded(BearerAuth::anonymous()).await;
+    let registry = guarded(bearer().realm(format!("http://{}/token", thief.host()))).await;
+    let client = client_as(&registry, Credentials::identity("refresh me"));
+    assert!(client.list_tags(&cx(), &repository(&registry, "app")).await.is_err());
+    assert!(thief.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_is_shown_as_it_is_and_to_the_registry_alone() {
+    let thief = guarded(BearerAuth::anonymous()).await;
+    let registry = guarded(bearer().realm(format!("http://{}/token", thief.host()))).await;
+    registry.accept_token("made elsewhere", &["repository:app:pull"]);
+    let client = client_as(&registry, Credentials::bearer("made elsewhere"));
+    client.list_tags(&cx(), &repository(&registry, "app")).await.unwrap();
+    assert_eq!(registry.requests().last().unwrap().authorization.as_deref(), Some("Bearer made elsewhere"));
+    let error = client.list_tags(&cx(), &repository(&registry, "other")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(!format!("{error:?}").contains("made elsewhere"));
+    assert!(thief.requests().is_empty());
+}
+
+#[tokio::test]
+async fn oci_16_missing_credentials_name_those_that_are_near() {
+    let registry = guarded(RegistryAuth::basic("robot", PASSWORD)).await;
+    let near = format!("{}/acme", registry.host());
+    let credentials = StaticCredentials::new()
+        .with(near.clone(), Credentials::basic("robot", PASSWORD))
+        .with("ghcr.io", Credentials::basic("other", "x"));
+    let client = Client::builder().credentials(credentials).build().unwrap();
+    let error = client.list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+    assert!(error.message().contains(&near) && !error.message().contains("ghcr.io"), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_learned_with_one_credential_is_not_told_to_another() {
+    let registry = guarded(RegistryAuth::basic("robot", PASSWORD)).await;
+    let credentials = Changing::new(PASSWORD);
+    let client = Client::builder().credentials(Shared(Arc::clone(&credentials))).tries(1).build().unwrap();
+    let source = ImageSource::new(client);
+    let subscription = ImageSubscription::new(format!("{}/app", registry.host())).immutable_tags(true);
+    let config = kargo_core::Subscription::from(subscription).config;
+    let request = DiscoverRequest::new(&config);
+    let Discovery::Found { cursor, .. } = source.discover(&cx(), &request).await.unwrap() else { panic!() };
+    // The same memory and the same cursor, but somebody who may not look.
+    *credentials.password.lock().await = Ok("of nobody".into());
+    registry.set_password("battery staple");
+    for cursor in [None, cursor.as_ref()] {
+        let error = source.discover(&cx(), &request.clone().with_cursor(cursor)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    }
 }

@@ -7,21 +7,25 @@ use kargo_oci::{ImageSource, ImageSpec, ImageSubscription};
 
 use crate::{client, cx};
 
-fn subscription(registry: &Registry) -> ImageSubscription {
+pub(crate) fn subscription(registry: &Registry) -> ImageSubscription {
     ImageSubscription::new(format!("{}/app", registry.host()))
 }
 
-fn source() -> ImageSource {
+pub(crate) fn source() -> ImageSource {
     ImageSource::new(client())
 }
 
-async fn look(source: &ImageSource, subscription: &ImageSubscription, cursor: Option<&Cursor>) -> Result<Discovery> {
+pub(crate) async fn look(
+    source: &ImageSource,
+    subscription: &ImageSubscription,
+    cursor: Option<&Cursor>,
+) -> Result<Discovery> {
     let subscription = Subscription::from(subscription.clone());
     source.validate(&subscription.config)?;
     source.discover(&cx(), &DiscoverRequest::new(&subscription.config).with_cursor(cursor)).await
 }
 
-fn found(discovery: Discovery) -> (Vec<Image>, Cursor) {
+pub(crate) fn found(discovery: Discovery) -> (Vec<Image>, Cursor) {
     let Discovery::Found { candidates, cursor } = discovery else { panic!("{discovery:?}") };
     let images = candidates.into_iter().map(|artifact| match artifact {
         Artifact::Image(image) => image,
@@ -30,11 +34,11 @@ fn found(discovery: Discovery) -> (Vec<Image>, Cursor) {
     (images.collect(), cursor.unwrap())
 }
 
-fn tags(images: &[Image]) -> Vec<&str> {
+pub(crate) fn tags(images: &[Image]) -> Vec<&str> {
     images.iter().map(|image| image.tag.as_str()).collect()
 }
 
-fn dated(day: u8) -> ImageSpec {
+pub(crate) fn dated(day: u8) -> ImageSpec {
     ImageSpec::default().created_annotation(format!("2026-01-{day:02}T00:00:00Z").parse().unwrap())
 }
 
@@ -269,7 +273,7 @@ async fn a_tag_that_vanishes_between_the_listing_and_the_fetch_is_passed_over() 
 }
 
 #[tokio::test]
-async fn any_other_failure_of_one_image_fails_the_look() {
+async fn a_page_instead_of_an_image_fails_the_look() {
     let registry = Registry::start().await;
     registry.put_image("app", "1.0.0", &dated(1));
     registry.put_image("app", "1.1.0", &dated(2));
@@ -298,4 +302,28 @@ async fn an_artifact_whose_configuration_is_not_an_images_is_still_found() {
     registry.put_manifest("app", "1.0.0", media_type, body.to_string());
     let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
     assert_eq!((tags(&images), images[0].created_at), (vec!["1.0.0"], None));
+}
+
+#[tokio::test]
+async fn any_artifact_is_found_and_a_configuration_of_another_kind_is_not_fetched() {
+    let registry = Registry::start().await;
+    let config = registry.put_blob("app", r#"{"name":"shop","created":7,"config":"none"}"#);
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    for (tag, kind) in [
+        ("1.0.0", "application/vnd.cncf.helm.config.v1+json"),
+        ("1.1.0", "application/vnd.oci.empty.v1+json"),
+        ("1.2.0", "application/vnd.wasm.config.v0+json"),
+    ] {
+        let body = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type, "artifactType": "application/vnd.example", "layers": [],
+            "config": {"digest": config, "mediaType": kind},
+        });
+        registry.put_manifest("app", tag, media_type, body.to_string());
+    }
+    let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
+    assert_eq!(tags(&images), ["1.2.0", "1.1.0", "1.0.0"]);
+    assert_eq!(registry.count("", "/blobs/"), 0);
+    // Such an artifact runs nowhere in particular.
+    let on_linux = subscription(&registry).platform("linux/amd64");
+    assert!(found(look(&source(), &on_linux, None).await.unwrap()).0.is_empty());
 }

@@ -1,6 +1,6 @@
 use kargo_core::ErrorKind;
-use kargo_oci::testing::{Fault, Registry};
-use kargo_oci::{ImageSpec, ManifestContent};
+use kargo_oci::testing::{BearerAuth, Fault, Registry};
+use kargo_oci::{Client, Credentials, ImageSpec, ManifestContent, StaticCredentials};
 
 use crate::{client, cx, repository};
 
@@ -64,7 +64,7 @@ async fn bytes_that_do_not_have_their_digest_are_refused() {
     let (registry, digest) = with_one_tag().await;
     let app = repository(&registry, "app");
     let manifest = client().manifest(&cx(), &app, &digest).await.unwrap();
-    let ManifestContent::Image { config } = manifest.content else { panic!("an image was pushed") };
+    let ManifestContent::Image { config, .. } = manifest.content else { panic!("an image was pushed") };
     registry.inject(Fault::altered());
     let error = client().manifest(&cx(), &app, &digest).await.unwrap_err();
     assert!(error.message().contains("other bytes") && error.kind() == ErrorKind::InvalidResponse, "{error}");
@@ -119,4 +119,92 @@ async fn what_is_no_tag_never_becomes_a_path() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{reference:?}");
     }
     assert!(registry.requests().is_empty());
+}
+
+#[tokio::test]
+async fn json_that_is_nested_without_end_is_refused() {
+    let (registry, _) = with_one_tag().await;
+    let deep = "[".repeat(200_000);
+    registry.inject(Fault::body("application/json", format!(r#"{{"x":{deep}"#)).on("tags/list"));
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    registry.inject(Fault::body(media_type, format!(r#"{{"annotations":{deep}"#)).on("manifests"));
+    let app = repository(&registry, "app");
+    for error in
+        [client().list_tags(&cx(), &app).await.unwrap_err(), client().manifest(&cx(), &app, "1.0.0").await.unwrap_err()]
+    {
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_its_own_child_is_not_followed() {
+    let registry = Registry::start().await;
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let platform = serde_json::json!({"os": "linux", "architecture": "amd64"});
+    let mut inner = registry.put_image("app", "0.0.1", &ImageSpec::default());
+    for _ in 0..10 {
+        let entry = serde_json::json!({"mediaType": media_type, "digest": inner, "size": 1, "platform": platform});
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [entry]});
+        inner = registry.put_manifest("app", "1.0.0", media_type, index.to_string());
+    }
+    let (digest, metadata) =
+        client().image_metadata(&cx(), &repository(&registry, "app"), "1.0.0", None).await.unwrap();
+    assert_eq!((digest, metadata.created_at), (inner, None));
+    assert_eq!(registry.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn an_index_of_a_hundred_thousand_entries_and_annotations_without_end_are_refused() {
+    let registry = Registry::start().await;
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let entry = format!(r#"{{"digest":"sha256:{}"}}"#, "0".repeat(64));
+    let index = format!(r#"{{"manifests":[{}]}}"#, vec![entry; 40_000].join(","));
+    registry.put_manifest("app", "1.0.0", media_type, index);
+    registry.put_image("app", "1.1.0", &ImageSpec::default().annotation("note", "x".repeat(100_000)));
+    let app = repository(&registry, "app");
+    for (tag, needle) in [("1.0.0", "more than 1000 entries"), ("1.1.0", "bytes of annotations")] {
+        let error = client().manifest(&cx(), &app, tag).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidResponse && error.message().contains(needle), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_registry_says_cannot_write_to_a_terminal() {
+    let (registry, _) = with_one_tag().await;
+    let body = "{\"errors\":[{\"code\":\"\u{1b}[31mDENIED\",\"message\":\"a\\u001b[2Jb\\nc\"}]}";
+    registry.inject(Fault::body("application/json\u{7f}", body).on("manifests"));
+    registry.inject(Fault::body("text/html", "\u{1b}]0;title\u{7}").on("tags/list"));
+    let app = repository(&registry, "app");
+    for error in
+        [client().list_tags(&cx(), &app).await.unwrap_err(), client().manifest(&cx(), &app, "1.0.0").await.unwrap_err()]
+    {
+        assert!(!error.report().chars().any(char::is_control), "{:?}", error.report());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_byte_by_byte_is_waited_for_until_the_deadline_alone() {
+    let (registry, _) = with_one_tag().await;
+    registry.inject(Fault::dripping());
+    let deadline = jiff::Timestamp::now() + std::time::Duration::from_millis(300);
+    let cx = cx().with_deadline(deadline);
+    let error = client().list_tags(&cx, &repository(&registry, "app")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn a_token_without_end_and_a_token_server_that_redirects_are_refused() {
+    let thief = Registry::start().await;
+    let registry = Registry::builder().auth(BearerAuth::new("robot", "right")).start().await;
+    registry.put_image("app", "1.0.0", &ImageSpec::default());
+    let credentials = StaticCredentials::new().with(registry.host(), Credentials::basic("robot", "right"));
+    let client = Client::builder().credentials(credentials).tries(1).build().unwrap();
+    let app = repository(&registry, "app");
+    registry.inject(Fault::endless().on("/token").times(1));
+    let error = client.list_tags(&cx(), &app).await.unwrap_err();
+    assert!(error.message().contains("bytes that this answer may have"), "{error}");
+    let location = format!("http://{}/token", thief.host());
+    registry.inject(Fault::status(307).with_header("location", location).on("/token"));
+    client.list_tags(&cx(), &app).await.unwrap_err();
+    assert!(thief.requests().iter().all(|request| request.authorization.is_none()));
 }

@@ -14,7 +14,8 @@ async fn with_tags(builder: RegistryBuilder, count: usize) -> Registry {
 
 #[tokio::test]
 async fn oci_01_all_pages_are_read_whichever_way_they_are_linked() {
-    for builder in [Registry::builder().page_size(100), Registry::builder().page_size(100).absolute_links()] {
+    let paged = || Registry::builder().page_size(100);
+    for builder in [paged(), paged().absolute_links(), paged().opaque_pages()] {
         let registry = with_tags(builder, 223).await;
         let tags = client().list_tags(&cx(), &repository(&registry, "o/r")).await.unwrap();
         assert_eq!(tags.len(), 223);

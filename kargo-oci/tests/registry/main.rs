@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod charts;
 mod discovery;
 mod hostile;
 mod listing;
+mod pace;
 mod retry;
+mod selection;
+mod signatures;
+mod tag_writer;
 mod write;
 
 use kargo_core::plugin::Context;

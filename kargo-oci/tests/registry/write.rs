@@ -17,7 +17,7 @@ async fn what_is_pushed_can_be_fetched_by_tag_and_by_digest() {
     let by_digest = client().manifest(&cx(), &app, &digest).await.unwrap();
     assert_eq!((&by_tag.digest, &by_tag.bytes), (&digest, &by_digest.bytes));
     assert_eq!(by_tag.annotations["org.example"], "yes");
-    let ManifestContent::Image { config } = by_tag.content else { panic!("an image was pushed") };
+    let ManifestContent::Image { config, .. } = by_tag.content else { panic!("an image was pushed") };
     let config = client().blob(&cx(), &app, &config).await.unwrap();
     assert!(String::from_utf8(config).unwrap().contains("shop"));
     assert_eq!(client().head_manifest(&cx(), &app, "1.0.0").await.unwrap().digest, Some(digest.clone()));

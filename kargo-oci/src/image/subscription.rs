@@ -1,13 +1,14 @@
 //! The configuration of an image subscription, in Kargo's words.
 
-use kargo_core::version::{Constraint, Version};
+use kargo_core::version::Constraint;
 use kargo_core::{Error, ErrorKind, Result, Subscription};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::selection::{Selection, SelectionStrategy, Strategy};
 use crate::client::Platform;
-use crate::repository::Repository;
+use crate::repository::{Repository, checked_tag};
 
 /// Watches the tags of one image repository. Field names and defaults are those of Kargo's `image` subscription.
 ///
@@ -48,15 +49,14 @@ pub struct ImageSubscription {
     insecure_skip_tls_verify: bool,
 }
 
-const SEMVER: &str = "SemVer";
 const DISCOVERY_LIMIT: usize = 20;
 
 fn semver() -> String {
-    SEMVER.to_owned()
+    SelectionStrategy::SemVer.as_str().to_owned()
 }
 
 fn is_semver(strategy: &String) -> bool {
-    strategy == SEMVER
+    *strategy == semver()
 }
 
 fn yes() -> bool {
@@ -101,7 +101,8 @@ impl ImageSubscription {
         }
     }
 
-    /// Takes only versions that fit; see [`Constraint`] for what can be written.
+    /// Takes only versions that fit; see [`Constraint`] for what can be written. For
+    /// [`SelectionStrategy::Digest`] it is the tag to watch; the other strategies leave it alone, as Kargo does.
     #[must_use]
     pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
         self.constraint = Some(constraint.into());
@@ -156,25 +157,32 @@ impl ImageSubscription {
         Subscription::from(self).named(name)
     }
 
+    /// Chooses images by another rule than by semantic version; see [`SelectionStrategy`].
+    #[must_use]
+    pub fn strategy(mut self, strategy: SelectionStrategy) -> Self {
+        self.image_selection_strategy = strategy.as_str().to_owned();
+        self
+    }
+
+    /// Watches one tag that moves, such as `edge`: each new digest under it is a new image.
+    #[must_use]
+    pub fn moving_tag(self, tag: impl Into<String>) -> Self {
+        self.strategy(SelectionStrategy::Digest).constraint(tag)
+    }
+
     /// Reads and checks a subscription's configuration.
-    pub(crate) fn read(config: &Value) -> Result<Selection> {
+    pub(super) fn read(config: &Value) -> Result<Selection> {
         let fields: Self = serde_json::from_value(config.clone()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("The image subscription cannot be read: {error}."))
         })?;
         fields.check()
     }
 
-    fn check(self) -> Result<Selection> {
+    pub(super) fn check(self) -> Result<Selection> {
         let repository = Repository::parse(&self.repo_url)?;
         let invalid = |why: String| {
             Error::new(ErrorKind::InvalidInput, format!("The subscription to the image {repository} {why}."))
         };
-        if self.image_selection_strategy != SEMVER {
-            let strategy = &self.image_selection_strategy;
-            return Err(invalid(format!(
-                "has imageSelectionStrategy {strategy:?}; supported is \"SemVer\", which is also the default"
-            )));
-        }
         for (field, value, instead) in [
             ("allowTags", &self.allow_tags, "allowTagsRegexes"),
             ("ignoreTags", &self.ignore_tags, "ignoreTagsRegexes"),
@@ -212,12 +220,32 @@ impl ImageSubscription {
         let within = |error: Error| invalid(format!("has a wrong field. {}", error.message().trim_end_matches('.')));
         let constraint = self.constraint.as_deref().filter(|text| !text.is_empty());
         let platform = self.platform.as_deref().filter(|text| !text.is_empty());
+        let strategy = match SelectionStrategy::parse(&self.image_selection_strategy) {
+            Some(SelectionStrategy::SemVer) => Strategy::SemVer {
+                constraint: constraint.map(Constraint::parse).transpose().map_err(within)?,
+                strict: self.strict_semvers,
+            },
+            // As in Kargo, these two leave the constraint alone.
+            Some(SelectionStrategy::Lexical) => Strategy::Lexical,
+            Some(SelectionStrategy::NewestBuild) => Strategy::NewestBuild,
+            Some(SelectionStrategy::Digest) => {
+                let tag = constraint.ok_or_else(|| {
+                    invalid("has imageSelectionStrategy \"Digest\" and no constraint; write there the tag to watch, such as latest".into())
+                })?;
+                Strategy::Digest { tag: checked_tag(tag).map_err(within)?.to_owned() }
+            }
+            None => {
+                let strategy = &self.image_selection_strategy;
+                return Err(invalid(format!(
+                    "has imageSelectionStrategy {strategy:?}; there are SemVer, the default, Lexical, NewestBuild and Digest"
+                )));
+            }
+        };
         Ok(Selection {
-            constraint: constraint.map(Constraint::parse).transpose().map_err(within)?,
+            strategy,
             platform: platform.map(Platform::parse).transpose().map_err(within)?,
             allow: regexes("allowTagsRegexes", &self.allow_tags_regexes)?,
             ignore: regexes("ignoreTagsRegexes", &self.ignore_tags_regexes)?,
-            strict: self.strict_semvers,
             limit: self.discovery_limit,
             immutable_tags: self.immutable_tags,
             repo_url: self.repo_url.strip_prefix("oci://").unwrap_or(&self.repo_url).to_owned(),
@@ -231,36 +259,6 @@ impl From<ImageSubscription> for Subscription {
         let config =
             serde_json::to_value(&subscription).expect("a struct of strings, numbers and lists always becomes JSON");
         Self::new(ImageSubscription::SOURCE, config)
-    }
-}
-
-/// A subscription that has been checked.
-#[derive(Debug)]
-pub(crate) struct Selection {
-    pub(crate) repo_url: String,
-    pub(crate) repository: Repository,
-    pub(crate) platform: Option<Platform>,
-    pub(crate) limit: usize,
-    pub(crate) immutable_tags: bool,
-    constraint: Option<Constraint>,
-    strict: bool,
-    allow: Vec<Regex>,
-    ignore: Vec<Regex>,
-}
-
-impl Selection {
-    /// The tags that fit by name, the preferred one first. The order of `tags` does not matter.
-    pub(crate) fn choose(&self, tags: &[String]) -> Vec<String> {
-        let mut versions: Vec<Version> = tags
-            .iter()
-            .filter(|tag| !is_attachment(tag))
-            .filter(|tag| !self.ignore.iter().any(|regex| regex.is_match(tag)))
-            .filter(|tag| self.allow.is_empty() || self.allow.iter().any(|regex| regex.is_match(tag)))
-            .filter_map(|tag| if self.strict { Version::parse_strict(tag) } else { Version::parse(tag) }.ok())
-            .filter(|version| self.constraint.as_ref().is_none_or(|constraint| constraint.matches(version)))
-            .collect();
-        versions.sort_by(|a, b| b.cmp(a));
-        versions.into_iter().map(|version| version.as_str().to_owned()).collect()
     }
 }
 
@@ -284,27 +282,11 @@ fn without_quoting(regex: &str) -> String {
     plain + rest
 }
 
-/// Whether a tag is where signatures and attestations of another image are kept: `sha256-<hash>`, with or without
-/// ending.
-fn is_attachment(tag: &str) -> bool {
-    ["sha256-", "sha512-"].iter().any(|algorithm| {
-        tag.strip_prefix(algorithm).is_some_and(|rest| {
-            let hash = rest.split('.').next().unwrap_or(rest);
-            hash.len() >= 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn choose(subscription: ImageSubscription, tags: &[&str]) -> Vec<String> {
-        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        subscription.check().unwrap().choose(&tags)
-    }
 
     #[test]
     fn kargo_fields_and_defaults_are_read() {
@@ -314,9 +296,11 @@ mod tests {
             "cacheByTag": true, "insecureSkipTLSVerify": false, "allowTags": "", "ignoreTags": [],
         });
         let selection = ImageSubscription::read(&config).unwrap();
-        assert!(selection.immutable_tags && !selection.strict && selection.limit == 5);
+        assert!(selection.immutable_tags && selection.limit == 5);
+        assert!(matches!(selection.strategy, Strategy::SemVer { strict: false, constraint: Some(_) }));
         let plain = ImageSubscription::read(&json!({"repoURL": "app"})).unwrap();
-        assert!(!plain.immutable_tags && plain.strict && plain.limit == 20 && plain.platform.is_none());
+        assert!(!plain.immutable_tags && plain.limit == 20 && plain.platform.is_none());
+        assert!(matches!(plain.strategy, Strategy::SemVer { strict: true, constraint: None }));
         let subscription: Subscription = ImageSubscription::new("app").into();
         assert_eq!(subscription.config, json!({"repoURL": "app"}));
     }
@@ -324,7 +308,9 @@ mod tests {
     #[test]
     fn oci_10_what_is_not_supported_is_refused_by_name_with_the_way_out() {
         for (config, needles) in [
-            (json!({"repoURL": "a", "imageSelectionStrategy": "Digest"}), ["Digest", "SemVer"]),
+            (json!({"repoURL": "a", "imageSelectionStrategy": "Newest"}), ["\"Newest\"", "NewestBuild"]),
+            (json!({"repoURL": "a", "imageSelectionStrategy": "Digest"}), ["constraint", "tag to watch"]),
+            (json!({"repoURL": "a", "imageSelectionStrategy": "Digest", "constraint": "a b"}), ["a b", "not a tag"]),
             (json!({"repoURL": "a", "ignoreTags": ["^v.*-[0-9a-z]{7}$"]}), ["ignoreTags", "ignoreTagsRegexes"]),
             (json!({"repoURL": "a", "allowTags": "x"}), ["allowTags", "allowTagsRegexes"]),
             (json!({"repoURL": "a", "allowTagsRegexes": ["("]}), ["allowTagsRegexes", "regular expression"]),
@@ -346,50 +332,20 @@ mod tests {
     }
 
     #[test]
-    fn ignoring_comes_before_allowing_and_regexes_are_not_anchored() {
-        let subscription =
-            ImageSubscription::new("a").allow_tags_regex("^v1").allow_tags_regex("2").ignore_tags_regex("rc");
-        assert_eq!(choose(subscription, &["v1.0.0", "1.0.0", "v1.2.0-rc1", "2.0.0"]), ["2.0.0", "v1.0.0"]);
-    }
-
-    #[test]
-    fn text_that_go_takes_literally_is_taken_literally() {
-        let subscription = ImageSubscription::new("a").allow_tags_regex(r"^\Q1.0\E\.\d+$").ignore_tags_regex(r"\Q.5");
-        assert_eq!(choose(subscription, &["1.0.7", "1.0.5", "1.010.7", "2.0.0"]), ["1.0.7"]);
+    fn only_quoting_is_replaced() {
         assert_eq!(without_quoting(r"a\\Qb\"), r"a\\Qb\");
     }
 
     #[test]
-    fn oci_11_two_spellings_of_a_version_keep_their_order() {
-        let loose = ImageSubscription::new("a").constraint("^1").strict_semvers(false);
-        assert_eq!(choose(loose.clone(), &["1.24", "1.24.0"]), ["1.24.0", "1.24"]);
-        assert_eq!(choose(loose, &["1.24.0", "1.24"]), ["1.24.0", "1.24"]);
-        assert_eq!(choose(ImageSubscription::new("a").constraint("^1"), &["1.24", "1.24.0"]), ["1.24.0"]);
-    }
-
-    #[test]
-    fn oci_26_27_28_constraints_and_order_are_those_of_kargo() {
-        let choose_by =
-            |constraint: &str, tags: &[&str]| choose(ImageSubscription::new("a").constraint(constraint), tags);
-        assert_eq!(choose_by(">=2.0.300-0", &["2.0.330-63-gc1cfb6864", "latest"]), ["2.0.330-63-gc1cfb6864"]);
-        assert_eq!(choose_by("1.2.3", &["1.9.0", "1.2.3"]), ["1.2.3"]);
-        assert_eq!(choose_by("^1 || ^2", &["v1.2.3", "2.0.0", "3.0.0"]), ["2.0.0", "v1.2.3"]);
-        assert_eq!(
-            choose_by("1.0.1-0", &["1.0.1-rc9"]),
-            Vec::<String>::new(),
-            "a bare pre-release means exactly that version"
-        );
-        assert_eq!(
-            choose_by(">=1.0.1-0", &["1.0.1-rc9", "1.0.1-rc10", "1.0.1-rc.9", "1.0.1-rc.10"]),
-            ["1.0.1-rc9", "1.0.1-rc10", "1.0.1-rc.10", "1.0.1-rc.9"]
-        );
-    }
-
-    #[test]
-    fn oci_02_attachments_are_never_chosen() {
-        let hash = "9".repeat(64);
-        let tags = [format!("sha256-{hash}.sig"), format!("sha256-{hash}"), "1.0.0".to_owned()];
-        assert_eq!(ImageSubscription::new("a").strict_semvers(false).check().unwrap().choose(&tags), ["1.0.0"]);
-        assert!(is_attachment(&tags[0]) && is_attachment(&tags[1]) && !is_attachment("sha256-notes"));
+    fn oci_12_the_tag_to_watch_is_a_constraint_that_is_no_version() {
+        let read = |config: Value| ImageSubscription::read(&config);
+        for tag in ["edge", "latest", "1"] {
+            let config = json!({"repoURL": "a", "imageSelectionStrategy": "Digest", "constraint": tag});
+            let selection = read(config.clone()).unwrap();
+            assert!(matches!(selection.strategy, Strategy::Digest { tag: watched } if watched == tag));
+            assert_eq!(Subscription::from(ImageSubscription::new("a").moving_tag(tag)).config, config);
+        }
+        let unused = json!({"repoURL": "a", "imageSelectionStrategy": "NewestBuild", "constraint": "not a version"});
+        assert!(matches!(read(unused).unwrap().strategy, Strategy::NewestBuild));
     }
 }

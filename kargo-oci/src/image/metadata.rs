@@ -1,0 +1,235 @@
+//! What is known of one image: its annotations, when it was built, whether it runs on a platform.
+
+use std::collections::BTreeMap;
+
+use futures::stream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Result};
+use oci_spec::image::ANNOTATION_CREATED;
+use serde::Deserialize;
+
+use crate::client::{Client, Fault, Manifest, ManifestContent, ManifestEntry, Platform};
+use crate::repository::Repository;
+
+/// The older name of the annotation that says when an image was built.
+const BUILD_DATE: &str = "org.label-schema.build-date";
+/// How many images of an index are looked at to find the newest.
+const CHILDREN: usize = 16;
+
+/// What is known of an image: facts that follow from its digest, and so never change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageMetadata {
+    /// The annotations of the manifest or index, and above them those of its entry for the platform that was asked for.
+    pub annotations: BTreeMap<String, String>,
+    /// The labels of the configuration, when that was asked for. An index has none of its own; they are those of its image for
+    /// the platform that was asked for.
+    pub labels: BTreeMap<String, String>,
+    /// When it was built, as far as it says: by the annotation `org.opencontainers.image.created`, else
+    /// `org.label-schema.build-date`, else the later of the same labels and the configuration. An index without such an
+    /// annotation is as new as the newest of its images.
+    pub created_at: Option<Timestamp>,
+    /// The platforms that it runs on, without those that are not known because nobody asked.
+    pub platforms: Vec<Platform>,
+    /// Whether it runs on the platform that was asked for; true when none was.
+    pub fits_platform: bool,
+}
+
+/// The part of an image's configuration that matters here. Everything is optional: other artifacts have other things
+/// there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    created: Option<String>,
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    config: Option<Runtime>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Runtime {
+    #[serde(rename = "Labels")]
+    labels: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// What is to be found out of an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Whether it runs on this platform.
+    pub(crate) platform: Option<&'a Platform>,
+    /// Its labels, which may take one request more.
+    pub(crate) labels: bool,
+}
+
+/// Where images come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) repository: &'a Repository,
+}
+
+/// Finds out about the image that `manifest` describes, with as few further requests as that takes.
+pub(crate) async fn describe(
+    cx: &Context,
+    place: Place<'_>,
+    manifest: &Manifest,
+    wanted: Wanted<'_>,
+) -> Result<ImageMetadata, Fault> {
+    let mut annotations = manifest.annotations.clone();
+    let announced = announced(&annotations);
+    match &manifest.content {
+        ManifestContent::Image { config, config_type } => {
+            let needed = announced.is_none() || wanted.platform.is_some() || wanted.labels;
+            let config = if needed && is_image_config(config_type.as_deref()) {
+                place.configuration(cx, config).await?
+            } else {
+                Configuration::default()
+            };
+            let own =
+                Platform::of_image(config.os.as_deref(), config.architecture.as_deref(), config.variant.as_deref());
+            Ok(ImageMetadata {
+                annotations,
+                created_at: announced.or_else(|| config.created()),
+                fits_platform: wanted.platform.is_none_or(|platform| own.as_ref() == Some(platform)),
+                platforms: own.into_iter().collect(),
+                labels: if wanted.labels { config.labels() } else { BTreeMap::new() },
+            })
+        }
+        ManifestContent::Index { entries } => {
+            let fits = |entry: &&ManifestEntry| match wanted.platform {
+                Some(platform) => entry.platform.as_ref() == Some(platform),
+                None => entry.platform.is_some(),
+            };
+            let fitting: Vec<&ManifestEntry> = entries.iter().filter(fits).collect();
+            let mut metadata = ImageMetadata {
+                platforms: entries.iter().filter_map(|entry| entry.platform.clone()).collect(),
+                created_at: announced,
+                fits_platform: wanted.platform.is_none() || !fitting.is_empty(),
+                ..ImageMetadata::default()
+            };
+            if let (Some(_), Some(entry)) = (wanted.platform, fitting.first()) {
+                annotations.extend(entry.annotations.clone());
+                if wanted.labels {
+                    metadata.labels = place.labels(cx, entry).await?;
+                }
+            }
+            if announced.is_none() {
+                metadata.created_at = place.newest(cx, &fitting).await?;
+            }
+            metadata.annotations = annotations;
+            Ok(metadata)
+        }
+    }
+}
+
+impl Client {
+    /// All that is known of the image under `reference`, a tag or a digest: its digest, and its annotations, labels, platforms and
+    /// time. Two requests, three for an index with a platform; more for an index that does not say when it was built.
+    ///
+    /// # Errors
+    /// As for [`Client::manifest`], and when the configuration is missing or not one.
+    pub async fn image_metadata(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        reference: &str,
+        platform: Option<&Platform>,
+    ) -> Result<(String, ImageMetadata)> {
+        let manifest = self.manifest(cx, repository, reference).await?;
+        let place = Place { client: self, repository };
+        let metadata = describe(cx, place, &manifest, Wanted { platform, labels: true }).await?;
+        Ok((manifest.digest, metadata))
+    }
+}
+
+impl Place<'_> {
+    /// When the newest image of an index was built.
+    async fn newest(self, cx: &Context, entries: &[&ManifestEntry]) -> Result<Option<Timestamp>, Fault> {
+        let entries: Vec<ManifestEntry> = entries.iter().take(CHILDREN).map(|entry| (*entry).clone()).collect();
+        stream::iter(entries)
+            .map(|entry| async move {
+                if let Some(created) = announced(&entry.annotations) {
+                    return Ok(Some(created));
+                }
+                let child = self.child(cx, &entry).await?;
+                if let Some(created) = announced(&child.annotations) {
+                    return Ok(Some(created));
+                }
+                match child.content {
+                    ManifestContent::Image { config, config_type } if is_image_config(config_type.as_deref()) => {
+                        Ok(self.configuration(cx, &config).await?.created())
+                    }
+                    // An index in an index is allowed, but nobody's image; it need not be followed to know the digest.
+                    _ => Ok(None),
+                }
+            })
+            .buffer_unordered(2)
+            .try_fold(None, |newest: Option<Timestamp>, created| async move { Ok(newest.max(created)) })
+            .await
+    }
+
+    async fn labels(self, cx: &Context, entry: &ManifestEntry) -> Result<BTreeMap<String, String>, Fault> {
+        match self.child(cx, entry).await?.content {
+            ManifestContent::Image { config, config_type } if is_image_config(config_type.as_deref()) => {
+                Ok(self.configuration(cx, &config).await?.labels())
+            }
+            _ => Ok(BTreeMap::new()),
+        }
+    }
+
+    async fn child(self, cx: &Context, entry: &ManifestEntry) -> Result<Manifest, Fault> {
+        self.client.try_manifest(cx, self.repository, &entry.digest).await.map_err(missing_part)
+    }
+
+    async fn configuration(self, cx: &Context, digest: &str) -> Result<Configuration, Fault> {
+        let bytes = self.client.try_blob(cx, self.repository, digest).await.map_err(missing_part)?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let error = Error::new(
+                ErrorKind::InvalidResponse,
+                format!("The configuration {digest} of {} is not that of an image.", self.repository),
+            )
+            .because(error);
+            Fault::Image { error, digest: Some(digest.to_owned()) }
+        })
+    }
+}
+
+/// A part of an image that the registry does not have is that image's fault. It may yet come.
+fn missing_part(fault: Fault) -> Fault {
+    match fault {
+        Fault::Look(error) if error.kind() == ErrorKind::NotFound => Fault::Image { error, digest: None },
+        other => other,
+    }
+}
+
+/// Whether a configuration of this media type is an image's. Charts and other artifacts have anything there, or nothing.
+fn is_image_config(media_type: Option<&str>) -> bool {
+    matches!(
+        media_type,
+        None | Some("application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
+    )
+}
+
+impl Configuration {
+    /// The later of what the labels and what the configuration itself say.
+    fn created(&self) -> Option<Timestamp> {
+        let labels = self.config.as_ref().and_then(|config| config.labels.as_ref());
+        let label = |key: &str| labels.and_then(|labels| labels.get(key)?.as_deref()?.parse::<Timestamp>().ok());
+        let labelled = label(ANNOTATION_CREATED).or_else(|| label(BUILD_DATE));
+        labelled.max(self.created.as_deref().and_then(|created| created.parse().ok()))
+    }
+
+    fn labels(self) -> BTreeMap<String, String> {
+        let labels = self.config.and_then(|config| config.labels).unwrap_or_default();
+        labels.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+fn announced(annotations: &BTreeMap<String, String>) -> Option<Timestamp> {
+    let read = |key: &str| annotations.get(key)?.parse::<Timestamp>().ok();
+    read(ANNOTATION_CREATED).or_else(|| read(BUILD_DATE))
+}

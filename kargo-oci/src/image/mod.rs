@@ -1,0 +1,15 @@
+//! Images: which ones a subscription wants, and how they are found with few requests.
+
+mod explain;
+mod look;
+mod memory;
+mod metadata;
+mod selection;
+mod source;
+mod subscription;
+
+pub use explain::{Explanation, TagOutcome, TagReport};
+pub use metadata::ImageMetadata;
+pub use selection::{Misfit, SelectionStrategy};
+pub use source::ImageSource;
+pub use subscription::ImageSubscription;

@@ -1,0 +1,156 @@
+//! Signatures as cosign keeps them beside an image: a manifest under the tag `sha256-<hash>.sig`, whose layers are the signed
+//! texts, with the signatures in their annotations.
+//!
+//! The signed text names the digest of the image. What else it names, such as the repository, is not to be believed: images are
+//! copied together with their signatures.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+
+use super::key::PublicKey;
+use crate::client::{Client, Fault};
+use crate::repository::{Repository, checked_digest};
+
+/// The media type of a signed text.
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// The annotation that has the signature, in base64.
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// What a signed text says it is.
+const TYPE: &str = "cosign container image signature";
+/// How many signatures of one image are looked at.
+const SIGNATURES: usize = 50;
+/// The most that a signed text may have, in bytes.
+const TEXT: u64 = 64 * 1024;
+
+/// Whether an image is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Signed {
+    /// It is, by this key.
+    By(PublicKey),
+    /// It has no signature at all.
+    No,
+    /// It has this many signatures, none of which counts, and this is what is wrong with the last one.
+    Badly {
+        /// How many were looked at.
+        signatures: usize,
+        /// A sentence's end: "is of no key that is trusted".
+        why: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Signatures {
+    #[serde(default)]
+    layers: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    media_type: Option<String>,
+    digest: String,
+    size: Option<u64>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, Option<String>>>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    critical: Critical,
+}
+
+#[derive(Deserialize)]
+struct Critical {
+    image: Image,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    #[serde(rename = "docker-manifest-digest")]
+    digest: String,
+}
+
+impl Client {
+    /// Whether the image with `digest` is signed by one of `keys`, as `cosign sign --key` does it. One request for the signatures,
+    /// and one for each until one counts.
+    ///
+    /// Looked for is the tag beside the image, `sha256-<hash>.sig`, which cosign 1 and 2 write, and 3 when it is asked to. Signatures
+    /// without a key, by certificates and a transparency log, are not looked at.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked: then nothing is known. That there is no signature is no error.
+    pub async fn signed_by(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        keys: &[PublicKey],
+    ) -> Result<Signed> {
+        checked_digest(digest)?;
+        let tag = format!("{}.sig", digest.replace(':', "-"));
+        let manifest = match self.manifest(cx, repository, &tag).await {
+            Ok(manifest) => manifest,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Signed::No),
+            Err(error) => return Err(error),
+        };
+        let signatures: Signatures = serde_json::from_slice(&manifest.bytes).map_err(|error| {
+            let text = format!("The manifest {repository}:{tag} does not have the form of signatures.");
+            Error::new(ErrorKind::InvalidResponse, text).because(error)
+        })?;
+        let layers = signatures.layers.iter().filter(|layer| layer.media_type.as_deref() == Some(SIMPLE_SIGNING));
+        let mut looked_at = 0;
+        let mut why = String::new();
+        for layer in layers.take(SIGNATURES) {
+            looked_at += 1;
+            match self.judge(cx, repository, digest, layer, keys).await? {
+                Ok(key) => return Ok(Signed::By(key)),
+                Err(fault) => fault.clone_into(&mut why),
+            }
+        }
+        Ok(if looked_at == 0 { Signed::No } else { Signed::Badly { signatures: looked_at, why } })
+    }
+
+    /// The key that made a signature, or why it does not count.
+    async fn judge(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        layer: &Layer,
+        keys: &[PublicKey],
+    ) -> Result<Result<PublicKey, &'static str>> {
+        let annotation = layer.annotations.as_ref().and_then(|all| all.get(SIGNATURE)?.as_deref());
+        let Some(signature) = annotation.and_then(|text| STANDARD.decode(text.trim()).ok()) else {
+            return Ok(Err("has no signature in its annotation"));
+        };
+        if layer.size.is_some_and(|size| size > TEXT) || checked_digest(&layer.digest).is_err() {
+            return Ok(Err("has no text that could be signed"));
+        }
+        let text = match self.try_blob(cx, repository, &layer.digest).await {
+            Ok(text) => text,
+            Err(Fault::Image { .. }) => return Ok(Err("is of a text that is damaged")),
+            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Err("is of a text that is missing"));
+            }
+            Err(Fault::Look(error)) => return Err(error),
+        };
+        // First whose it is, and only then what it says.
+        let Some(key) = keys.iter().find(|key| key.verifies(&text, &signature)) else {
+            return Ok(Err("is of no key that is trusted"));
+        };
+        Ok(match serde_json::from_slice::<Text>(&text) {
+            Ok(Text { critical }) if critical.kind != TYPE => Err("is of a text that is not about an image"),
+            Ok(Text { critical }) if critical.image.digest != digest => Err("is that of another image"),
+            Ok(_) => Ok(key.clone()),
+            Err(_) => Err("is of a text that is not about an image"),
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! How much memory it takes to talk to registries that are large, or that want to be. A process of its own, in which one thing
+//! happens after the other, so that the numbers mean something.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::time::{Duration, Instant};
+
+use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
+use kargo_core::{ErrorKind, Subscription};
+use kargo_oci::testing::Registry;
+use kargo_oci::{ChartSource, ChartSubscription, Client, ImageSpec, Repository};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+const MIB: usize = 1024 * 1024;
+
+/// A line of this process's status, in bytes.
+fn status(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// Does `work`, and returns by how much the memory of this process had grown at its peak.
+async fn peak_of<T>(work: impl Future<Output = T>) -> (T, usize) {
+    // Forgets the peak so far.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = status("VmRSS:");
+    let result = work.await;
+    (result, status("VmHWM:").saturating_sub(before))
+}
+
+/// A server that answers every request with `head`, so many times `piece`, and `tail`, without holding it in memory.
+async fn endless_server(head: &'static str, piece: &'static str, times: usize, tail: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 1024];
+                let _ = stream.read(&mut asked).await?;
+                stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await?;
+                stream.write_all(head.as_bytes()).await?;
+                let block = piece.repeat(1_000);
+                for _ in 0..times / 1_000 {
+                    stream.write_all(block.as_bytes()).await?;
+                }
+                stream.write_all(tail.as_bytes()).await
+            });
+        }
+    });
+    host
+}
+
+async fn nine_thousand_tags(client: &Client) {
+    let registry = Registry::builder().page_size(100).start().await;
+    for number in 0..9_036 {
+        registry.put_image("library/node", &format!("{}.{}-alpine", number / 100, number % 100), &ImageSpec::default());
+    }
+    let node = Repository::parse(&format!("{}/library/node", registry.host())).unwrap();
+    let cx = Context::system("test");
+    let (tags, peak) = peak_of(client.list_tags(&cx, &node)).await;
+    assert_eq!((tags.unwrap().len(), registry.count("GET", "tags/list")), (9_036, 91));
+    println!("9,036 tags in pages of 100: {} KiB", peak / 1024);
+    assert!(peak < 32 * MIB, "{peak}");
+}
+
+async fn too_many_tags(client: &Client) {
+    // What fits into the bytes that a listing may have, and would be four hundred megabytes of names.
+    let host = endless_server(r#"{"tags":["#, r#""a","#, 8_000_000, r#""a"]}"#).await;
+    let app = Repository::parse(&format!("{host}/app")).unwrap();
+    let cx = Context::system("test");
+    let (result, peak) = peak_of(client.list_tags(&cx, &app)).await;
+    let error = result.unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidResponse && error.message().contains("200000 tags"), "{error}");
+    println!("8,000,000 tags in one page: {} KiB", peak / 1024);
+    assert!(peak < 112 * MIB, "{peak}");
+
+    let host = endless_server(r#"{"tags":["#, r#""a-tag-of-a-usual-length","#, 12_000_000, r#""a"]}"#).await;
+    let app = Repository::parse(&format!("{host}/app")).unwrap();
+    let (result, peak) = peak_of(client.list_tags(&cx, &app)).await;
+    assert!(result.unwrap_err().message().contains("bytes that this answer may have"));
+    println!("300 MB of tags: {} KiB", peak / 1024);
+    assert!(peak < 112 * MIB, "{peak}");
+}
+
+async fn a_large_index(client: &Client) {
+    let piece = concat!(
+        "  - apiVersion: v2\n    appVersion: \"1.0\"\n    created: \"2026-01-01T00:00:00.000000000Z\"\n    description: A chart of ",
+        "the usual kind, described at some length, so that an entry has its five hundred bytes.\n    digest: ",
+        "0000000000000000000000000000000000000000000000000000000000000000\n    home: https://charts.example.com/shop\n    ",
+        "keywords:\n    - shop\n    - sales\n    maintainers:\n    - email: shop@example.com\n      name: Shop\n    name: shop\n    ",
+        "urls:\n    - https://charts.example.com/shop-1.2.3.tgz\n    version: 1.2.3\n"
+    );
+    let host = endless_server("apiVersion: v1\nentries:\n  shop:\n", piece, 20_000, "  - version: 1.2.4\n").await;
+    let config =
+        Subscription::from(ChartSubscription::classic(format!("http://{host}"), "shop").constraint("^1")).config;
+    let (source, cx) = (ChartSource::new(client.clone()), Context::system("test"));
+    let request = DiscoverRequest::new(&config);
+    let started = Instant::now();
+    let (result, peak) = peak_of(source.discover(&cx, &request)).await;
+    let took = started.elapsed();
+    let Discovery::Found { candidates, .. } = result.unwrap() else { panic!() };
+    assert_eq!(candidates.iter().map(kargo_core::Artifact::version).collect::<Vec<_>>(), ["1.2.4", "1.2.3"]);
+    println!("an index of 20,001 versions, {} KiB: {} KiB, {took:?}", piece.len() * 20_000 / 1024, peak / 1024);
+    assert!(peak < 64 * MIB, "{peak}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
+}
+
+async fn an_alias_bomb(client: &Client) {
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
+                d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n\
+                g: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f,*f]\nentries:\n  shop: [*g,*g,*g,*g,*g,*g,*g,*g,*g,*g,{version: 1.0.0}]\n";
+    let host = endless_server(bomb, "", 0, "").await;
+    let config = Subscription::from(ChartSubscription::classic(format!("http://{host}"), "shop")).config;
+    let (source, cx) = (ChartSource::new(client.clone()), Context::system("test"));
+    let (result, peak) = peak_of(source.discover(&cx, &DiscoverRequest::new(&config))).await;
+    let Discovery::Found { candidates, .. } = result.unwrap() else { panic!() };
+    assert_eq!(candidates.len(), 1);
+    assert!(peak < 16 * MIB, "{peak}");
+}
+
+#[tokio::test]
+async fn memory_stays_small_whatever_a_server_sends() {
+    let client = Client::builder().tries(1).build().unwrap();
+    nine_thousand_tags(&client).await;
+    a_large_index(&client).await;
+    an_alias_bomb(&client).await;
+    too_many_tags(&client).await;
+}

@@ -1,0 +1,85 @@
+use kargo_core::plugin::{WriteRequest, Writer, Written};
+use kargo_core::{Actor, Artifact, ErrorKind, Freight, Image, PromotionInfo, Result};
+use kargo_oci::testing::{BearerAuth, Fault, Registry};
+use kargo_oci::{Client, Credentials, ImageSpec, ImageTag, ImageTagWriter, StaticCredentials};
+
+use crate::cx;
+
+fn promotion(registry: &Registry, digest: &str) -> PromotionInfo {
+    let image = Image {
+        repo_url: format!("{}/app", registry.host()),
+        tag: "1.0.0".into(),
+        digest: digest.into(),
+        annotations: Default::default(),
+        created_at: None,
+        subscription_name: Some("shop".into()),
+    };
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let freight = Freight::new("main", vec![Artifact::Image(image)], now);
+    PromotionInfo::new("shop", "prod.1", "prod", freight, Actor::engine(), now)
+}
+
+async fn write(client: &Client, promotion: &PromotionInfo, tag: ImageTag, resumed: bool) -> Result<Written> {
+    let (writer, config) = (ImageTagWriter::new(client.clone()), tag.into());
+    writer.validate(&config)?;
+    writer.write(&cx(), &WriteRequest::new(promotion, &config, promotion.requested_at).resumed(resumed)).await
+}
+
+#[tokio::test]
+async fn the_image_of_the_freight_gets_the_tag_and_keeps_its_digest() {
+    let registry = Registry::builder().auth(BearerAuth::new("robot", "right")).start().await;
+    let credentials = StaticCredentials::new().with(registry.host(), Credentials::basic("robot", "right"));
+    let client = Client::builder().credentials(credentials).build().unwrap();
+    let first = registry.put_image("app", "1.0.0", &ImageSpec::default());
+    let second = registry.put_index(
+        "app",
+        "2.0.0",
+        &[ImageSpec::default(), ImageSpec::new("linux", "arm64")],
+        &Default::default(),
+    );
+    let app = format!("{}/app", registry.host());
+    for (digest, image) in [(&first, app.as_str()), (&second, "shop"), (&first, "shop")] {
+        let written = write(&client, &promotion(&registry, digest), ImageTag::new(image, "prod"), false).await.unwrap();
+        assert_eq!(registry.digest("app", "prod").as_ref(), Some(digest));
+        assert!(written.changed && written.revision.as_str() == digest);
+        assert_eq!(written.outputs["image"], format!("{app}:prod@{digest}"));
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_call_writes_nothing_more_and_says_what_the_first_one_did() {
+    let registry = Registry::start().await;
+    let digest = registry.put_image("app", "1.0.0", &ImageSpec::default());
+    let (client, promotion) = (crate::client(), promotion(&registry, &digest));
+    let tag = || ImageTag::new("shop", "prod");
+    assert!(write(&client, &promotion, tag(), false).await.unwrap().changed);
+    registry.clear_requests();
+    assert!(write(&client, &promotion, tag(), true).await.unwrap().changed);
+    assert!(!write(&client, &promotion, tag(), false).await.unwrap().changed);
+    assert_eq!(registry.requests().iter().map(|request| request.status).collect::<Vec<_>>(), [304, 304]);
+
+    // The push got through, and its answer was lost.
+    let later = registry.put_image("app", "2.0.0", &ImageSpec::default().label("later", "yes"));
+    let later = self::promotion(&registry, &later);
+    registry.inject(Fault::truncated().method("PUT").times(1));
+    let impatient = Client::builder().tries(1).build().unwrap();
+    let _ = write(&impatient, &later, tag(), false).await;
+    assert!(write(&client, &later, tag(), true).await.unwrap().changed);
+    assert_eq!(registry.digest("app", "prod"), registry.digest("app", "2.0.0"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_tagged_is_refused_by_name() {
+    let registry = Registry::start().await;
+    let digest = registry.put_image("app", "1.0.0", &ImageSpec::default());
+    let promotion = promotion(&registry, &digest);
+    for (tag, needle) in
+        [(ImageTag::new("shop", "a b"), "not a tag"), (ImageTag::new("ghcr.io/other", "prod"), "ghcr.io/other")]
+    {
+        let error = write(&crate::client(), &promotion, tag, false).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains(needle), "{error}");
+    }
+    registry.remove_manifest("app", &digest);
+    let error = write(&crate::client(), &promotion, ImageTag::new("shop", "prod"), false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
