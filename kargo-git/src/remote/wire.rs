@@ -8,9 +8,9 @@ use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 
 use super::advertisement::{Advertisement, object_id, ref_name};
-use super::http::{Http, Service};
 use super::objects::Pack;
 use super::packet::{self, Packet, Packets, broken, text};
+use super::transport::{Call, Service, Transport};
 use super::{CommitInfo, RemoteRef, blocking};
 
 /// How this client names itself to servers.
@@ -22,7 +22,7 @@ pub(super) type Introduction = Arc<Mutex<Option<Advertisement>>>;
 /// A repository behind Git's protocol, for one piece of work.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    pub(super) http: Http,
+    pub(super) transport: Transport,
     pub(super) shown: String,
     introduction: Introduction,
     advertisement: Option<Advertisement>,
@@ -32,19 +32,19 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(http: Http, shown: String, introduction: Introduction) -> Self {
+    pub(super) fn new(transport: Transport, shown: String, introduction: Introduction) -> Self {
         let advertisement = introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { http, shown, introduction, advertisement, packs: Vec::new(), anchor: None }
+        Self { transport, shown, introduction, advertisement, packs: Vec::new(), anchor: None }
     }
 
     async fn advertisement(&mut self) -> Result<&Advertisement> {
         let advertisement = match self.advertisement.take() {
             Some(advertisement) => advertisement,
             None => {
-                let bytes = self.http.advertisement(Service::Upload, true).await?;
+                let bytes = self.transport.advertisement(Service::Upload, true).await?;
                 let advertisement = Advertisement::parse(&bytes, Service::Upload.name())?;
-                // In the old protocol it holds the refs of this moment. Behind a redirect the next one must find its own way.
-                if advertisement.v2 && !self.http.is_redirected() {
+                // In the old protocol it holds the refs of this moment.
+                if advertisement.v2 && self.transport.can_skip_introduction() {
                     self.introduce(Some(advertisement.clone()));
                 }
                 advertisement
@@ -64,7 +64,7 @@ impl Wire {
 
     /// The refs whose names begin with one of `prefixes`, as they are now.
     pub(super) async fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
-        let remembered = self.advertisement.is_some() && !self.http.was_used();
+        let remembered = self.advertisement.is_some() && !self.transport.was_used();
         match self.list(prefixes).await {
             // The server may have changed since it introduced itself. One that asks for a pause has not.
             Err(error)
@@ -103,7 +103,7 @@ impl Wire {
             packet::line(&mut body, &format!("ref-prefix {prefix}"));
         }
         packet::flush(&mut body);
-        let answer = self.http.call(Service::Upload, true, body).await?;
+        let answer = self.transport.call(Call { service: Service::Upload, v2: true, body, flushes: 1 }).await?;
         let mut packets = Packets::new(&answer);
         let mut refs = Vec::new();
         loop {
@@ -181,7 +181,9 @@ impl Wire {
             packet::line(&mut body, "done");
             body
         };
-        let answer = self.http.call(Service::Upload, v2, body).await?;
+        // The old protocol has the ends of a shallow history in a message of their own.
+        let flushes = if !v2 && shallow { 2 } else { 1 };
+        let answer = self.transport.call(Call { service: Service::Upload, v2, body, flushes }).await?;
         let pack = blocking(move |abandoned| {
             let bytes = if v2 { pack_of_v2(&answer)? } else { pack_of_v0(&answer, shallow)? };
             Pack::receive(&bytes, hash, abandoned)

@@ -1,0 +1,7 @@
+//! Git over ssh against a real sshd and Git's own server side.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod conversation;
+mod server;
+mod writing;
