@@ -1,6 +1,6 @@
 //! Fetching over Git's own protocol: refs by prefix, and of objects only those that are asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::ObjectId;
@@ -16,6 +16,12 @@ use super::{CommitInfo, RemoteRef, blocking};
 /// How this client names itself to servers.
 const AGENT: &str = concat!("kargo/", env!("CARGO_PKG_VERSION"));
 
+/// How many branches are looked into for a commit that a server does not give by its id.
+const MAX_BRANCHES: usize = 256;
+/// How deep, when the server leaves their files out, and when it does not.
+const FILTERED_DEPTH: u32 = 1024;
+const WHOLE_DEPTH: u32 = 64;
+
 /// What a server that speaks version 2 said about itself, for all pieces of work on one remote. It saves each a round trip.
 pub(super) type Introduction = Arc<Mutex<Option<Advertisement>>>;
 
@@ -29,12 +35,35 @@ pub(crate) struct Wire {
     packs: Vec<Pack>,
     /// The commit from which everything else is reached, for servers that give no objects by id.
     anchor: Option<ObjectId>,
+    /// Whether the history of all branches was fetched, for servers that give commits by branch only.
+    has_branches: bool,
+}
+
+/// What is fetched of a commit or of another object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The object, and of a commit what it needs to be read.
+    Object,
+    /// Commits alone.
+    History,
+    /// Commits, and what is needed to read files of the newest.
+    Trees,
+}
+
+impl Part {
+    /// What a server that can leaves out of it.
+    fn filter(self) -> &'static str {
+        match self {
+            Self::Object | Self::History => "tree:0",
+            Self::Trees => "tree:1",
+        }
+    }
 }
 
 impl Wire {
     pub(super) fn new(transport: Transport, shown: String, introduction: Introduction) -> Self {
         let advertisement = introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { transport, shown, introduction, advertisement, packs: Vec::new(), anchor: None }
+        Self { transport, shown, introduction, advertisement, packs: Vec::new(), anchor: None, has_branches: false }
     }
 
     async fn advertisement(&mut self) -> Result<&Advertisement> {
@@ -121,14 +150,15 @@ impl Wire {
         Ok(refs)
     }
 
-    /// Fetches `wants`, as far as `filter` lets through, with history of `depth` commits.
-    async fn fetch(&mut self, wants: &[ObjectId], filter: &str, depth: u32) -> Result<()> {
+    /// Fetches `part` of `wants`, with history of `depth` commits.
+    async fn fetch(&mut self, wants: &[ObjectId], part: Part, depth: u32) -> Result<()> {
         let anchor = self.anchor;
         let advertisement = self.advertisement().await?;
         let hash = advertisement.hash;
         // Old servers give objects by id only when they say so. The way out is the whole of one commit.
         let by_id = advertisement.v2 || advertisement.can("allow-any-sha1-in-want");
-        let filters = by_id && advertisement.fetch_can("filter");
+        let filters = (by_id || part == Part::History) && advertisement.fetch_can("filter");
+        let filter = part.filter();
         let anchor = [anchor.unwrap_or_else(|| hash.null())];
         let wants = if filters || anchor[0].is_null() { wants } else { &anchor[..] };
         let shallow = advertisement.fetch_can("shallow");
@@ -193,6 +223,30 @@ impl Wire {
         Ok(())
     }
 
+    /// Fetches the history of all branches, because the server does not give `tips`: in the old protocol it may give nothing but what
+    /// its refs stand on. `refused` is what it said, which counts when no branch leads to them either.
+    async fn fetch_branches(&mut self, tips: &[ObjectId], refused: Error) -> Result<()> {
+        if !self.has_branches {
+            let refs = self.refs(&["refs/heads/"]).await?;
+            let heads: BTreeSet<ObjectId> = refs.into_iter().map(|each| each.id).collect();
+            let heads: Vec<ObjectId> = heads.into_iter().take(MAX_BRANCHES).collect();
+            if heads.is_empty() {
+                return Err(refused);
+            }
+            let depth = if self.advertisement().await?.fetch_can("filter") { FILTERED_DEPTH } else { WHOLE_DEPTH };
+            // It is not these that everything else is reached from.
+            self.anchor = None;
+            self.fetch(&heads, Part::History, depth).await?;
+            self.has_branches = true;
+        }
+        for tip in tips {
+            if self.known(tip)?.is_none() {
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
     fn known(&self, id: &gix::oid) -> Result<Option<(Kind, Vec<u8>)>> {
         for pack in self.packs.iter().rev() {
             if let Some(object) = pack.find(id)? {
@@ -207,7 +261,7 @@ impl Wire {
         if let Some(object) = self.known(&id)? {
             return Ok(object);
         }
-        self.fetch(&[id], "tree:0", 1).await?;
+        self.fetch(&[id], Part::Object, 1).await?;
         self.known(&id)?.ok_or_else(|| self.missing(id))
     }
 
@@ -222,7 +276,15 @@ impl Wire {
             [tip] => Some(*tip),
             _ => None,
         };
-        self.fetch(tips, if trees { "tree:1" } else { "tree:0" }, depth).await?;
+        let part = if trees { Part::Trees } else { Part::History };
+        if !(self.has_branches && tips.iter().all(|tip| self.known(tip).is_ok_and(|known| known.is_some()))) {
+            match self.fetch(tips, part, depth).await {
+                Err(error) if error.kind() == ErrorKind::NotFound && !self.advertisement().await?.v2 => {
+                    self.fetch_branches(tips, error).await?;
+                }
+                fetched => fetched?,
+            }
+        }
         let mut commits = HashMap::new();
         let mut level: Vec<ObjectId> = tips.to_vec();
         for generation in 0..depth {
