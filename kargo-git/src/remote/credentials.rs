@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// What one signs in with: a user name and a password or token for HTTP, or a private key for ssh. Prints without secrets.
 ///
@@ -52,4 +52,10 @@ impl fmt::Debug for Credentials {
             Way::SshKey(_) => f.debug_struct("SshKey").finish_non_exhaustive(),
         }
     }
+}
+
+/// The text of a private key as it stands in a file. On its way through forms and variables a key often loses its last line feed, or
+/// gets carriage returns, and is none any more to those who read it.
+pub(crate) fn as_file(key: &SecretString) -> SecretString {
+    SecretString::from(format!("{}\n", key.expose_secret().trim().replace("\r\n", "\n")))
 }

@@ -29,9 +29,11 @@ use secrecy::SecretString;
 
 pub use builder::RemoteBuilder;
 pub use credentials::Credentials;
+pub(crate) use credentials::as_file;
 #[cfg(feature = "testing")]
 pub(crate) use local::open;
 pub(crate) use objects::NewObjects;
+pub(crate) use packet::readable;
 pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session};
 use transport::Transport;
 

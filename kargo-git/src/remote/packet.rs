@@ -167,7 +167,7 @@ impl<'a> Packets<'a> {
 }
 
 /// Text from a server as people should see it: no control characters, not endless.
-pub(super) fn readable(bytes: &[u8]) -> String {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines = text
         .split(['\n', '\r'])

@@ -4,4 +4,5 @@
 mod access;
 mod conversation;
 mod server;
+mod signing;
 mod writing;

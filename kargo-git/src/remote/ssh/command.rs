@@ -12,8 +12,8 @@ use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use super::destination::Destination;
-use crate::remote::Timeouts;
 use crate::remote::transport::Service;
+use crate::remote::{Timeouts, as_file};
 
 /// How the keys of hosts are known.
 #[derive(Debug, Clone, Default)]
@@ -93,9 +93,7 @@ impl Access {
     /// Writes the key to a file that only this user may read, and that goes when the value is dropped.
     pub(super) fn key_file(&self) -> Result<Option<NamedTempFile>> {
         let Some(key) = &self.key else { return Ok(None) };
-        // A form field or a variable often loses the last line feed, without which ssh reads no key.
-        let text = SecretString::from(format!("{}\n", key.expose_secret().trim().replace("\r\n", "\n")));
-        file("key", text.expose_secret()).map(Some)
+        file("key", as_file(key).expose_secret()).map(Some)
     }
 
     fn known_hosts_file(&self) -> Result<Option<PathBuf>> {
