@@ -91,9 +91,24 @@ pub async fn write_at(
     started: Timestamp,
     resumed: bool,
 ) -> Result<Written> {
+    write_in(context(&format!("{id}/step-1")), writer, id, tag, path, started, resumed).await
+}
+
+/// As [`write_at`], in a call of one's own.
+///
+/// # Errors
+/// What the writer returns.
+pub async fn write_in(
+    cx: Context,
+    writer: &GitWriter,
+    id: &str,
+    tag: &str,
+    path: &str,
+    started: Timestamp,
+    resumed: bool,
+) -> Result<Written> {
     let promotion = promotion(id, tag);
     let config = serde_json::to_value(image_tag(path)).expect("it is JSON");
-    let cx = context(&format!("{id}/step-1"));
     writer.write(&cx, &WriteRequest::new(&promotion, &config, started).resumed(resumed)).await
 }
 

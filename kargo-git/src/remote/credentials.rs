@@ -38,8 +38,9 @@ impl Credentials {
     /// A private key for ssh, as the text of its file, in any form that the program `ssh` reads; without a passphrase, since nobody is
     /// there to type it. The user is the one in the URL, or `git`.
     ///
-    /// While a connection is made the key lies in a temporary file that only this user may read. No other key is offered, neither
-    /// of an agent nor of `~/.ssh`; those that an `ssh_config` names for the host come behind it.
+    /// While it signs in, the key lies in a temporary file that only this user may read; should the process be killed just then, the file,
+    /// whose name begins with `kargo-git-key-`, is left behind. No other key is offered, neither of an agent nor of `~/.ssh`; those that an
+    /// `ssh_config` names for the host come behind it.
     pub fn ssh_key(private_key: impl Into<SecretString>) -> Self {
         Self(Way::SshKey(private_key.into()))
     }

@@ -24,6 +24,15 @@ impl Service {
     }
 }
 
+/// What a process of `git-upload-pack` gives true answers about only once, because it remembers for its life what it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// Where refs stand: later they still stand there.
+    Refs,
+    /// History to some depth: a greater depth is taken for no limit.
+    History,
+}
+
 /// A request to a service, and how to know the end of its answer.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -71,6 +80,14 @@ impl Transport {
         match self {
             Self::Http(http) => http.call(call).await,
             Self::Ssh(ssh) => ssh.call(call).await,
+        }
+    }
+
+    /// To be said before something is asked about which a server's process can be asked but once.
+    pub(super) fn turn_to(&mut self, topic: Topic) {
+        match self {
+            Self::Http(_) => {}
+            Self::Ssh(ssh) => ssh.turn_to(topic),
         }
     }
 

@@ -10,7 +10,7 @@ use kargo_core::{Error, ErrorKind, Result, Retry};
 use super::advertisement::{Advertisement, object_id, ref_name};
 use super::objects::Pack;
 use super::packet::{self, Packet, Packets, broken, text};
-use super::transport::{Call, Service, Transport};
+use super::transport::{Call, Service, Topic, Transport};
 use super::{CommitInfo, RemoteRef, blocking};
 
 /// How this client names itself to servers.
@@ -132,6 +132,7 @@ impl Wire {
             packet::line(&mut body, &format!("ref-prefix {prefix}"));
         }
         packet::flush(&mut body);
+        self.transport.turn_to(Topic::Refs);
         let answer = self.transport.call(Call { service: Service::Upload, v2: true, body, flushes: 1 }).await?;
         let mut packets = Packets::new(&answer);
         let mut refs = Vec::new();
@@ -213,6 +214,9 @@ impl Wire {
         };
         // The old protocol has the ends of a shallow history in a message of their own.
         let flushes = if !v2 && shallow { 2 } else { 1 };
+        if part != Part::Object {
+            self.transport.turn_to(Topic::History);
+        }
         let answer = self.transport.call(Call { service: Service::Upload, v2, body, flushes }).await?;
         let pack = blocking(move |abandoned| {
             let bytes = if v2 { pack_of_v2(&answer)? } else { pack_of_v0(&answer, shallow)? };

@@ -1,5 +1,8 @@
 //! Servers that speak Git in other ways, and what it costs.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use kargo_core::ErrorKind;
 use kargo_core::plugin::{History as _, Relation};
 use kargo_git::{GitWriter, Limits};
@@ -8,16 +11,48 @@ use kargo_tests::git;
 use crate::server::*;
 
 #[tokio::test]
-async fn a_write_to_a_big_repository_costs_two_logins_and_a_few_kilobytes() {
+async fn a_write_to_a_big_repository_costs_a_few_logins_and_kilobytes() {
     let server = Server::find();
     let (name, repository) = server.repository("filter");
     repository.commit("main", &[("big.bin", &noise(1 << 20)), ("env/dev/big.bin", &noise(1 << 20))], "Something big");
-    // Two logins; a listing, a look at the history, the commit with its tree, two trees and a file; the push.
-    let limits = Limits { bytes: 20_000, requests: 9 };
+    // A listing and a look at the history, the commit with its tree, two trees and a file, the push: each after a login.
+    let limits = Limits { bytes: 20_000, requests: 10 };
     let writer = GitWriter::new(server.remote(&name).limits(limits).build().unwrap());
     assert!(write(&writer, "dev.1", "v2", PATH, false).await.unwrap().changed);
     assert_eq!(git(repository.path(), &["diff", "--numstat", "main~1", "main"]), format!("1\t1\t{PATH}"));
     fsck(&repository);
+}
+
+#[tokio::test]
+async fn a_deep_look_into_history_costs_no_more_after_a_shallow_one() {
+    let server = Server::find();
+    let (name, repository) = server.repository("deep");
+    let commit = |n: i64| {
+        let from = if n == 0 { "from refs/heads/main^0\n" } else { "" };
+        format!(
+            "commit refs/heads/main\ncommitter T <t@localhost> {} +0000\ndata 1\nx\n{from}\n",
+            1_800_000_000 + n * 86_400
+        )
+    };
+    let many: String = (0..3000).map(commit).collect();
+    let mut import = Command::new("git")
+        .arg("-C")
+        .arg(repository.path())
+        .args(["fast-import", "--quiet"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    import.stdin.take().unwrap().write_all(many.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    let (new, old) = (repository.head("main"), git(repository.path(), &["rev-parse", "main~5"]));
+    // The whole history has a hundred times as much.
+    let limits = Limits { bytes: 15_000, ..Limits::default() };
+    let remote = server.remote(&name).limits(limits).build().unwrap();
+    for (observed, wanted, relation) in [(&new, &old, Relation::Later), (&old, &new, Relation::Earlier)] {
+        let found =
+            remote.relate(&context("relate"), &observed.as_str().into(), &wanted.as_str().into()).await.unwrap();
+        assert_eq!(found, relation);
+    }
 }
 
 #[tokio::test]

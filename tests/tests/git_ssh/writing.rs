@@ -1,8 +1,11 @@
 //! One commit for each step, whatever happens on the way.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kargo_core::ErrorKind;
+use kargo_core::plugin::Progress;
 use kargo_git::{GitWriter, Timeouts};
 use kargo_tests::git;
 
@@ -64,8 +67,18 @@ async fn git_02_a_lost_race_is_known_by_the_ref_however_the_server_words_it() {
         repository.head("other")
     );
     hook(&repository, "update", &script);
-    let written = write(&server.writer(&name), "dev.1", "v2", PATH, false).await.unwrap();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let progress = Progress::to({
+        let said = Arc::clone(&said);
+        move |message| said.lock().unwrap().push(message.to_owned())
+    });
+    let cx = context("dev.1/step-1").with_progress(progress);
+    let started = Timestamp::now();
+    let written = write_in(cx, &server.writer(&name), "dev.1", "v2", PATH, started, false).await.unwrap();
     assert!(marker.exists() && written.changed);
+    // Known at once, though the process that is asked where the branch stands had been asked before.
+    let said = said.lock().unwrap().clone();
+    assert!(said.len() == 1 && said[0].contains("main has moved"), "{said:?}");
     let log = repository.log("main");
     assert_eq!(
         (&log[0].id, log[1].subject.as_str()),

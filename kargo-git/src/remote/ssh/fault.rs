@@ -53,7 +53,7 @@ pub(super) fn gone(access: &Access, status: Option<ExitStatus>, said: &str) -> E
             "is on a host whose key is not known, so it was told nothing",
             "give the host's line with known_hosts, or believe a new host with accept_new_host_keys",
         ),
-        _ if has(&["permission denied", "authentication failures", "no more authentication methods", "load key"]) => {
+        _ if has(&["permission denied", "authentication failures", "no more authentication methods"]) => {
             let user = access.user().map_or_else(String::new, |user| format!(" the user {user} with"));
             let what = if access.has_key() {
                 format!("does not let in{user} the key that was given")

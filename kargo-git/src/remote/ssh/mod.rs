@@ -18,7 +18,7 @@ pub(super) use destination::Destination;
 use process::{Broken, Process};
 
 use super::Limits;
-use super::transport::{Call, Failure, Meter, Service};
+use super::transport::{Call, Failure, Meter, Service, Topic};
 
 /// A repository's ssh side, for one piece of work.
 #[derive(Debug)]
@@ -26,16 +26,34 @@ pub(super) struct Ssh {
     access: Arc<Access>,
     pub(super) meter: Meter,
     upload: Option<Process>,
+    /// What the process in `upload` spoke of.
+    topics: Vec<Topic>,
     receive: Option<Process>,
 }
 
 impl Ssh {
     pub(super) fn new(access: Arc<Access>, shown: &str, limits: Limits) -> Self {
-        Self { access, meter: Meter::new(shown, limits), upload: None, receive: None }
+        Self { access, meter: Meter::new(shown, limits), upload: None, topics: Vec::new(), receive: None }
     }
 
     /// Starts a service, and returns the words with which it begins.
     pub(super) async fn advertisement(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
+        if service == Service::Upload {
+            self.topics.clear();
+        }
+        self.start(service, v2).await
+    }
+
+    /// Begins a conversation anew when it was on `topic` already.
+    pub(super) fn turn_to(&mut self, topic: Topic) {
+        if self.topics.contains(&topic) {
+            self.upload = None;
+            self.topics.clear();
+        }
+        self.topics.push(topic);
+    }
+
+    async fn start(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
         // The old one goes first: servers count the connections of a user.
         *self.place(service) = None;
         self.meter.request()?;
@@ -57,7 +75,7 @@ impl Ssh {
         let mut process = match self.place(service).take() {
             Some(process) => process,
             None => {
-                let words = self.advertisement(service, v2).await.map_err(nothing_sent)?;
+                let words = self.start(service, v2).await.map_err(nothing_sent)?;
                 if speaks_v2(&words) != v2 {
                     return Err(nothing_sent(self.changed_its_mind()));
                 }
