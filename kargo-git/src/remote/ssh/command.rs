@@ -93,7 +93,7 @@ impl Access {
     /// Writes the key to a file that only this user may read, and that goes when the value is dropped.
     pub(super) fn key_file(&self) -> Result<Option<NamedTempFile>> {
         let Some(key) = &self.key else { return Ok(None) };
-        file("key", as_file(key).expose_secret()).map(Some)
+        file(KEY, as_file(key).expose_secret()).map(Some)
     }
 
     fn known_hosts_file(&self) -> Result<Option<PathBuf>> {
@@ -101,7 +101,7 @@ impl Access {
         let mut there = self.known_hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match there.take() {
             Some(file) => file,
-            None => file("known-hosts", &format!("{}\n", known.trim_end()))?,
+            None => file(KNOWN_HOSTS, &format!("{}\n", known.trim_end()))?,
         };
         Ok(Some(there.insert(file).path().to_owned()))
     }
@@ -159,10 +159,15 @@ impl Access {
     }
 }
 
-fn file(what: &str, text: &str) -> Result<NamedTempFile> {
+/// How the names of temporary files begin, behind which there are six random characters. By their names, those that a killed process
+/// leaves are known as ours.
+pub(super) const FILES: [&str; 2] = [KEY, KNOWN_HOSTS];
+const KEY: &str = "kargo-git-key-";
+const KNOWN_HOSTS: &str = "kargo-git-known-hosts-";
+
+fn file(prefix: &str, text: &str) -> Result<NamedTempFile> {
     let write = || {
-        // By their names, those that a killed process leaves are known as ours.
-        let mut file = tempfile::Builder::new().prefix(&format!("kargo-git-{what}-")).tempfile()?;
+        let mut file = tempfile::Builder::new().prefix(prefix).rand_bytes(6).tempfile()?;
         file.write_all(text.as_bytes())?;
         file.flush()?;
         Ok(file)

@@ -5,7 +5,8 @@ use std::process::ExitStatus;
 
 use kargo_core::{Error, ErrorKind, Retry};
 
-use super::command::Access;
+use super::command::{Access, FILES};
+use crate::remote::packet::readable;
 
 /// How `ssh` says that it failed itself.
 const OWN: i32 = 255;
@@ -29,29 +30,31 @@ pub(super) fn no_program(access: &Access, error: std::io::Error) -> Error {
 }
 
 /// Why a conversation ended before it was over. `said` is what ssh and the server said last.
-pub(super) fn gone(access: &Access, status: Option<ExitStatus>, said: &str) -> Error {
-    let shown = &access.destination;
+pub(super) fn gone(access: &Access, begun: bool, status: Option<ExitStatus>, said: &str) -> Error {
+    let (shown, said) = (&access.destination, &words(said));
     let lower = said.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-    let words = if said.is_empty() { "it said nothing".to_owned() } else { said.to_owned() };
-    let new = |kind, what: &str, way_out: &str| Error::new(kind, format!("{shown} {what} ({words}); {way_out}."));
+    let words = if said.is_empty() { "it said nothing" } else { said.as_str() };
+    let new = |kind, what: &str, way_out: &str| Error::new(kind, format!("{shown} {what} ({words}); {way_out}"));
     let code = status.and_then(|status| status.code());
     let error = match code {
         Some(126 | 127) => new(
             ErrorKind::Unsupported,
             "is on a host without Git's server side",
-            "install git there, or correct the host in the URL",
+            "install git there, or correct the host in the URL.",
         ),
-        Some(code) if code != OWN => in_git(&lower, &new),
+        Some(code) if code != OWN && !begun => in_git(&lower, &new),
+        // Whoever answered once is there, knows us, and has a repository.
+        _ if begun => new(ErrorKind::Unavailable, "broke off before it had answered", "is the server up?"),
         _ if has(&["host key verification failed"]) && has(&["has changed", "changed and you have requested"]) => new(
             ErrorKind::Unauthenticated,
-            "is on a host with another key than the one it is known by, so it was told nothing",
-            "find out whether somebody stands in between, and correct the known hosts when not",
+            "is on a host with another key than the one it is known by, so nothing was sent to it",
+            "find out whether somebody stands in between, and correct the known hosts when not.",
         ),
         _ if has(&["host key verification failed", "no matching host key"]) => new(
             ErrorKind::Unauthenticated,
-            "is on a host whose key is not known, so it was told nothing",
-            "give the host's line with known_hosts, or believe a new host with accept_new_host_keys",
+            "is on a host whose key is not known, so nothing was sent to it",
+            "give the host's line with known_hosts, or believe a new host with accept_new_host_keys.",
         ),
         _ if has(&["permission denied", "authentication failures", "no more authentication methods"]) => {
             let user = access.user().map_or_else(String::new, |user| format!(" the user {user} with"));
@@ -60,10 +63,10 @@ pub(super) fn gone(access: &Access, status: Option<ExitStatus>, said: &str) -> E
             } else {
                 format!("does not let in{user} the keys of this user")
             };
-            new(ErrorKind::Unauthenticated, &what, "allow the key there, or give the remote another one")
+            new(ErrorKind::Unauthenticated, &what, "allow the key there, or give the remote another one.")
         }
         _ if has(&["bad configuration option", "bad owner or permissions", "terminating,"]) => {
-            new(ErrorKind::InvalidInput, "is reached by an ssh whose configuration is wrong", "correct it")
+            new(ErrorKind::InvalidInput, "is reached by an ssh whose configuration is wrong", "correct it.")
         }
         _ if has(&["timed out"]) => {
             new(ErrorKind::Timeout, "cannot be reached in time", "is the server up, and the URL right?")
@@ -79,6 +82,33 @@ pub(super) fn gone(access: &Access, status: Option<ExitStatus>, said: &str) -> E
     }
 }
 
+/// What was said, as people should see it: without the warnings that stand around the fault, and the same for the same fault, though
+/// temporary files have other names each time.
+fn words(said: &str) -> String {
+    const AROUND: [&str; 8] = [
+        "@",
+        "IT IS POSSIBLE",
+        "Someone could",
+        "It is also possible",
+        "Please contact",
+        "Add correct host key",
+        "remove with:",
+        "ssh-keygen -f",
+    ];
+    let lines = said.lines().map(str::trim).filter(|line| !AROUND.iter().any(|around| line.starts_with(around)));
+    let mut text = lines.collect::<Vec<_>>().join("\n");
+    for name in FILES {
+        let mut parts = text.split(name);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            out.push_str(name.trim_end_matches('-'));
+            out.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
+        }
+        text = out;
+    }
+    readable(text.as_bytes()).trim_end_matches('.').to_owned()
+}
+
 /// Why the command on the server ended: words of git, or of the forge that stands before it.
 fn in_git(lower: &str, new: &dyn Fn(ErrorKind, &str, &str) -> Error) -> Error {
     let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
@@ -86,7 +116,7 @@ fn in_git(lower: &str, new: &dyn Fn(ErrorKind, &str, &str) -> Error) -> Error {
         return new(
             ErrorKind::PermissionDenied,
             "belongs to another user of its host",
-            "sign in as that one, or allow it there with safe.directory",
+            "sign in as that one, or allow it there with safe.directory.",
         );
     }
     // Forges say of what is hidden that it is not there.
@@ -94,17 +124,17 @@ fn in_git(lower: &str, new: &dyn Fn(ErrorKind, &str, &str) -> Error) -> Error {
         return new(
             ErrorKind::NotFound,
             "is no repository, or is hidden from this key",
-            "correct the URL, or the rights",
+            "correct the URL, or the rights.",
         );
     }
     if has(&["denied", "not allowed", "not permitted", "unauthorized", "forbidden", "read only", "read-only"]) {
         return new(
             ErrorKind::PermissionDenied,
             "does not let this key do it",
-            "give it the right, or use another one",
+            "give it the right, or use another one.",
         );
     }
-    new(ErrorKind::Unavailable, "broke off before it had answered", "look at the server")
+    new(ErrorKind::Unavailable, "broke off before it had answered", "look at the server.")
 }
 
 /// An answer that did not come in time.
@@ -170,11 +200,41 @@ mod tests {
             (127, "sh: 1: git-upload-pack: not found", Unsupported, Retry::Never),
             (143, "", Unavailable, Retry::Backoff),
         ] {
-            let error = gone(&access(), Some(ExitStatus::from_raw(code << 8)), said);
+            let error = gone(&access(), false, Some(ExitStatus::from_raw(code << 8)), said);
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{said}: {error}");
-            assert!(error.message().contains("git.example") && error.message().contains(said), "{error}");
+            assert!(
+                error.message().contains("git.example") && error.message().contains(said.trim_end_matches('.')),
+                "{error}"
+            );
+            assert!(error.message().ends_with(['.', '?']), "{error}");
         }
-        let killed = gone(&access(), Some(ExitStatus::from_raw(9)), "");
+        let killed = gone(&access(), false, Some(ExitStatus::from_raw(9)), "");
         assert_eq!((killed.kind(), killed.retry()), (Unavailable, Retry::Backoff));
+    }
+    #[test]
+    fn who_has_answered_before_is_there_whatever_it_says_in_the_end() {
+        for (code, said) in
+            [(128, "fatal: No such file or directory"), (255, "client_loop: send disconnect: Broken pipe")]
+        {
+            let error = gone(&access(), true, Some(ExitStatus::from_raw(code << 8)), said);
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Backoff), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_same_fault_has_the_same_words_and_no_others() {
+        let said = |random: &str| {
+            words(&format!(
+                "@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@@@@\r\nIT IS POSSIBLE THAT x!\n\
+                 Add correct host key in /tmp/kargo-git-known-hosts-{random} to get rid of this message.\n\
+                 Offending ED25519 key in /tmp/kargo-git-known-hosts-{random}:1\n  remove with:\nHost key for h has changed and x.\n"
+            ))
+        };
+        assert_eq!(
+            said("aB3xYz"),
+            "Offending ED25519 key in /tmp/kargo-git-known-hosts:1; Host key for h has changed and x"
+        );
+        assert_eq!(said("aB3xYz"), said("Q00000"));
+        assert_eq!(words("Load key \"/tmp/kargo-git-key-aB3xYz\": error\n"), "Load key \"/tmp/kargo-git-key\": error");
     }
 }

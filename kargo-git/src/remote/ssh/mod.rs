@@ -109,7 +109,7 @@ impl Ssh {
 
     fn fault(&self, broken: Broken) -> Error {
         match broken {
-            Broken::Gone { status, said } => fault::gone(&self.access, status, &said),
+            Broken::Gone { begun, status, said } => fault::gone(&self.access, begun, status, &said),
             Broken::Silent(after) => fault::silent(&self.access, after),
             Broken::Answer(error) => error,
         }
