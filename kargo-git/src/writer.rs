@@ -33,9 +33,9 @@ const LOST: u32 = 5;
 /// A step's configuration is a [`YamlUpdate`]. Of the repository only the file and the directories above it are fetched, only
 /// new objects are sent, and the branch moves by compare and swap, so nobody's commit is ever lost.
 ///
-/// The commit is made of the journal's facts alone and carries the trailer `Kargo-Key`. A step that is run again after a crash or a lost
-/// answer looks for that trailer first, and so does one that lost a race or comes late; there is never a second commit for it. When
-/// all is already as wanted, no commit is made.
+/// The commit is made of the journal's facts alone, but for the time in a signature by gpg, and carries the trailer `Kargo-Key`. A step
+/// that is run again after a crash or a lost answer looks for that trailer first, and so does one that lost a race or comes late; there
+/// is never a second commit for it. When all is already as wanted, no commit is made.
 ///
 /// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
 ///

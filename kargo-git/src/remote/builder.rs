@@ -208,8 +208,14 @@ mod tests {
         }
         let error = with("https://git.example/x.git", Credentials::ssh_key("s3cret")).unwrap_err();
         assert!(error.message().contains("Credentials::basic") && !format!("{error:?}").contains("s3cret"), "{error}");
-        assert_eq!(Remote::new("ftp://git.example/x").unwrap_err().kind(), ErrorKind::InvalidInput);
-        assert_eq!(Remote::new("ssh://-oProxyCommand=x/y").unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_url_that_leads_nowhere_is_refused() {
+        for url in ["ftp://git.example/x", "ssh://-oProxyCommand=x/y", ""] {
+            assert_eq!(Remote::new(url).unwrap_err().kind(), ErrorKind::InvalidInput, "{url}");
+        }
+        assert!(Remote::new("HTTPS://git.example/x").is_ok(), "schemes have no case");
     }
 
     #[test]

@@ -45,9 +45,9 @@ use transport::Transport;
 ///
 /// Behind ssh it is spoken to through the system's program `ssh` (Debian's package openssh-client), which ends with the call. Reading
 /// takes one login, writing two, and looking for a commit in history one more; of a server that does not let the client ask for protocol
-/// version 2 (OpenSSH's `AcceptEnv GIT_PROTOCOL`), each request takes one. The user's and the system's `ssh_config` hold, so that jump hosts and the like work; without
-/// [`Credentials::ssh_key`] the keys are those of the user and of the agent. The host's key must be known: to this user, or by
-/// [`RemoteBuilder::known_hosts`].
+/// version 2 (OpenSSH's `AcceptEnv GIT_PROTOCOL`), each request takes one. The user's and the system's `ssh_config` hold, so that jump
+/// hosts and the like work; without [`Credentials::ssh_key`] the keys are those of the user and of the agent. The host's key must be
+/// known: to this user, or by [`RemoteBuilder::known_hosts`].
 ///
 /// A local repository is read and written directly, without a `git` program, and **no hooks of it run**; what was written to it is
 /// flushed to the disk.

@@ -113,12 +113,17 @@ async fn what_is_no_git_is_said_to_be_none() {
     for (script, kind, words) in [
         ("echo 'Welcome to our server!'", ErrorKind::InvalidResponse, "not Git's protocol"),
         ("exit 0", ErrorKind::Unavailable, "said nothing"),
-        ("echo 'ERROR: Repository not found.' >&2; exit 1", ErrorKind::NotFound, "Repository not found."),
+        ("echo 'ERROR: Repository not found.' >&2; exit 1", ErrorKind::NotFound, "Repository not found"),
         ("while :; do printf fff0; head -c 65516 /dev/zero; done", ErrorKind::Unsupported, "bytes"),
     ] {
         let program = server.root.join(format!("ssh-{}-{}", std::process::id(), script.len()));
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // Written by another process: what this one has open for writing, a process that another test starts just then holds open too,
+        // and cannot be run.
+        let mut install = Command::new("install");
+        let install = install.args(["-m", "755", "/dev/stdin"]).arg(&program).stdin(Stdio::piped());
+        let mut install = install.spawn().unwrap();
+        write!(install.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+        assert!(install.wait().unwrap().success());
         let limits = Limits { bytes: 10 << 20, ..Limits::default() };
         let remote = server.remote(&name).ssh_program(&program).limits(limits).build().unwrap();
         let error = remote.tip(&context("tip"), "main").await.unwrap_err();

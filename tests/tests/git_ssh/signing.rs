@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use kargo_core::{ErrorKind, Retry};
 use kargo_git::testing::BareRepository;
-use kargo_git::{GitWriter, Remote, Signer};
+use kargo_git::{GitWriter, Remote, Signer, Timeouts};
 use kargo_tests::git;
 
 use crate::server::*;
@@ -107,10 +108,35 @@ async fn a_commit_that_is_signed_by_gpg_is_verified_by_git_and_there_is_one_of_i
     let (good, said) = verified(&repository, &[], ring.0.path());
     assert!(good && said.contains("Good signature from \"Kargo <kargo@localhost>\""), "{said}");
     // After a crash, at another time, which a signature would have in it.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(write(&writer, "dev.1", "v2", PATH, true).await.unwrap(), written);
     assert_eq!(repository.log("main").len(), 2);
     fsck(&repository);
+}
+
+#[tokio::test]
+async fn a_push_that_lands_late_and_one_with_another_signature_are_not_two_commits() {
+    let server = Server::find();
+    let (name, repository) = server.repository("gpg-late");
+    let ring = KeyRing::new("Kargo <kargo@localhost>");
+    let signer = Signer::gpg("kargo@localhost", Some(ring.0.path())).unwrap();
+    // The first push is given up while the server is still at it; the second one is signed a second or more later.
+    hook(&repository, "pre-receive", "sleep 3");
+    let timeouts = Timeouts { read: Duration::from_secs(1), ..Timeouts::default() };
+    let writer = GitWriter::new(server.remote(&name).timeouts(timeouts).build().unwrap()).sign(signer);
+    let mut outcome = write(&writer, "dev.1", "v2", PATH, false).await;
+    for _ in 0..10 {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = write(&writer, "dev.1", "v2", PATH, true).await;
+    }
+    let written = outcome.unwrap();
+    // Until the last of the pushes must be over.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(repository.head("main"), written.revision.as_str());
+    assert_eq!(repository.log("main").len(), 2);
+    assert!(verified(&repository, &[], ring.0.path()).0);
 }
 
 #[tokio::test]

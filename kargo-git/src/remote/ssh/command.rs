@@ -116,7 +116,7 @@ impl Access {
         option("BatchMode", "yes");
         option("StrictHostKeyChecking", if self.host_keys.accept_new { "accept-new" } else { "yes" });
         option("UpdateHostKeys", "no");
-        option("ConnectTimeout", &self.timeouts.connect.as_secs().max(1).to_string());
+        option("ConnectTimeout", &self.timeouts.connect.as_secs().clamp(1, 86_400).to_string());
         // Greetings are not errors.
         option("LogLevel", "ERROR");
         option("RequestTTY", "no");

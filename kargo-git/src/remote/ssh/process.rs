@@ -75,7 +75,9 @@ impl Process {
         let alive = || *active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let quiet = async {
             loop {
-                let until = *active.lock().unwrap_or_else(PoisonError::into_inner) + patience;
+                let last = *active.lock().unwrap_or_else(PoisonError::into_inner);
+                // Somebody's way to say for ever.
+                let Some(until) = last.checked_add(patience) else { return std::future::pending().await };
                 if Instant::now() >= until {
                     return;
                 }
@@ -141,7 +143,15 @@ impl Process {
         // The last words are on their way; a process in the background of ssh may keep the pipe open.
         let _ = tokio::time::timeout(Duration::from_millis(200), &mut self.listener).await;
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        Broken::Gone { begun: self.begun, status, said: String::from_utf8_lossy(&said).into_owned() }
+        let mut said = String::from_utf8_lossy(&said).into_owned();
+        // Of a line whose beginning was dropped the rest is of no use.
+        if said.len() >= SAID
+            && let Some((_, rest)) = said.split_once('\n')
+            && !rest.is_empty()
+        {
+            said = rest.to_owned();
+        }
+        Broken::Gone { begun: self.begun, status, said }
     }
 }
 
@@ -192,7 +202,7 @@ mod tests {
             shell("printf 0005a0000; read -r a; printf '0005%s0000' \"$a\"; read -r b; printf '0005%s0000' \"$b\"");
         let mut meter = meter(1000);
         for (request, answer) in [("", "0005a0000"), ("b\n", "0005b0000"), ("c\n", "0005c0000")] {
-            let got = process.exchange(request.as_bytes(), 1, LONG, &mut meter).await.unwrap();
+            let got = process.exchange(request.as_bytes(), 1, Duration::MAX, &mut meter).await.unwrap();
             assert_eq!(String::from_utf8(got).unwrap(), answer);
         }
         process.finish().await;
@@ -224,7 +234,7 @@ mod tests {
         let Err(Broken::Gone { said, .. }) = process.exchange(b"", 1, LONG, &mut meter(1000)).await else {
             panic!("there is no answer")
         };
-        assert!(said.len() <= SAID && said.ends_with("the reason\n"), "{said}");
+        assert!(said.len() <= SAID && said.starts_with("chatter\n") && said.ends_with("\nthe reason\n"), "{said}");
     }
 
     #[tokio::test]
