@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use kargo_core::{Error, ErrorKind, Result};
 
+use crate::cache::{GitCache, Key};
+
 use super::address::{Address, is_loopback};
 use super::{Credentials, Inner, Limits, Place, Remote, Timeouts, http};
 
@@ -18,6 +20,7 @@ pub struct RemoteBuilder {
     timeouts: Timeouts,
     limits: Limits,
     client: Option<reqwest::Client>,
+    cache: GitCache,
 }
 
 /// A URL that may have a password in it.
@@ -43,6 +46,7 @@ impl RemoteBuilder {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             client: None,
+            cache: GitCache::new(),
         }
     }
 
@@ -76,6 +80,12 @@ impl RemoteBuilder {
         self
     }
 
+    /// Shares what is learned about the repository with all that have the same cache and credentials. Default: a cache of its own.
+    pub fn cache(mut self, cache: GitCache) -> Self {
+        self.cache = cache;
+        self
+    }
+
     /// Shares connections with other remotes of the same settings.
     pub(crate) fn client(mut self, client: reqwest::Client) -> Self {
         self.client = Some(client);
@@ -95,6 +105,7 @@ impl RemoteBuilder {
     pub fn build(self) -> Result<Remote> {
         let address = Address::parse(&self.url.0)?;
         let (shown, lock_key) = (address.shown(), address.lock_key());
+        let mut cache_key = Key::new(&shown, None)?;
         let place = match address {
             Address::Local(path) => Place::Local(path),
             Address::Http { ref base, credentials: ref from_url } => {
@@ -107,6 +118,7 @@ impl RemoteBuilder {
                         ),
                     ));
                 }
+                cache_key = Key::new(&shown, credentials.as_ref())?;
                 let client = match self.client.clone() {
                     _ if is_loopback(base) => http::client(self.timeouts, &self.ca, true)?,
                     Some(client) => client,
@@ -115,7 +127,7 @@ impl RemoteBuilder {
                 Place::Http { base: base.clone(), client, credentials, introduction: Default::default() }
             }
         };
-        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits })))
+        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits, cache: self.cache, cache_key })))
     }
 }
 

@@ -10,6 +10,7 @@ mod local;
 mod objects;
 mod packet;
 mod push;
+mod reader;
 mod session;
 mod wire;
 
@@ -24,16 +25,19 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Revision};
 use secrecy::SecretString;
 
+use crate::cache::{GitCache, Key, Store};
+
 pub use builder::RemoteBuilder;
 #[cfg(feature = "testing")]
 pub(crate) use local::open;
 pub(crate) use objects::NewObjects;
-pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session};
+pub(crate) use reader::{History, Objects};
+pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session, person};
 
 /// A repository: behind `http://` or `https://`, or on this machine as a path or a `file://` URL.
 ///
-/// A repository behind HTTP is spoken to in Git's own protocol; between two calls nothing is kept but connections and what the server
-/// can do. Proxies are those of the environment, except for servers on this machine. A local repository is read and written directly,
+/// A repository behind HTTP is spoken to in Git's own protocol; between two calls connections are kept, what the server can do, and in
+/// its [`GitCache`] what sources read of its history. Proxies are those of the environment, except for servers on this machine. A local repository is read and written directly,
 /// without a `git` program, and **no hooks of it run**; what was written to it is flushed to the disk. Cheap to clone.
 ///
 /// ```
@@ -53,6 +57,8 @@ struct Inner {
     shown: String,
     lock_key: String,
     limits: Limits,
+    cache: GitCache,
+    cache_key: Key,
 }
 
 enum Place {
@@ -124,6 +130,11 @@ impl Remote {
                 introduction.clone(),
             ))),
         }
+    }
+
+    /// What is known of the repository, and how to make room for it afterwards.
+    pub(crate) fn store(&self) -> (Arc<Store>, &GitCache) {
+        (self.0.cache.store(&self.0.cache_key), &self.0.cache)
     }
 
     /// What two remotes of one repository have in common, however their URLs are written.

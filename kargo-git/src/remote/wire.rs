@@ -26,7 +26,7 @@ pub(crate) struct Wire {
     pub(super) shown: String,
     introduction: Introduction,
     advertisement: Option<Advertisement>,
-    packs: Vec<Pack>,
+    pub(super) packs: Vec<Arc<Pack>>,
     /// The commit from which everything else is reached, for servers that give no objects by id.
     anchor: Option<ObjectId>,
 }
@@ -37,7 +37,7 @@ impl Wire {
         Self { http, shown, introduction, advertisement, packs: Vec::new(), anchor: None }
     }
 
-    async fn advertisement(&mut self) -> Result<&Advertisement> {
+    pub(super) async fn advertisement(&mut self) -> Result<&Advertisement> {
         let advertisement = match self.advertisement.take() {
             Some(advertisement) => advertisement,
             None => {
@@ -121,14 +121,20 @@ impl Wire {
         Ok(refs)
     }
 
-    /// Fetches `wants`, as far as `filter` lets through, with history of `depth` commits.
-    async fn fetch(&mut self, wants: &[ObjectId], filter: &str, depth: u32) -> Result<()> {
+    /// Fetches `wants`, as far as `filter` lets through, with history of `depth` commits; without what is reached from `haves`, all of
+    /// which must be here.
+    pub(super) async fn fetch(
+        &mut self,
+        wants: &[ObjectId],
+        haves: &[ObjectId],
+        filter: &str,
+        depth: u32,
+    ) -> Result<()> {
         let anchor = self.anchor;
         let advertisement = self.advertisement().await?;
         let hash = advertisement.hash;
         // Old servers give objects by id only when they say so. The way out is the whole of one commit.
-        let by_id = advertisement.v2 || advertisement.can("allow-any-sha1-in-want");
-        let filters = by_id && advertisement.fetch_can("filter");
+        let filters = advertisement.filters();
         let anchor = [anchor.unwrap_or_else(|| hash.null())];
         let wants = if filters || anchor[0].is_null() { wants } else { &anchor[..] };
         let shallow = advertisement.fetch_can("shallow");
@@ -146,6 +152,9 @@ impl Wire {
             }
             for want in wants {
                 packet::line(&mut body, &format!("want {want}"));
+            }
+            for have in haves {
+                packet::line(&mut body, &format!("have {have}"));
             }
             packet::line(&mut body, "done");
             packet::flush(&mut body);
@@ -187,7 +196,7 @@ impl Wire {
             Pack::receive(&bytes, hash, abandoned)
         })
         .await?;
-        self.packs.push(pack);
+        self.packs.push(Arc::new(pack));
         Ok(())
     }
 
@@ -205,7 +214,7 @@ impl Wire {
         if let Some(object) = self.known(&id)? {
             return Ok(object);
         }
-        self.fetch(&[id], "tree:0", 1).await?;
+        self.fetch(&[id], &[], "tree:0", 1).await?;
         self.known(&id)?.ok_or_else(|| self.missing(id))
     }
 
@@ -220,7 +229,7 @@ impl Wire {
             [tip] => Some(*tip),
             _ => None,
         };
-        self.fetch(tips, if trees { "tree:1" } else { "tree:0" }, depth).await?;
+        self.fetch(tips, &[], if trees { "tree:1" } else { "tree:0" }, depth).await?;
         let mut commits = HashMap::new();
         let mut level: Vec<ObjectId> = tips.to_vec();
         for generation in 0..depth {
