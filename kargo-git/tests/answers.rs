@@ -6,9 +6,9 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kargo_core::plugin::Context;
-use kargo_core::{Error, ErrorKind, Retry};
-use kargo_git::{Credentials, Limits, Remote, Timeouts};
+use kargo_core::plugin::{Context, DiscoverRequest, Source as _};
+use kargo_core::{Error, ErrorKind, Retry, Subscription};
+use kargo_git::{Credentials, GitSource, GitSubscription, Limits, Remote, Timeouts};
 
 /// A server that answers each request with what `answer` makes of its head.
 struct Fake {
@@ -118,6 +118,54 @@ async fn a_server_that_names_a_pause_is_not_asked_for_its_introduction_again() {
         assert_eq!(error.retry(), Retry::After(Duration::from_secs(7)));
         assert_eq!(fake.heads().len(), calls, "{:?}", fake.heads());
     }
+}
+
+#[tokio::test]
+async fn who_looks_at_the_same_time_asks_once_and_is_told_the_same_even_when_it_fails() {
+    let fake = Fake::new(|head| match head.starts_with("GET") {
+        true => answer("200 OK", ADVERTISEMENT, "000eversion 2\n000cls-refs\n0000"),
+        false => answer("503 Unavailable", "Retry-After: 9\r\n", ""),
+    });
+    let source = GitSource::new();
+    let look = |branch: &str| {
+        let config = Subscription::from(GitSubscription::new(&fake.url).branch(branch)).config;
+        let source = source.clone();
+        async move { source.discover(&Context::system("test"), &DiscoverRequest::new(&config)).await.unwrap_err() }
+    };
+    for round in 1..=2 {
+        let errors = futures::future::join_all((0..20).map(|n| look(["main", "dev"][n % 2]))).await;
+        for error in &errors {
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::After(Duration::from_secs(9))));
+            assert_eq!(error.message(), errors[0].message());
+        }
+        assert_eq!(fake.heads().len(), 1 + round, "the introduction, and once in each round: {:?}", fake.heads());
+    }
+}
+
+#[tokio::test]
+async fn who_asks_instead_of_one_that_gave_up_gets_its_answer() {
+    let fake = Fake::new(|head| match head.starts_with("GET") {
+        true => answer("200 OK", ADVERTISEMENT, "000eversion 2\n000cls-refs\n0000"),
+        false => answer("404 Not Found", "", ""),
+    });
+    let source = GitSource::new();
+    let config = Subscription::from(GitSubscription::new(&fake.url).branch("main")).config;
+    let (request, cancel) = (DiscoverRequest::new(&config), tokio_util::sync::CancellationToken::new());
+    let cx = Context::system("test").with_cancellation(cancel.clone());
+    let (first, second) = futures::future::join(source.discover(&cx, &request), async {
+        let second = source.discover(&Context::system("test"), &request);
+        let mut second = std::pin::pin!(second);
+        // It waits for the first, which then goes away.
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("it has not been asked for yet"),
+            () = std::future::ready(()) => cancel.cancel(),
+        }
+        second.await
+    })
+    .await;
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]

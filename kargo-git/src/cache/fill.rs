@@ -44,7 +44,7 @@ impl Store {
         }
         if wanted.trees {
             self.compare_all(session, &chain).await?;
-            if wanted.behind == 0 {
+            if wanted.behind == 0 && session.is_remote() {
                 let (root, store, reader) = (chain[0].1.tree, Arc::clone(self), session.reader());
                 let top = blocking(move |_| top_of(root, Trees::SHARE, &mut reader.open()?, &store.trees)).await?;
                 self.trees.keep(top);
@@ -66,7 +66,13 @@ impl Store {
         let wanted = unknown(refs.iter().map(|each| each.id).collect());
         if !wanted.is_empty() {
             session.fetch_objects(&wanted, 1).await?;
-            self.read_objects(session, wanted, true).await?;
+            self.read_objects(session, wanted.clone(), false).await?;
+            // Git leaves a directory out that is also reached from a commit of the same request; alone it comes.
+            let left_out = unknown(wanted);
+            if !left_out.is_empty() {
+                session.fetch_objects(&left_out, 1).await?;
+                self.read_objects(session, left_out, true).await?;
+            }
         }
         // With a tag comes what it is a tag of, unless that is no commit; such a thing may be of any size and is not asked for.
         let targets = unknown(refs.iter().filter_map(|each| each.peeled).collect());

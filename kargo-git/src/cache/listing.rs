@@ -15,7 +15,7 @@ const TOGETHER: Duration = Duration::from_millis(10);
 /// How many listings a prefix is asked for after somebody wanted it, in case that one asks again.
 const REMEMBERED: u32 = 3;
 
-/// How many prefixes are asked for at most on behalf of those who may ask again.
+/// With more prefixes than this only those are asked for that somebody waits for.
 const MAX_PREFIXES: usize = 64;
 
 /// The refs of one repository, listed for many at once. An answer goes to those only who asked before it was asked for, so that nobody
@@ -42,8 +42,7 @@ impl Listing {
     /// instead.
     pub(super) async fn refs(&self, session: &mut Session, prefixes: &[&str]) -> Result<Arc<Vec<RemoteRef>>> {
         let ticket = self.tickets.fetch_add(1, Ordering::SeqCst);
-        let mine = prefixes.iter().map(|prefix| ((*prefix).to_owned(), 0));
-        self.wanted().extend(mine.clone());
+        self.wanted().extend(prefixes.iter().map(|prefix| ((*prefix).to_owned(), 0)));
         let mut last = self.last.lock().await;
         if let Some(answer) = &*last
             && answer.ticket > ticket
@@ -58,7 +57,7 @@ impl Listing {
         let (ticket, asked) = {
             let mut wanted = self.wanted();
             if wanted.len() > MAX_PREFIXES {
-                *wanted = mine.collect();
+                wanted.retain(|_, age| *age == 0);
             }
             let asked: Vec<String> = wanted.keys().cloned().collect();
             wanted.values_mut().for_each(|age| *age += 1);

@@ -125,7 +125,9 @@ impl GitCache {
             if size <= self.0.capacity {
                 break;
             }
-            size -= store.size();
+            let freed = store.size();
+            tracing::debug!("A Git repository is forgotten to make room for others: {freed} bytes.");
+            size = size.saturating_sub(freed);
             store.clear();
         }
         // Nobody is at work with those that only this map holds.

@@ -198,10 +198,12 @@ pub(crate) fn top_of(
     while !level.is_empty() {
         let mut next = Vec::new();
         for id in level {
-            let tree: Arc<[u8]> = match (known.get(&id), objects.find(&id)?) {
-                (Some(tree), _) => tree,
-                (None, Some((Kind::Tree, data))) => data.into(),
-                _ => continue,
+            let tree: Arc<[u8]> = match known.get(&id) {
+                Some(tree) => tree,
+                None => match objects.find(&id)? {
+                    Some((Kind::Tree, data)) => data.into(),
+                    _ => continue,
+                },
             };
             size += tree.len();
             if size > bytes {
@@ -219,4 +221,51 @@ pub(crate) fn top_of(
         level = next;
     }
     Ok(found)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use gix::objs::tree::EntryKind;
+
+    use super::*;
+    use crate::remote::{Remote, open};
+    use crate::testing::BareRepository;
+
+    async fn changes(repository: &BareRepository, before: Option<ObjectId>, after: ObjectId) -> Result<Vec<String>> {
+        let mut session = Remote::new(repository.url())?.session()?;
+        let step = Step { commit: ObjectId::null(gix::hash::Kind::Sha1), before, after };
+        let changed = changed_paths(&mut session, &Arc::default(), vec![step]).await?;
+        let paths = changed[&step.commit].iter().map(|path| String::from_utf8_lossy(path).into_owned());
+        Ok(paths.collect())
+    }
+
+    #[tokio::test]
+    async fn only_what_differs_is_descended_into() {
+        let repository = BareRepository::new();
+        let tree = |commit: String| ObjectId::from_hex(repository.tree_of(&commit).as_bytes()).unwrap();
+        let first = tree(repository.commit("main", &[("a/b/c", "1"), ("a/d", "1"), ("e", "1")], "First"));
+        let second = tree(repository.commit("main", &[("a/b/c", "2"), ("f/g", "1")], "Second"));
+        assert_eq!(changes(&repository, Some(first), second).await.unwrap(), ["a/b/c", "f/g"]);
+        assert_eq!(changes(&repository, None, first).await.unwrap(), ["e", "a/d", "a/b/c"]);
+        assert!(changes(&repository, Some(first), first).await.unwrap().is_empty());
+        // The same directory under another name has no other entries, and no change may be lost on it.
+        let empty = ObjectId::empty_tree(gix::hash::Kind::Sha1);
+        assert_eq!(changes(&repository, Some(second), empty).await.unwrap().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_few_trees_that_stand_for_billions_of_files_are_refused() {
+        let repository = BareRepository::new();
+        let objects = open(repository.path()).unwrap();
+        let mut oid = objects.write_blob(b"x").unwrap().detach();
+        let mut mode = EntryKind::Blob;
+        for _ in 0..10 {
+            let entries =
+                (0..10).map(|n| gix::objs::tree::Entry { mode: mode.into(), filename: format!("{n}").into(), oid });
+            oid = objects.write_object(&gix::objs::Tree { entries: entries.collect() }).unwrap().detach();
+            mode = EntryKind::Tree;
+        }
+        let error = changes(&repository, None, oid).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
 }

@@ -87,6 +87,11 @@ impl Objects {
 }
 
 impl Session {
+    /// Whether reading costs requests.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self, Self::Wire(_))
+    }
+
     /// Where the objects are found that this session has now.
     pub(crate) fn reader(&self) -> Reader {
         Reader(match self {

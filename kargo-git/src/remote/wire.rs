@@ -38,7 +38,9 @@ impl Wire {
     }
 
     pub(super) async fn advertisement(&mut self) -> Result<&Advertisement> {
-        let advertisement = match self.advertisement.take() {
+        // Another piece of work may have been told since this one began.
+        let introduced = || self.introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let advertisement = match self.advertisement.take().or_else(introduced) {
             Some(advertisement) => advertisement,
             None => {
                 let bytes = self.http.advertisement(Service::Upload, true).await?;

@@ -8,8 +8,9 @@ use super::Look;
 use super::filter::CommitDetails;
 use crate::remote::History;
 
-/// How many generations are fetched first when most commits may not count.
-const FIRST: u32 = 2048;
+/// How many generations are fetched first when most commits may not count. Some megabytes, directories included, so that few ever have to
+/// fetch more.
+const FIRST: u32 = 4096;
 
 /// How many times more than before are fetched each time that this was not enough.
 const GROWTH: u32 = 8;

@@ -18,7 +18,7 @@ use kargo_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use crate::cache::{GitCache, Store};
-use crate::remote::{Credentials, Remote, Session, Timeouts};
+use crate::remote::{Credentials, Limits, Remote, Session, Timeouts};
 use crate::subscription::{CommitSelectionStrategy, GitSubscription, Rules};
 pub use filter::CommitDetails;
 use filter::Filter;
@@ -46,6 +46,7 @@ pub struct GitSource {
     credentials: Vec<(String, Credentials)>,
     ca: Vec<Vec<u8>>,
     timeouts: Timeouts,
+    limits: Limits,
     insecure: bool,
     search_depth: u32,
     filter: Option<Filter>,
@@ -61,6 +62,7 @@ impl Default for GitSource {
             credentials: Vec::new(),
             ca: Vec::new(),
             timeouts: Timeouts::default(),
+            limits: Limits::default(),
             insecure: false,
             search_depth: SEARCH_DEPTH,
             filter: None,
@@ -99,6 +101,13 @@ impl GitSource {
         self.forget()
     }
 
+    /// Sets what one look at one subscription may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self.forget()
+    }
+
     /// Sends credentials over `http://` to other machines too, for everybody on the way to read.
     #[must_use]
     pub fn allow_insecure_credentials(mut self) -> Self {
@@ -114,7 +123,8 @@ impl GitSource {
     }
 
     /// Sets how many commits of a branch, or how many tags, are looked at for as many as a subscription wants. Default: 20,000. What
-    /// lies deeper is not found.
+    /// lies deeper is not found. Filters by path fetch the first 4,096 generations at once, with what was merged into them; a lower depth
+    /// keeps that small where very much is merged.
     #[must_use]
     pub fn search_depth(mut self, commits: u32) -> Self {
         self.search_depth = commits.max(1);
@@ -160,7 +170,7 @@ impl GitSource {
     }
 
     fn new_remote(&self, url: &str) -> Result<Remote> {
-        let mut builder = Remote::builder(url).timeouts(self.timeouts).cache(self.cache.clone());
+        let mut builder = Remote::builder(url).timeouts(self.timeouts).limits(self.limits).cache(self.cache.clone());
         for pem in &self.ca {
             builder = builder.ca_certificates(pem.clone());
         }
