@@ -153,7 +153,8 @@ async fn who_asks_instead_of_one_that_gave_up_gets_its_answer() {
     let (request, cancel) = (DiscoverRequest::new(&config), tokio_util::sync::CancellationToken::new());
     let cx = Context::system("test").with_cancellation(cancel.clone());
     let (first, second) = futures::future::join(source.discover(&cx, &request), async {
-        let second = source.discover(&Context::system("test"), &request);
+        let cx = Context::system("test");
+        let second = source.discover(&cx, &request);
         let mut second = std::pin::pin!(second);
         // It waits for the first, which then goes away.
         tokio::select! {

@@ -17,6 +17,12 @@ use tree::{Difference, differences};
 /// How many bytes the paths may take that one commit changes. Trees of few bytes can hold any number of files.
 const MAX_PATHS: usize = 64 << 20;
 
+/// The same for all commits that are looked at together.
+const MAX_TOGETHER: usize = 512 << 20;
+
+/// How many directories of one level may differ.
+const MAX_DIRECTORIES: usize = 1 << 20;
+
 /// The paths that a commit changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ChangedPaths(Box<[u8]>);
@@ -77,6 +83,7 @@ pub(crate) async fn changed_paths(
             .map(|(n, step)| Open { step: n, path: Vec::new(), before: step.before, after: Some(step.after) })
             .collect(),
         paths: vec![Vec::new(); steps.len()],
+        size: 0,
         missing: HashSet::new(),
         steps,
     };
@@ -112,6 +119,8 @@ struct Work {
     open: Vec<Open>,
     /// Of each step, every path with a zero behind it.
     paths: Vec<Vec<u8>>,
+    /// How many bytes those are.
+    size: usize,
     missing: HashSet<ObjectId>,
 }
 
@@ -135,6 +144,7 @@ impl Work {
                 };
                 let hash = self.steps[open.step].after.kind();
                 let paths = &mut self.paths[open.step];
+                self.size -= paths.len();
                 differences(&before, &after, hash, |difference| match difference {
                     Difference::File { name } => {
                         paths.extend_from_slice(&open.path);
@@ -146,12 +156,13 @@ impl Work {
                         next.push(Open { step: open.step, path, before, after });
                     }
                 })?;
-                // Directories that wait count too: a tree can hold itself-like trees by the thousand.
-                if paths.len() > MAX_PATHS || next.len() > MAX_PATHS / 64 {
+                self.size += paths.len();
+                // Directories that wait count too: a tree can hold another one a thousand times.
+                if paths.len() > MAX_PATHS || self.size > MAX_TOGETHER || next.len() > MAX_DIRECTORIES {
                     return Err(Error::new(
                         ErrorKind::Unsupported,
                         format!(
-                            "The commit {} changes more paths than can be looked at; leave it out with since, or filter in another way.",
+                            "The commits up to {} change more paths than can be looked at; lower the search_depth of the source, or do without filters by path.",
                             self.steps[open.step].commit
                         ),
                     ));
@@ -245,7 +256,7 @@ mod tests {
         let tree = |commit: String| ObjectId::from_hex(repository.tree_of(&commit).as_bytes()).unwrap();
         let first = tree(repository.commit("main", &[("a/b/c", "1"), ("a/d", "1"), ("e", "1")], "First"));
         let second = tree(repository.commit("main", &[("a/b/c", "2"), ("f/g", "1")], "Second"));
-        assert_eq!(changes(&repository, Some(first), second).await.unwrap(), ["a/b/c", "f/g"]);
+        assert_eq!(changes(&repository, Some(first), second).await.unwrap(), ["f/g", "a/b/c"]);
         assert_eq!(changes(&repository, None, first).await.unwrap(), ["e", "a/d", "a/b/c"]);
         assert!(changes(&repository, Some(first), first).await.unwrap().is_empty());
         // The same directory under another name has no other entries, and no change may be lost on it.
@@ -259,9 +270,9 @@ mod tests {
         let objects = open(repository.path()).unwrap();
         let mut oid = objects.write_blob(b"x").unwrap().detach();
         let mut mode = EntryKind::Blob;
-        for _ in 0..10 {
-            let entries =
-                (0..10).map(|n| gix::objs::tree::Entry { mode: mode.into(), filename: format!("{n}").into(), oid });
+        for _ in 0..4 {
+            let name = |n: u32| format!("{n:04}").into();
+            let entries = (0..1100).map(|n| gix::objs::tree::Entry { mode: mode.into(), filename: name(n), oid });
             oid = objects.write_object(&gix::objs::Tree { entries: entries.collect() }).unwrap().detach();
             mode = EntryKind::Tree;
         }
