@@ -267,3 +267,75 @@ async fn redirects_in_a_circle_and_to_no_repository_are_refused() {
     let error = fails(|_| answer("302 Found", "Location: file:///etc/passwd\r\n", "")).await;
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
 }
+
+fn config(url: &str) -> serde_json::Value {
+    Subscription::from(GitSubscription::new(url).branch("main")).config
+}
+
+#[tokio::test]
+async fn git_18_each_request_of_a_look_carries_the_credentials() {
+    let fake = Fake::new(|head| match head.starts_with("GET") {
+        true => answer("200 OK", ADVERTISEMENT, "000eversion 2\n000cls-refs\n0000"),
+        false => answer("403 Forbidden", "", ""),
+    });
+    let source = GitSource::new().credentials(&fake.url, Credentials::basic("x-access-token", "s3cret-pw"));
+    let config = config(&fake.url);
+    let error = source.discover(&Context::system("test"), &DiscoverRequest::new(&config)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    let heads = fake.heads();
+    // x-access-token:s3cret-pw
+    let sent = |head: &String| head.contains("authorization: Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0LXB3");
+    assert!(heads.len() == 2 && heads.iter().all(sent), "{heads:?}");
+}
+
+#[tokio::test]
+async fn git_19_the_credentials_that_fit_best_are_used_and_named_without_the_secret() {
+    let fake = Fake::new(|_| answer("401 Unauthorized", "", ""));
+    let host = fake.url.trim_end_matches("/acme/config.git");
+    let source = GitSource::new()
+        .credentials(&fake.url, Credentials::basic("exact", "s3cret-1"))
+        .credentials(host, Credentials::basic("anywhere", "s3cret-2"));
+    let look = |url: String| {
+        let (source, config) = (source.clone(), config(&url));
+        async move { source.discover(&Context::system("test"), &DiscoverRequest::new(&config)).await.unwrap_err() }
+    };
+    for (url, named) in [
+        (fake.url.clone(), "the user exact"),
+        (format!("{host}/acme/other.git"), "the user anywhere"),
+        (fake.url.replace("127.0.0.1", "localhost"), "none fit"),
+    ] {
+        let error = look(url).await;
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.message().contains(named), "{error}");
+        assert!(!format!("{} {error:?}", error.report()).contains("s3cret"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn git_15_a_server_that_takes_its_time_is_waited_for_and_one_that_says_nothing_holds_up_no_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = format!("http://{}/acme/slow.git", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let line = format!("{} refs/heads/main\0side-band-64k\n", "1".repeat(40));
+            let whole = answer("200 OK", ADVERTISEMENT, &format!("{:04x}{line}0000", line.len() + 4));
+            // Longer than the limit in all, and never that long between two pieces.
+            for piece in whole.chunks(whole.len() / 5 + 1) {
+                let _ = stream.write_all(piece);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
+    });
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}/acme/silent.git", silent.local_addr().unwrap());
+    let timeouts = Timeouts { read: Duration::from_secs(2), ..Timeouts::default() };
+    let remote = |url: &str| Remote::builder(url).timeouts(timeouts).build().unwrap();
+    let cx = Context::system("test");
+    let (slow, silent) = (remote(&slow), remote(&silent));
+    let (slow, silent) = futures::future::join(slow.tip(&cx, "main"), silent.tip(&cx, "main")).await;
+    assert_eq!(slow.unwrap().as_str(), "1".repeat(40));
+    assert_eq!(silent.unwrap_err().kind(), ErrorKind::Timeout);
+}

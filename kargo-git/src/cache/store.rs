@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use gix::ObjectId;
 use kargo_core::Result;
+use kargo_core::plugin::Relation;
 
 use super::commit::{CachedCommit, CachedTag};
 use super::listing::Listing;
@@ -14,6 +15,9 @@ use crate::remote::{RemoteRef, Session};
 
 /// How many tips are remembered from which all was fetched.
 const HEADS: usize = 16;
+
+/// How many relations are remembered.
+const RELATIONS: usize = 1024;
 
 /// Everything that is known of one repository.
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ struct Known {
     others: HashSet<ObjectId>,
     /// Tips from which commits and trees were fetched, the last one at the end.
     heads: Vec<ObjectId>,
+    /// How pairs of commits stand to each other, which never changes.
+    relations: HashMap<(ObjectId, ObjectId), Relation>,
     size: usize,
 }
 
@@ -99,6 +105,23 @@ impl Store {
         if known.heads.len() > HEADS {
             known.heads.remove(0);
         }
+    }
+
+    /// How `observed` stands to `wanted`, when that was found out before.
+    pub(crate) fn relation(&self, observed: ObjectId, wanted: ObjectId) -> Option<Relation> {
+        self.read().relations.get(&(observed, wanted)).copied()
+    }
+
+    /// Remembers how two commits stand to each other, unless that is not known.
+    pub(crate) fn remember_relation(&self, observed: ObjectId, wanted: ObjectId, relation: Relation) {
+        if relation == Relation::Unknown {
+            return;
+        }
+        let mut known = self.write();
+        if known.relations.len() >= RELATIONS {
+            known.relations.clear();
+        }
+        known.relations.insert((observed, wanted), relation);
     }
 
     /// About how many bytes it takes.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source as _};
 use kargo_core::{Artifact, ErrorKind, GitCommit, Result, Subscription};
 use kargo_git::testing::BareRepository;
-use kargo_git::{Credentials, GitCache, GitSource, GitSubscription};
+use kargo_git::{Credentials, GitCache, GitSource, GitSubscription, Limits};
 use kargo_tests::git;
 
 use crate::server::*;
@@ -95,16 +95,23 @@ fn tags(commits: &[GitCommit]) -> Vec<&str> {
     commits.iter().map(|commit| commit.tag.as_deref().unwrap()).collect()
 }
 
-/// The newest commits that stock git finds for a path.
-fn log(repository: &Path, path: &str) -> String {
-    // Every commit with what it changes beside its first parent: git's own simplification of histories would leave some out.
-    let all =
-        git(repository, &["log", "main", "--first-parent", "-m", "--name-only", "--no-renames", "--format=%x00%H"]);
-    let hits = all.split('\0').filter_map(|commit| {
-        let (id, paths) = commit.split_once('\n')?;
-        paths.lines().any(|changed| changed.starts_with(path)).then_some(id)
-    });
-    hits.take(20).collect::<Vec<_>>().join("\n")
+/// The commits of `main` along first parents as stock git has them, each with what it changes beside its first parent.
+struct Log(String);
+
+impl Log {
+    fn of(repository: &Path) -> Self {
+        let format = "--format=%x00%H";
+        Self(git(repository, &["log", "main", "--first-parent", "-m", "--name-only", "--no-renames", format]))
+    }
+
+    /// The newest 20 that change something below `path`. Git's own filter by path would leave some out.
+    fn below(&self, path: &str) -> String {
+        let hits = self.0.split('\0').filter_map(|commit| {
+            let (id, paths) = commit.split_once('\n')?;
+            paths.lines().any(|changed| changed.starts_with(path)).then_some(id)
+        });
+        hits.take(20).collect::<Vec<_>>().join("\n")
+    }
 }
 
 #[tokio::test]
@@ -129,8 +136,9 @@ async fn fifty_seven_subscriptions_of_one_repository_fetch_once_and_poll_with_on
         .collect();
 
     let expected = |found: &[Vec<GitCommit>]| {
+        let log = Log::of(&repository);
         for (app, found) in found.iter().enumerate() {
-            let expected = log(&repository, &format!("apps/app-{app:02}/"));
+            let expected = log.below(&format!("apps/app-{app:02}/"));
             assert_eq!(ids(found).join("\n"), expected, "app {app}");
         }
     };
@@ -265,8 +273,9 @@ async fn histories_that_grow_merge_and_are_replaced_are_followed_as_git_sees_the
             }
         }
         let (found, next) = discover(&source, &subscriptions, &cursors).await;
+        let log = Log::of(repository.path());
         for (found, subscription) in found.iter().zip(&subscriptions) {
-            let expected = log(repository.path(), &subscription.include_paths[0]);
+            let expected = log.below(&subscription.include_paths[0]);
             assert_eq!(ids(found).join("\n"), expected, "round {round}, {subscription:?}");
         }
         cursors = next;
@@ -352,7 +361,7 @@ async fn servers_that_send_no_parts_or_speak_the_old_protocol_find_the_same() {
         let (source, subscriptions) = (source_for(&server, &url), [branch, tagged]);
         for _ in 0..2 {
             let (found, _) = discover(&source, &subscriptions, &[]).await;
-            let expected = log(repository.path(), "env/dev/");
+            let expected = Log::of(repository.path()).below("env/dev/");
             assert_eq!(ids(&found[0]).join("\n"), expected, "filter {filter}, any {any}");
             // The first commit of the repository has no tag.
             assert_eq!(ids(&found[1]).join("\n"), expected.rsplit_once('\n').unwrap().0, "filter {filter}, any {any}");
@@ -397,6 +406,49 @@ async fn a_repository_whose_ids_are_sha256_is_looked_at() {
         GitSubscription::new(repository.to_str().unwrap()).branch("main").include_path("env/"),
     ];
     for found in discover(&source, &subscriptions, &[]).await.0 {
-        assert_eq!(ids(&found).join("\n"), log(&repository, "env/"));
+        assert_eq!(ids(&found).join("\n"), Log::of(&repository).below("env/"));
     }
+}
+
+#[tokio::test]
+async fn git_15_a_big_repository_is_looked_at_without_its_files() {
+    let server = Server::find();
+    let (name, repository) = server.repository("big");
+    for n in 0..4 {
+        let big = noise(1 << 20);
+        repository.commit(
+            "main",
+            &[("big.bin", &big[n..]), ("env/dev/big.bin", &big[..n + 1000])],
+            &format!("Big {n}"),
+        );
+        repository.tag(&format!("v1.{n}.0"), "main", None);
+    }
+    let url = format!("{}/{name}", server.url);
+    for subscription in [
+        GitSubscription::new(&url).branch("main"),
+        GitSubscription::new(&url).branch("main").include_path("env"),
+        GitSubscription::new(&url).newest_tags().include_path("env"),
+    ] {
+        let source = source_for(&server, &url).limits(Limits { bytes: 20_000, ..Limits::default() });
+        let (found, _) = discover(&source, &[subscription], &[]).await;
+        assert!(found[0].len() >= 4, "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn git_29_of_five_hundred_branches_one_is_fetched() {
+    let server = Server::find();
+    let mut stream = String::new();
+    commit(&mut stream, 0, "env/a");
+    for n in 1..=500 {
+        let mut branch = String::new();
+        commit(&mut branch, n, &format!("branches/{n}/{}", noise(400).replace(['/', '"', '\\', ' '], "-")));
+        stream.push_str(&branch.replace("refs/heads/main", &format!("refs/heads/branch-{n}")));
+    }
+    let name = import(&server, "branches", &stream);
+    let url = format!("{}/{name}", server.url);
+    let source = source_for(&server, &url).limits(Limits { bytes: 4_000, requests: 3 });
+    let branch = GitSubscription::new(&url).branch("main").include_path("env");
+    let (found, _) = discover(&source, &[branch], &[]).await;
+    assert_eq!(found[0].len(), 1);
 }
