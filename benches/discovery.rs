@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kargo_benches::GitServer;
 use kargo_core::Subscription;
 use kargo_core::plugin::{Context, Cursor, DiscoverRequest, Discovery, Source as _};
-use kargo_git::{GitSource, GitSubscription};
+use kargo_git::{GitCache, GitSource, GitSubscription};
 
 const APPS: usize = 57;
 /// How many files an app has besides those that change.
@@ -55,12 +55,14 @@ fn monorepo(size: &Size, root: &Path, server: &GitServer, runtime: &tokio::runti
         (0..APPS).map(|app| GitSubscription::new(&url).branch("main").include_path(path(app))).collect();
     println!("{APPS} subscriptions by path to one repository of {} commits, {} files", size.commits, APPS * FILES);
 
-    let mut source = GitSource::new();
+    let (mut source, mut cache) = (GitSource::new(), GitCache::new());
     let mut cursors = Vec::new();
     measure("first look", size.runs, server, || {
-        source = GitSource::new();
+        cache = GitCache::new();
+        source = GitSource::new().cache(cache.clone());
         cursors = runtime.block_on(look(&source, &subscriptions, &[])).expect("there is something");
     });
+    println!("{:58} {:9.1} kB of memory for what is remembered", "", cache.size() as f64 / 1e3);
     let clone = root.join("clone.git");
     let logs = || {
         for app in 0..APPS {

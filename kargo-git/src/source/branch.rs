@@ -1,11 +1,14 @@
 //! The newest commits of a branch, along first parents.
 
+use std::sync::Arc;
+
 use gix::ObjectId;
 use kargo_core::plugin::Discovery;
 use kargo_core::{Error, ErrorKind, Result};
 
 use super::Look;
 use super::filter::CommitDetails;
+use crate::cache::CachedCommit;
 use crate::remote::History;
 
 /// How many generations are fetched first when most commits may not count. Some megabytes, directories included, so that few ever have to
@@ -81,13 +84,7 @@ impl Look<'_> {
     }
 
     /// A commit with all that the rules look at.
-    async fn commit(
-        &mut self,
-        tip: ObjectId,
-        id: ObjectId,
-        seen: u32,
-        found: usize,
-    ) -> Result<std::sync::Arc<crate::cache::CachedCommit>> {
+    async fn commit(&mut self, tip: ObjectId, id: ObjectId, seen: u32, found: usize) -> Result<Arc<CachedCommit>> {
         // What is known may be forgotten to make room at any time.
         for _ in 0..3 {
             if let Some(commit) = self.store.commit(&id)
@@ -119,7 +116,7 @@ impl Look<'_> {
     }
 
     /// Whether a commit of the branch is a candidate.
-    fn counts(&self, id: ObjectId, commit: &crate::cache::CachedCommit) -> Result<bool> {
+    fn counts(&self, id: ObjectId, commit: &CachedCommit) -> Result<bool> {
         if let Some(filter) = self.filter
             && !filter.keeps(self.subscription, &CommitDetails::new(id, commit, None))?
         {

@@ -202,6 +202,9 @@ impl fmt::Debug for GitSource {
         f.debug_struct("GitSource")
             .field("credentials", &self.credentials)
             .field("timeouts", &self.timeouts)
+            .field("limits", &self.limits)
+            .field("search_depth", &self.search_depth)
+            .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
 }
@@ -279,6 +282,7 @@ impl Look<'_> {
     }
 }
 
+/// A digest, since ten thousand tags are too much to remember for each subscription.
 fn cursor<'a>(config: &Value, filter: Option<&str>, refs: impl IntoIterator<Item = (&'a str, ObjectId)>) -> Cursor {
     let mut seen = format!("{config}\n");
     if let Some(filter) = filter {
