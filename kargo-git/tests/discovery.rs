@@ -278,3 +278,22 @@ async fn a_filter_of_the_host_sees_commit_and_tag_and_its_name_makes_older_resul
     let other = source.filter("none", |_, _| Ok(false));
     assert!(try_discover(&other, &subscription, Some(&cursor)).await.unwrap().unwrap().0.is_empty());
 }
+
+#[tokio::test]
+async fn a_cache_without_room_forgets_everything_and_finds_the_same() {
+    let repository = BareRepository::new();
+    for n in 0..30 {
+        repository.commit("main", &[(&*format!("env/{}", n % 3), &*n.to_string())], &format!("Commit {n}"));
+    }
+    let cache = kargo_git::GitCache::with_capacity(0);
+    let source = GitSource::new().cache(cache.clone());
+    let looks = (0..3).map(|n| {
+        let (source, subscription) = (source.clone(), GitSubscription::new(repository.url()).branch("main"));
+        async move { discover(&source, &subscription.include_path(format!("env/{n}"))).await }
+    });
+    for (n, found) in futures::future::join_all(looks).await.into_iter().enumerate() {
+        let expected: Vec<String> = (0..30).rev().filter(|each| each % 3 == n).map(|n| format!("Commit {n}")).collect();
+        assert_eq!(messages(&found), expected);
+    }
+    assert_eq!(cache.size(), 0);
+}

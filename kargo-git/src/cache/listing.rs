@@ -80,14 +80,6 @@ impl Listing {
         self.size.load(Ordering::Relaxed)
     }
 
-    pub(super) fn clear(&self) {
-        // Who holds the lock replaces the answer anyway.
-        if let Ok(mut last) = self.last.try_lock() {
-            *last = None;
-            self.size.store(0, Ordering::Relaxed);
-        }
-    }
-
     fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -111,27 +111,27 @@ impl GitCache {
         Arc::clone(&entry.store)
     }
 
-    /// Forgets what was not used for longest until the rest fits.
+    /// Forgets what was not used for longest until the rest fits. What somebody is at work with stays.
     pub(crate) fn trim(&self) {
         let mut stores = self.stores();
         let mut size: usize = stores.by_key.values().map(|entry| entry.store.size()).sum();
         if size <= self.0.capacity {
             return;
         }
-        let mut oldest: Vec<(u64, Arc<Store>)> =
-            stores.by_key.values().map(|entry| (entry.used, Arc::clone(&entry.store))).collect();
-        oldest.sort_by_key(|(used, _)| *used);
-        for (_, store) in oldest {
+        // Nobody gets at a store while the map is locked.
+        let idle = stores.by_key.iter().filter(|(_, entry)| Arc::strong_count(&entry.store) == 1);
+        let mut idle: Vec<(u64, Key)> = idle.map(|(key, entry)| (entry.used, key.clone())).collect();
+        idle.sort_by_key(|(used, _)| *used);
+        for (_, key) in idle {
             if size <= self.0.capacity {
                 break;
             }
-            let freed = store.size();
-            tracing::debug!("A Git repository is forgotten to make room for others: {freed} bytes.");
-            size = size.saturating_sub(freed);
-            store.clear();
+            if let Some(entry) = stores.by_key.remove(&key) {
+                let freed = entry.store.size();
+                tracing::debug!("A Git repository is forgotten to make room for others: {freed} bytes.");
+                size = size.saturating_sub(freed);
+            }
         }
-        // Nobody is at work with those that only this map holds.
-        stores.by_key.retain(|_, entry| entry.store.size() > 0 || Arc::strong_count(&entry.store) > 1);
     }
 
     fn stores(&self) -> std::sync::MutexGuard<'_, Stores> {

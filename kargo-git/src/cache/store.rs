@@ -129,13 +129,6 @@ impl Store {
         self.read().size + self.trees.size() + self.listing.size()
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&self) {
-        *self.write() = Known::default();
-        self.trees.clear();
-        self.listing.clear();
-    }
-
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }

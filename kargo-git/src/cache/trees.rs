@@ -43,10 +43,6 @@ impl Trees {
     pub(super) fn size(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).size
     }
-
-    pub(super) fn clear(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Kept::default();
-    }
 }
 
 fn cost(tree: &[u8]) -> usize {

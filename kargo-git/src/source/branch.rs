@@ -8,7 +8,7 @@ use kargo_core::{Error, ErrorKind, Result};
 
 use super::Look;
 use super::filter::CommitDetails;
-use crate::cache::CachedCommit;
+use crate::cache::{CachedCommit, Store};
 use crate::remote::History;
 
 /// How many generations are fetched first when most commits may not count. Some megabytes, directories included, so that few ever have to
@@ -85,19 +85,16 @@ impl Look<'_> {
 
     /// A commit with all that the rules look at.
     async fn commit(&mut self, tip: ObjectId, id: ObjectId, seen: u32, found: usize) -> Result<Arc<CachedCommit>> {
-        // What is known may be forgotten to make room at any time.
-        for _ in 0..3 {
-            if let Some(commit) = self.store.commit(&id)
-                && (self.rules.paths.is_empty() || commit.changed().is_some())
-            {
-                return Ok(commit);
-            }
-            self.extend(tip, id, seen, found).await?;
+        let paths = !self.rules.paths.is_empty();
+        let known = |store: &Store| store.commit(&id).filter(|commit| !paths || commit.changed().is_some());
+        if let Some(commit) = known(&self.store) {
+            return Ok(commit);
         }
-        Err(Error::new(
-            ErrorKind::Full,
-            format!("The cache forgets the history of {} while it is read; give it more room.", self.session.shown()),
-        ))
+        self.extend(tip, id, seen, found).await?;
+        known(&self.store).ok_or_else(|| {
+            let shown = self.session.shown();
+            Error::new(ErrorKind::InvalidResponse, format!("{shown} was asked for the commit {id} and sent less."))
+        })
     }
 
     /// Gets to know the history from `start` on, `behind` generations behind the tip, where `found` commits have been found.

@@ -231,6 +231,7 @@ impl Source for GitSource {
             request,
         };
         let found = cx.guard("look for commits", look.discover()).await;
+        drop(look);
         cache.trim();
         found
     }
