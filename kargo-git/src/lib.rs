@@ -36,6 +36,8 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod cache;
+mod changes;
 mod commit;
 mod history;
 mod remote;
@@ -48,9 +50,10 @@ mod tree;
 mod update;
 mod writer;
 
+pub use cache::GitCache;
 pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};
 pub use sign::Signer;
-pub use source::GitSource;
+pub use source::{CommitDetails, GitSource};
 pub use subscription::{CommitSelectionStrategy, GitSubscription};
 pub use update::{KeyUpdate, YamlUpdate};
 pub use writer::GitWriter;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use kargo_core::{Error, ErrorKind, Result};
 
+use crate::cache::{GitCache, Key};
+
 use super::address::{Address, is_loopback};
 use super::credentials::Way;
 use super::ssh::{Access, HostKeys};
@@ -23,6 +25,7 @@ pub struct RemoteBuilder {
     client: Option<reqwest::Client>,
     host_keys: HostKeys,
     ssh_program: PathBuf,
+    cache: GitCache,
 }
 
 /// A URL that may have a password in it.
@@ -50,6 +53,7 @@ impl RemoteBuilder {
             client: None,
             host_keys: HostKeys::default(),
             ssh_program: PathBuf::from("ssh"),
+            cache: GitCache::new(),
         }
     }
 
@@ -104,6 +108,12 @@ impl RemoteBuilder {
         self
     }
 
+    /// Shares what is learned about the repository with all that have the same cache and credentials. Default: a cache of its own.
+    pub fn cache(mut self, cache: GitCache) -> Self {
+        self.cache = cache;
+        self
+    }
+
     /// Shares connections with other remotes of the same settings.
     pub(crate) fn client(mut self, client: reqwest::Client) -> Self {
         self.client = Some(client);
@@ -123,6 +133,13 @@ impl RemoteBuilder {
     pub fn build(self) -> Result<Remote> {
         let address = Address::parse(&self.url.0)?;
         let (shown, lock_key) = (address.shown(), address.lock_key());
+        let from_url = match &address {
+            Address::Http { credentials: Some((user, password)), .. } => {
+                Some(Credentials::basic(user.clone(), password.clone()))
+            }
+            _ => None,
+        };
+        let cache_key = Key::new(&shown, self.credentials.as_ref().or(from_url.as_ref()))?;
         let place = match address {
             Address::Local(path) => Place::Local(path),
             Address::Http { ref base, credentials: ref from_url } => {
@@ -160,7 +177,7 @@ impl RemoteBuilder {
                 Place::Ssh(Arc::new(Access::new(destination, self.ssh_program, key, self.host_keys, self.timeouts)))
             }
         };
-        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits })))
+        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits, cache: self.cache, cache_key })))
     }
 }
 

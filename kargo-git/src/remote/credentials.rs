@@ -44,6 +44,14 @@ impl Credentials {
     pub fn ssh_key(private_key: impl Into<SecretString>) -> Self {
         Self(Way::SshKey(private_key.into()))
     }
+
+    /// All that they are, to be told from others.
+    pub(crate) fn text(&self) -> SecretString {
+        match &self.0 {
+            Way::Basic { user, password } => format!("basic {user}\n{}", password.expose_secret()).into(),
+            Way::SshKey(key) => format!("ssh {}", key.expose_secret()).into(),
+        }
+    }
 }
 
 impl fmt::Debug for Credentials {

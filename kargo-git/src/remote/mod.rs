@@ -11,6 +11,7 @@ mod local;
 mod objects;
 mod packet;
 mod push;
+mod reader;
 mod session;
 mod ssh;
 mod transport;
@@ -27,6 +28,8 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Revision};
 use secrecy::SecretString;
 
+use crate::cache::{GitCache, Key, Store};
+
 pub use builder::RemoteBuilder;
 pub use credentials::Credentials;
 pub(crate) use credentials::as_file;
@@ -34,14 +37,15 @@ pub(crate) use credentials::as_file;
 pub(crate) use local::open;
 pub(crate) use objects::NewObjects;
 pub(crate) use packet::readable;
-pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session};
+pub(crate) use reader::{History, Objects};
+pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session, person};
 use transport::Transport;
 
 /// A repository: behind `http://` or `https://`, behind ssh as `ssh://[user@]host[:port]/path` or `[user@]host:path`, or on this machine
 /// as a path or a `file://` URL. Cheap to clone.
 ///
-/// A repository behind HTTP is spoken to in Git's own protocol; between two calls nothing is kept but connections and what the server
-/// can do. Proxies are those of the environment, except for servers on this machine.
+/// A repository behind HTTP is spoken to in Git's own protocol; between two calls connections are kept, what the server can do, and in
+/// its [`GitCache`] what sources read of its history. Proxies are those of the environment, except for servers on this machine.
 ///
 /// Behind ssh it is spoken to through the system's program `ssh` (Debian's package openssh-client), which ends with the call. Reading
 /// takes one login, writing two, and looking for a commit in history one more; of a server that does not let the client ask for protocol
@@ -69,6 +73,8 @@ struct Inner {
     shown: String,
     lock_key: String,
     limits: Limits,
+    cache: GitCache,
+    cache_key: Key,
 }
 
 enum Place {
@@ -140,6 +146,11 @@ impl Remote {
             }
         };
         Ok(Session::wire(wire::Wire::new(transport, shown, introduction)))
+    }
+
+    /// What is known of the repository, and how to make room for it afterwards.
+    pub(crate) fn store(&self) -> (Arc<Store>, &GitCache) {
+        (self.0.cache.store(&self.0.cache_key), &self.0.cache)
     }
 
     /// What two remotes of one repository have in common, however their URLs are written.

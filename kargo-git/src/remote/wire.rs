@@ -32,30 +32,34 @@ pub(crate) struct Wire {
     pub(super) shown: String,
     introduction: Introduction,
     advertisement: Option<Advertisement>,
-    packs: Vec<Pack>,
+    pub(super) packs: Vec<Arc<Pack>>,
     /// The commit from which everything else is reached, for servers that give no objects by id.
     anchor: Option<ObjectId>,
     /// Whether the history of all branches was fetched, for servers that give commits by branch only.
     has_branches: bool,
 }
 
-/// What is fetched of a commit or of another object.
+/// What is fetched of a commit or of another object, from a server that can leave out the rest and gives what is missing by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// The object, and of a commit what it needs to be read.
+pub(super) enum Part {
+    /// A tree or a file by itself.
     Object,
-    /// Commits alone.
+    /// Commits and tags.
+    Commits,
+    /// Commits, of which nothing else is wanted later, so that the rest is left out too when it could not be had by its id.
     History,
     /// Commits, and what is needed to read files of the newest.
     Trees,
+    /// Commits, and all their trees.
+    AllTrees,
 }
 
 impl Part {
-    /// What a server that can leaves out of it.
     fn filter(self) -> &'static str {
         match self {
-            Self::Object | Self::History => "tree:0",
+            Self::Object | Self::Commits | Self::History => "tree:0",
             Self::Trees => "tree:1",
+            Self::AllTrees => "blob:none",
         }
     }
 }
@@ -66,8 +70,10 @@ impl Wire {
         Self { transport, shown, introduction, advertisement, packs: Vec::new(), anchor: None, has_branches: false }
     }
 
-    async fn advertisement(&mut self) -> Result<&Advertisement> {
-        let advertisement = match self.advertisement.take() {
+    pub(super) async fn advertisement(&mut self) -> Result<&Advertisement> {
+        // Another piece of work may have been told since this one began.
+        let introduced = || self.introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let advertisement = match self.advertisement.take().or_else(introduced) {
             Some(advertisement) => advertisement,
             None => {
                 let bytes = self.transport.advertisement(Service::Upload, true).await?;
@@ -151,14 +157,17 @@ impl Wire {
         Ok(refs)
     }
 
-    /// Fetches `part` of `wants`, with history of `depth` commits.
-    async fn fetch(&mut self, wants: &[ObjectId], part: Part, depth: u32) -> Result<()> {
+    /// Fetches `part` of `wants`, with history of `depth` commits; without what is reached from `haves`, all of which must be here.
+    pub(super) async fn fetch(&mut self, wants: &[ObjectId], haves: &[ObjectId], part: Part, depth: u32) -> Result<()> {
         let anchor = self.anchor;
         let advertisement = self.advertisement().await?;
         let hash = advertisement.hash;
         // Old servers give objects by id only when they say so. The way out is the whole of one commit.
-        let by_id = advertisement.v2 || advertisement.can("allow-any-sha1-in-want");
-        let filters = (by_id || part == Part::History) && advertisement.fetch_can("filter");
+        let filters = match part {
+            // Nothing else will be asked for.
+            Part::History => advertisement.fetch_can("filter"),
+            _ => advertisement.filters(),
+        };
         let filter = part.filter();
         let anchor = [anchor.unwrap_or_else(|| hash.null())];
         let wants = if filters || anchor[0].is_null() { wants } else { &anchor[..] };
@@ -177,6 +186,9 @@ impl Wire {
             }
             for want in wants {
                 packet::line(&mut body, &format!("want {want}"));
+            }
+            for have in haves {
+                packet::line(&mut body, &format!("have {have}"));
             }
             packet::line(&mut body, "done");
             packet::flush(&mut body);
@@ -223,7 +235,7 @@ impl Wire {
             Pack::receive(&bytes, hash, abandoned)
         })
         .await?;
-        self.packs.push(pack);
+        self.packs.push(Arc::new(pack));
         Ok(())
     }
 
@@ -240,7 +252,7 @@ impl Wire {
             let depth = if self.advertisement().await?.fetch_can("filter") { FILTERED_DEPTH } else { WHOLE_DEPTH };
             // It is not these that everything else is reached from.
             self.anchor = None;
-            self.fetch(&heads, Part::History, depth).await?;
+            self.fetch(&heads, &[], Part::History, depth).await?;
             self.has_branches = true;
         }
         for tip in tips {
@@ -265,7 +277,7 @@ impl Wire {
         if let Some(object) = self.known(&id)? {
             return Ok(object);
         }
-        self.fetch(&[id], Part::Object, 1).await?;
+        self.fetch(&[id], &[], Part::Object, 1).await?;
         self.known(&id)?.ok_or_else(|| self.missing(id))
     }
 
@@ -282,7 +294,7 @@ impl Wire {
         };
         let part = if trees { Part::Trees } else { Part::History };
         if !(self.has_branches && tips.iter().all(|tip| self.known(tip).is_ok_and(|known| known.is_some()))) {
-            match self.fetch(tips, part, depth).await {
+            match self.fetch(tips, &[], part, depth).await {
                 Err(error) if error.kind() == ErrorKind::NotFound && !self.advertisement().await?.v2 => {
                     self.fetch_branches(tips, error).await?;
                 }

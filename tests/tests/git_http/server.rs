@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kargo_git::testing::BareRepository;
 use kargo_git::{Credentials, GitWriter, Remote, RemoteBuilder};
@@ -57,6 +57,7 @@ impl Server {
 pub(crate) struct Relay {
     pub(crate) address: String,
     pub(crate) cut: Arc<AtomicBool>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -64,12 +65,12 @@ impl Relay {
         let upstream = server.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let cut = Arc::new(AtomicBool::new(false));
-        let flag = cut.clone();
+        let (cut, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (flag, count) = (cut.clone(), requests.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, server) = (client.unwrap(), TcpStream::connect(&upstream).unwrap());
-                let flag = flag.clone();
+                let (flag, count) = (flag.clone(), count.clone());
                 let pushing = Arc::new(AtomicBool::new(false));
                 let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let marked = pushing.clone();
@@ -77,6 +78,7 @@ impl Relay {
                     let mut buffer = vec![0; 1 << 16];
                     while let Ok(n @ 1..) = from_client.read(&mut buffer) {
                         let mut bytes = buffer[..n].to_vec();
+                        count.fetch_add(usize::from(contains(&bytes, b" HTTP/1.1\r\n")), Ordering::SeqCst);
                         request(&mut bytes);
                         if bytes.starts_with(b"POST") && contains(&bytes, b"/git-receive-pack") {
                             marked.store(true, Ordering::SeqCst);
@@ -102,11 +104,17 @@ impl Relay {
                 });
             }
         });
-        Self { address, cut }
+        Self { address, cut, requests }
     }
 
     pub(crate) fn url(&self, name: &str) -> String {
         format!("http://{}/git/{name}", self.address)
+    }
+
+    /// How many requests went through since this was asked last. The first to a server that wants a password counts once: it is sent
+    /// along.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.swap(0, Ordering::SeqCst)
     }
 }
 

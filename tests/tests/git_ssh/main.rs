@@ -3,6 +3,7 @@
 
 mod access;
 mod conversation;
+mod reading;
 mod server;
 mod signing;
 mod writing;
