@@ -1,7 +1,9 @@
-//! Histories to measure on: large pipelines with freight in them, and the events of promotions.
+//! What to measure on: large pipelines with freight in them, the events of promotions, and a Git server.
 
+mod git_server;
 mod history;
 mod process;
 
+pub use git_server::GitServer;
 pub use history::{History, Long, name, pipeline};
 pub use process::{processor_time, resident, resident_at_most};

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests of the workspace against real servers on this machine: two OCI registries, and Git over HTTP.
+# Runs all tests of the workspace against real servers on this machine: two OCI registries, and Git over HTTP and ssh.
 # What it starts listens on loopback, lives in one temporary directory, and ends with it.
 # Arguments go to `cargo test`. See tests/README.md.
 set -euo pipefail
@@ -64,6 +64,10 @@ install_what_is_missing() {
         [htpasswd]=apache2-utils
         [curl]=curl
         [openssl]=openssl
+        [ssh]=openssh-client
+        [sshd]=openssh-server
+        [gpg]=gpg
+        [gpg-agent]=gpg-agent
     )
     local missing=() program
     for program in "${!package_of[@]}"; do
@@ -280,6 +284,83 @@ make_certificates() {
     } >"$work/openssl.log" 2>&1 || die "openssl makes no certificates: $(cat "$work/openssl.log")"
 }
 
+# Keys of this run: of the host, of a user who may sign in and of one who may not.
+make_ssh_keys() {
+    local key
+    mkdir -p "$work/ssh"
+    for key in host user stranger; do
+        ssh-keygen -q -t ed25519 -N "" -C "kargo tests" -f "$work/ssh/$key"
+    done
+    cp "$work/ssh/user.pub" "$work/ssh/authorized_keys"
+}
+
+# One sshd on two ports: on the first it lets the client ask for Git's protocol version 2, on the second, as Debian configures it, not.
+ssh_server() {
+    local port=$1 old_port=$2
+    cat >"$work/ssh/sshd_config" <<EOF
+ListenAddress 127.0.0.1:$port
+ListenAddress 127.0.0.1:$old_port
+PidFile none
+HostKey $work/ssh/host
+AuthorizedKeysFile $work/ssh/authorized_keys
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+MaxStartups 200
+SetEnv GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=$work/gitconfig
+Match LocalPort $port
+    AcceptEnv GIT_PROTOCOL
+EOF
+    # Newer servers shut out for a while who signs in with a wrong key, as tests do.
+    if "$sshd" -t -o PerSourcePenalties=no -f "$work/ssh/sshd_config" 2>/dev/null; then
+        sed -i '1i PerSourcePenalties no' "$work/ssh/sshd_config"
+    fi
+    command=("$sshd" -D -e -f "$work/ssh/sshd_config")
+}
+
+# speaks_ssh PORT: waits until $pid answers there; fails when it has ended or 20 seconds are over.
+speaks_ssh() {
+    local port=$1 tries greeting
+    for ((tries = 0; tries < 200; tries++)); do
+        kill -0 "$pid" 2>/dev/null || return 1
+        if { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then
+            greeting=""
+            read -r -t 5 greeting <&3 || true
+            exec 3>&-
+            [[ $greeting != SSH-* ]] || return 0
+        fi
+        sleep 0.1
+    done
+    return 1
+}
+
+serve_ssh() {
+    local attempt port old_port name
+    # It starts a fresh copy of itself for each connection, and so wants to know where it is.
+    sshd=$(command -v sshd)
+    name=$(id -un)
+    if ((EUID == 0)); then mkdir -p /run/sshd; fi
+    make_ssh_keys
+    for attempt in 1 2 3 4 5; do
+        port=$(free_port)
+        old_port=$(free_port)
+        ssh_server "$port" "$old_port"
+        start "$work/sshd.log" "${command[@]}"
+        if speaks_ssh "$port" && speaks_ssh "$old_port"; then
+            say "git over ssh listens on 127.0.0.1:$port, without protocol version 2 on 127.0.0.1:$old_port"
+            export KARGO_TEST_GIT_SSH=ssh://$name@127.0.0.1:$port$work/git
+            export KARGO_TEST_GIT_SSH_OLD=ssh://$name@127.0.0.1:$old_port$work/git
+            export KARGO_TEST_GIT_SSH_KEYS=$work/ssh
+            return 0
+        fi
+        kill -KILL -- "-$pid" 2>/dev/null || true
+        say "sshd did not come up on 127.0.0.1:$port and $old_port (attempt $attempt of 5)"
+    done
+    tail -n 40 "$work/sshd.log" >&2 || true
+    die "sshd does not start; its log is above"
+}
+
 command -v cargo >/dev/null || die "cargo is missing; install Rust from https://rustup.rs"
 install_what_is_missing
 backend=$(git_http_backend) || die "git-http-backend is missing; it comes with the Debian package git"
@@ -330,6 +411,8 @@ for ((tries = 0; tries < 100; tries++)); do
 done
 [[ $answer == 200 ]] || die "git answers $answer instead of a repository: $(cat "$work/nginx-error.log" "$work/fcgiwrap.log")"
 rm -rf -- "$work/git/.probe.git"
+
+serve_ssh
 
 # A proxy that the environment names must not stand between the tests and these servers.
 if [[ -n ${http_proxy:-}${HTTP_PROXY:-}${https_proxy:-}${HTTPS_PROXY:-}${all_proxy:-}${ALL_PROXY:-} ]]; then

@@ -1,4 +1,5 @@
-//! The commit of one promotion step: the same bytes, and so the same id, each time it is made.
+//! The commit of one promotion step: the same bytes each time it is made, and with them the same id unless its signature has the time
+//! in it.
 
 use std::collections::HashSet;
 
@@ -9,6 +10,7 @@ use kargo_core::{Error, ErrorKind, Result};
 
 use crate::history::{Extent, walk};
 use crate::remote::{NewObjects, Session};
+use crate::sign::Signer;
 
 /// The trailer by which a step finds its own commit again.
 pub(crate) const KEY: &str = "Kargo-Key";
@@ -47,8 +49,9 @@ pub(crate) fn message(cx: &Context, request: &WriteRequest<'_>, own: Option<&str
 }
 
 /// Makes the commit of `tree` on top of `parent` and adds it to `objects`.
-pub(crate) fn commit(
+pub(crate) async fn commit(
     identity: &Identity,
+    signer: Option<&Signer>,
     request: &WriteRequest<'_>,
     message: &str,
     tree: ObjectId,
@@ -61,7 +64,7 @@ pub(crate) fn commit(
         // From the journal, so that a replay makes the same commit. Git keeps seconds.
         time: gix::date::Time { seconds: request.started_at.as_second(), offset: 0 },
     };
-    let commit = gix::objs::Commit {
+    let mut commit = gix::objs::Commit {
         tree,
         parents: [parent].into_iter().collect(),
         author: who.clone(),
@@ -70,11 +73,23 @@ pub(crate) fn commit(
         message: message.into(),
         extra_headers: Vec::new(),
     };
+    let mut data = bytes(&commit)?;
+    if let Some(signer) = signer {
+        // Of all else; in the commit it stands behind the committer.
+        let signature = signer.sign(&data).await?;
+        let field = gix::objs::commit::signature_field_name(parent.kind());
+        commit.extra_headers.push((field.into(), signature.trim_end().into()));
+        data = bytes(&commit)?;
+    }
+    objects.insert(parent.kind(), Kind::Commit, data)
+}
+
+fn bytes(commit: &gix::objs::Commit) -> Result<Vec<u8>> {
     let mut data = Vec::new();
     commit
         .write_to(&mut data)
         .map_err(|error| Error::new(ErrorKind::InvalidInput, "The commit cannot be written.").because(error))?;
-    objects.insert(parent.kind(), Kind::Commit, data)
+    Ok(data)
 }
 
 /// Looks for the commit with the trailer `Kargo-Key: <key>` in the history of `tip`, back to `since` (seconds since 1970) and to

@@ -78,7 +78,7 @@ pub(crate) async fn walk(
 }
 
 /// Tells how two commits of the repository stand to each other. Only commits are fetched, some thousands at most; what lies deeper is
-/// [`Relation::Unknown`], and so is a commit that the repository does not have.
+/// [`Relation::Unknown`], and so is a commit that the repository does not have. What was found out is remembered, since it never changes.
 #[async_trait]
 impl History for Remote {
     async fn relate(&self, cx: &Context, observed: &Revision, wanted: &Revision) -> Result<Relation> {
@@ -91,6 +91,10 @@ impl History for Remote {
         if observed == wanted {
             return Ok(Relation::Same);
         }
+        let (store, _) = self.store();
+        if let Some(relation) = store.relation(observed, wanted) {
+            return Ok(relation);
+        }
         cx.guard("relate two commits", async {
             let mut session = self.session()?;
             let hash = session.hash().await?;
@@ -101,7 +105,11 @@ impl History for Remote {
                 Err(error) if error.kind() == ErrorKind::NotFound && is_reachable(&mut session).await => {
                     Ok(Relation::Unknown)
                 }
-                relation => relation,
+                Ok(relation) => {
+                    store.remember_relation(observed, wanted, relation);
+                    Ok(relation)
+                }
+                error => error,
             }
         })
         .await

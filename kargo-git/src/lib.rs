@@ -1,9 +1,10 @@
 //! Git for `kargo-core`, native on gix: a [`GitWriter`] that changes one line of one file, [`GitSource`]s for branches and tags, and
 //! the history of a repository.
 //!
-//! No `git` program is needed. Over `http://` and `https://` the crate speaks Git's own protocol: it asks for the refs that it
+//! No `git` program is needed. Over `http://`, `https://` and ssh the crate speaks Git's own protocol: it asks for the refs that it
 //! wants, fetches the directories on the way to one file instead of a repository, and sends the new objects alone, so a promotion
-//! costs what it changes. A repository on this machine, by path or `file://`, is read and written directly.
+//! costs what it changes. For ssh it takes the system's program `ssh`. A repository on this machine, by path or `file://`, is read and
+//! written directly. Commits can be signed, see [`Signer`].
 //!
 //! ```
 //! use kargo_core::plugin::{Context, History, Relation, WriteRequest, Writer};
@@ -35,9 +36,12 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod cache;
+mod changes;
 mod commit;
 mod history;
 mod remote;
+mod sign;
 mod source;
 mod subscription;
 #[cfg(feature = "testing")]
@@ -46,8 +50,10 @@ mod tree;
 mod update;
 mod writer;
 
+pub use cache::GitCache;
 pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};
-pub use source::GitSource;
+pub use sign::Signer;
+pub use source::{CommitDetails, GitSource};
 pub use subscription::{CommitSelectionStrategy, GitSubscription};
 pub use update::{KeyUpdate, YamlUpdate};
 pub use writer::GitWriter;

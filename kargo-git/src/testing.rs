@@ -92,6 +92,68 @@ impl BareRepository {
 
     /// Commits `files` on `branch`, on top of what is there, and returns the id. Makes the branch when there is none.
     pub fn commit(&self, branch: &str, files: &[(&str, &str)], message: &str) -> String {
+        self.commit_at(branch, files, message, Timestamp::now())
+    }
+
+    /// As [`BareRepository::commit`], at another time than now.
+    pub fn commit_at(&self, branch: &str, files: &[(&str, &str)], message: &str, time: Timestamp) -> String {
+        self.write_commit(branch, &[], files, message, time)
+    }
+
+    /// Merges `other` into `branch`, whose files with `files` are the outcome, and returns the id.
+    pub fn merge(&self, branch: &str, other: &str, files: &[(&str, &str)], message: &str) -> String {
+        let other = self.tip(other).expect("the branch to merge is there");
+        self.write_commit(branch, &[other], files, message, Timestamp::now())
+    }
+
+    /// Makes `branch` stand at the commit `id`, as a forced push does.
+    pub fn reset(&self, branch: &str, id: &str) {
+        self.set_ref(&format!("refs/heads/{branch}"), object_id(id), PreviousValue::Any);
+    }
+
+    /// Makes the ref `name`, in full, point at any object, or moves it there.
+    pub fn point(&self, name: &str, id: &str) {
+        self.set_ref(name, object_id(id), PreviousValue::Any);
+    }
+
+    /// Removes the tag `name`.
+    pub fn delete_tag(&self, name: &str) {
+        let name = gix::refs::FullName::try_from(format!("refs/tags/{name}")).expect("the test gives a good name");
+        let edit = gix::refs::transaction::RefEdit::delete(name, PreviousValue::MustExist);
+        self.repository().edit_references_as([edit], Some(tester_ref())).expect("nobody else moves the test's refs");
+    }
+
+    /// Stores an annotated tag of `target`, any object, made at `time`, and returns its id. No ref points at it.
+    pub fn tag_object(&self, name: &str, target: &str, message: &str, time: Timestamp) -> String {
+        let repository = self.repository();
+        let target = object_id(target);
+        let target_kind = repository.find_object(target).expect("what is tagged is there").kind;
+        let tagger = Some(tester(time));
+        let tag =
+            gix::objs::Tag { target, target_kind, name: name.into(), tagger, message: message.into(), signature: None };
+        repository.write_object(&tag).expect("the disk has room").detach().to_string()
+    }
+
+    /// Stores a file that is part of no commit, and returns the id.
+    pub fn blob(&self, contents: &[u8]) -> String {
+        self.repository().write_blob(contents).expect("the disk has room").detach().to_string()
+    }
+
+    /// The id of the tree of the commit `id`.
+    pub fn tree_of(&self, id: &str) -> String {
+        let repository = self.repository();
+        let commit = repository.find_commit(object_id(id)).expect("the commit is there");
+        commit.tree_id().expect("the commit has a tree").detach().to_string()
+    }
+
+    fn write_commit(
+        &self,
+        branch: &str,
+        merged: &[ObjectId],
+        files: &[(&str, &str)],
+        message: &str,
+        time: Timestamp,
+    ) -> String {
         let repository = self.repository();
         let parent = self.tip(branch);
         let base = parent.map_or_else(
@@ -104,16 +166,11 @@ impl BareRepository {
             contents.insert((*path).to_owned(), (EntryKind::Blob.into(), blob));
         }
         let tree = write_tree(&repository, &contents);
-        let who = gix::actor::Signature {
-            name: "Tester".into(),
-            email: "tester@localhost".into(),
-            time: gix::date::Time { seconds: Timestamp::now().as_second(), offset: 0 },
-        };
         let commit = gix::objs::Commit {
             tree,
-            parents: parent.into_iter().collect(),
-            author: who.clone(),
-            committer: who,
+            parents: parent.into_iter().chain(merged.iter().copied()).collect(),
+            author: tester(time),
+            committer: tester(time),
             encoding: None,
             message: message.into(),
             extra_headers: Vec::new(),
@@ -137,21 +194,7 @@ impl BareRepository {
         let target = self.tip(branch).expect("the branch to tag is there");
         let id = match message {
             None => target,
-            Some(message) => {
-                let tag = gix::objs::Tag {
-                    target,
-                    target_kind: gix::objs::Kind::Commit,
-                    name: name.into(),
-                    tagger: Some(gix::actor::Signature {
-                        name: "Tester".into(),
-                        email: "tester@localhost".into(),
-                        time: gix::date::Time { seconds: Timestamp::now().as_second(), offset: 0 },
-                    }),
-                    message: message.into(),
-                    signature: None,
-                };
-                self.repository().write_object(&tag).expect("the disk has room").detach()
-            }
+            Some(message) => object_id(&self.tag_object(name, &target.to_string(), message, Timestamp::now())),
         };
         self.set_ref(&format!("refs/tags/{name}"), id, PreviousValue::MustNotExist);
         id.to_string()
@@ -238,8 +281,7 @@ impl BareRepository {
     fn set_ref(&self, name: &str, id: ObjectId, expected: PreviousValue) {
         let name = gix::refs::FullName::try_from(name).expect("the test gives a good name");
         let edit = gix::refs::transaction::RefEdit::update(name, id, expected, "test");
-        let who = gix::actor::SignatureRef { name: "Tester".into(), email: "tester@localhost".into(), time: "0 +0000" };
-        self.repository().edit_references_as([edit], Some(who)).expect("nobody else moves the test's refs");
+        self.repository().edit_references_as([edit], Some(tester_ref())).expect("nobody else moves the test's refs");
     }
 
     /// All files of a tree, by path.
@@ -263,6 +305,19 @@ impl BareRepository {
         }
         files
     }
+}
+
+fn tester(time: Timestamp) -> gix::actor::Signature {
+    let time = gix::date::Time { seconds: time.as_second(), offset: 0 };
+    gix::actor::Signature { name: "Tester".into(), email: "tester@localhost".into(), time }
+}
+
+fn tester_ref() -> gix::actor::SignatureRef<'static> {
+    gix::actor::SignatureRef { name: "Tester".into(), email: "tester@localhost".into(), time: "0 +0000" }
+}
+
+fn object_id(id: &str) -> ObjectId {
+    ObjectId::from_hex(id.as_bytes()).expect("the test gives an id in full")
 }
 
 type Files = BTreeMap<String, (gix::objs::tree::EntryMode, ObjectId)>;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::commit::{self, Identity};
 use crate::remote::{PushOutcome, RefUpdate, Remote, Session};
+use crate::sign::Signer;
 use crate::tree::TreeEdit;
 use crate::update::{YamlUpdate, branch_fault};
 
@@ -32,9 +33,9 @@ const LOST: u32 = 5;
 /// A step's configuration is a [`YamlUpdate`]. Of the repository only the file and the directories above it are fetched, only
 /// new objects are sent, and the branch moves by compare and swap, so nobody's commit is ever lost.
 ///
-/// The commit is made of the journal's facts alone and carries the trailer `Kargo-Key`. A step that is run again after a crash or a lost
-/// answer looks for that trailer first, and so does one that lost a race or comes late; there is never a second commit for it. When
-/// all is already as wanted, no commit is made.
+/// The commit is made of the journal's facts alone, but for the time in a signature by gpg, and carries the trailer `Kargo-Key`. A step
+/// that is run again after a crash or a lost answer looks for that trailer first, and so does one that lost a race or comes late; there
+/// is never a second commit for it. When all is already as wanted, no commit is made.
 ///
 /// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
 ///
@@ -51,6 +52,7 @@ pub struct GitWriter {
     remote: Remote,
     branch: String,
     identity: Identity,
+    signer: Option<Signer>,
 }
 
 impl GitWriter {
@@ -60,6 +62,7 @@ impl GitWriter {
             remote,
             branch: "main".to_owned(),
             identity: Identity { name: "Kargo".to_owned(), email: "kargo@localhost".to_owned() },
+            signer: None,
         }
     }
 
@@ -82,6 +85,13 @@ impl GitWriter {
                 *part = text;
             }
         }
+        self
+    }
+
+    /// Signs the commits. Forges that know the key of the committer then show them as verified.
+    #[must_use]
+    pub fn sign(mut self, signer: Signer) -> Self {
+        self.signer = Some(signer);
         self
     }
 
@@ -138,7 +148,8 @@ impl GitWriter {
             let Some((tree, mut objects)) = edited(&mut session, tip, branch, &update.path, &values).await? else {
                 return Ok(written(tip, false, branch));
             };
-            let new = commit::commit(&self.identity, request, &message, tree, tip, &mut objects)?;
+            let new = commit::commit(&self.identity, self.signer.as_ref(), request, &message, tree, tip, &mut objects)
+                .await?;
             let update = RefUpdate { name: format!("refs/heads/{branch}"), old: tip, new };
             match session.push(&update, &objects).await? {
                 PushOutcome::Updated => return Ok(written(new, true, branch)),

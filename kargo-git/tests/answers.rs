@@ -6,9 +6,9 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kargo_core::plugin::Context;
-use kargo_core::{Error, ErrorKind, Retry};
-use kargo_git::{Credentials, Limits, Remote, Timeouts};
+use kargo_core::plugin::{Context, DiscoverRequest, Source as _};
+use kargo_core::{Error, ErrorKind, Retry, Subscription};
+use kargo_git::{Credentials, GitSource, GitSubscription, Limits, Remote, Timeouts};
 
 /// A server that answers each request with what `answer` makes of its head.
 struct Fake {
@@ -121,6 +121,55 @@ async fn a_server_that_names_a_pause_is_not_asked_for_its_introduction_again() {
 }
 
 #[tokio::test]
+async fn who_looks_at_the_same_time_asks_once_and_is_told_the_same_even_when_it_fails() {
+    let fake = Fake::new(|head| match head.starts_with("GET") {
+        true => answer("200 OK", ADVERTISEMENT, "000eversion 2\n000cls-refs\n0000"),
+        false => answer("503 Unavailable", "Retry-After: 9\r\n", ""),
+    });
+    let source = GitSource::new();
+    let look = |branch: &str| {
+        let config = Subscription::from(GitSubscription::new(&fake.url).branch(branch)).config;
+        let source = source.clone();
+        async move { source.discover(&Context::system("test"), &DiscoverRequest::new(&config)).await.unwrap_err() }
+    };
+    for round in 1..=2 {
+        let errors = futures::future::join_all((0..20).map(|n| look(["main", "dev"][n % 2]))).await;
+        for error in &errors {
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::After(Duration::from_secs(9))));
+            assert_eq!(error.message(), errors[0].message());
+        }
+        assert_eq!(fake.heads().len(), 1 + round, "the introduction, and once in each round: {:?}", fake.heads());
+    }
+}
+
+#[tokio::test]
+async fn who_asks_instead_of_one_that_gave_up_gets_its_answer() {
+    let fake = Fake::new(|head| match head.starts_with("GET") {
+        true => answer("200 OK", ADVERTISEMENT, "000eversion 2\n000cls-refs\n0000"),
+        false => answer("404 Not Found", "", ""),
+    });
+    let source = GitSource::new();
+    let config = Subscription::from(GitSubscription::new(&fake.url).branch("main")).config;
+    let (request, cancel) = (DiscoverRequest::new(&config), tokio_util::sync::CancellationToken::new());
+    let cx = Context::system("test").with_cancellation(cancel.clone());
+    let (first, second) = futures::future::join(source.discover(&cx, &request), async {
+        let cx = Context::system("test");
+        let second = source.discover(&cx, &request);
+        let mut second = std::pin::pin!(second);
+        // It waits for the first, which then goes away.
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("it has not been asked for yet"),
+            () = std::future::ready(()) => cancel.cancel(),
+        }
+        second.await
+    })
+    .await;
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn this_machine_is_reached_without_the_proxy_that_would_see_the_credentials() {
     if std::env::var_os("KARGO_GIT_PROXIED").is_some() {
         let error = fails(|_| answer("404 Not Found", "", "")).await;
@@ -217,4 +266,76 @@ async fn redirects_in_a_circle_and_to_no_repository_are_refused() {
     assert!(error.message().contains("/sign-in"), "{error}");
     let error = fails(|_| answer("302 Found", "Location: file:///etc/passwd\r\n", "")).await;
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+}
+
+fn config(url: &str) -> serde_json::Value {
+    Subscription::from(GitSubscription::new(url).branch("main")).config
+}
+
+#[tokio::test]
+async fn git_18_each_request_of_a_look_carries_the_credentials() {
+    let fake = Fake::new(|head| match head.starts_with("GET") {
+        true => answer("200 OK", ADVERTISEMENT, "000eversion 2\n000cls-refs\n0000"),
+        false => answer("403 Forbidden", "", ""),
+    });
+    let source = GitSource::new().credentials(&fake.url, Credentials::basic("x-access-token", "s3cret-pw"));
+    let config = config(&fake.url);
+    let error = source.discover(&Context::system("test"), &DiscoverRequest::new(&config)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    let heads = fake.heads();
+    // x-access-token:s3cret-pw
+    let sent = |head: &String| head.contains("authorization: Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0LXB3");
+    assert!(heads.len() == 2 && heads.iter().all(sent), "{heads:?}");
+}
+
+#[tokio::test]
+async fn git_19_the_credentials_that_fit_best_are_used_and_named_without_the_secret() {
+    let fake = Fake::new(|_| answer("401 Unauthorized", "", ""));
+    let host = fake.url.trim_end_matches("/acme/config.git");
+    let source = GitSource::new()
+        .credentials(&fake.url, Credentials::basic("exact", "s3cret-1"))
+        .credentials(host, Credentials::basic("anywhere", "s3cret-2"));
+    let look = |url: String| {
+        let (source, config) = (source.clone(), config(&url));
+        async move { source.discover(&Context::system("test"), &DiscoverRequest::new(&config)).await.unwrap_err() }
+    };
+    for (url, named) in [
+        (fake.url.clone(), "the user exact"),
+        (format!("{host}/acme/other.git"), "the user anywhere"),
+        (fake.url.replace("127.0.0.1", "localhost"), "none fit"),
+    ] {
+        let error = look(url).await;
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.message().contains(named), "{error}");
+        assert!(!format!("{} {error:?}", error.report()).contains("s3cret"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn git_15_a_server_that_takes_its_time_is_waited_for_and_one_that_says_nothing_holds_up_no_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = format!("http://{}/acme/slow.git", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let line = format!("{} refs/heads/main\0side-band-64k\n", "1".repeat(40));
+            let whole = answer("200 OK", ADVERTISEMENT, &format!("{:04x}{line}0000", line.len() + 4));
+            // Longer than the limit in all, and never that long between two pieces.
+            for piece in whole.chunks(whole.len() / 5 + 1) {
+                let _ = stream.write_all(piece);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
+    });
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}/acme/silent.git", silent.local_addr().unwrap());
+    let timeouts = Timeouts { read: Duration::from_secs(2), ..Timeouts::default() };
+    let remote = |url: &str| Remote::builder(url).timeouts(timeouts).build().unwrap();
+    let cx = Context::system("test");
+    let (slow, silent) = (remote(&slow), remote(&silent));
+    let (slow, silent) = futures::future::join(slow.tip(&cx, "main"), silent.tip(&cx, "main")).await;
+    assert_eq!(slow.unwrap().as_str(), "1".repeat(40));
+    assert_eq!(silent.unwrap_err().kind(), ErrorKind::Timeout);
 }

@@ -105,7 +105,11 @@ async fn no_tag_that_fits_is_an_empty_result_and_a_missing_branch_an_error() {
 }
 
 #[test]
-fn ssh_is_refused_when_the_pipeline_is_put_together() {
-    let config = Subscription::from(GitSubscription::new("git@git.example:acme/app.git")).config;
-    assert_eq!(GitSource::new().validate(&config).unwrap_err().kind(), ErrorKind::Unsupported);
+fn an_ssh_url_that_cannot_be_one_is_refused_when_the_pipeline_is_put_together() {
+    let validate = |url: &str| GitSource::new().validate(&Subscription::from(GitSubscription::new(url)).config);
+    validate("git@git.example:acme/app.git").unwrap();
+    for url in ["git@-oProxyCommand=x:acme/app.git", "ssh://git:s3cret@git.example/x", "git@git.example:"] {
+        let error = validate(url).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && !error.report().contains("s3cret"), "{url}: {error}");
+    }
 }

@@ -8,14 +8,16 @@ use kargo_core::{Error, ErrorKind, Result};
 use reqwest::Url;
 use secrecy::SecretString;
 
-use super::Credentials;
 use super::http::scrubbed;
+use super::ssh::Destination;
 
 /// A repository's place.
 #[derive(Debug)]
 pub(super) enum Address {
     /// Behind HTTP. User and password are taken out of the URL.
-    Http { base: Url, credentials: Option<Credentials> },
+    Http { base: Url, credentials: Option<(String, SecretString)> },
+    /// Behind ssh.
+    Ssh(Destination),
     /// On this machine.
     Local(PathBuf),
 }
@@ -38,9 +40,7 @@ impl Address {
                     ("", None) => None,
                     // A lone user in a URL is how forges write it for people; it is no password.
                     (_, None) => None,
-                    (user, Some(password)) => {
-                        Some(Credentials { user: user.to_owned(), password: SecretString::from(password) })
-                    }
+                    (user, Some(password)) => Some((user.to_owned(), SecretString::from(password))),
                 };
                 // These fail only for URLs without a host, which http(s) URLs are not.
                 let _ = base.set_username("");
@@ -65,19 +65,23 @@ impl Address {
                 })?;
                 Ok(Self::Local(path))
             }
-            Some("ssh" | "git+ssh" | "ssh+git") => Err(no_ssh()),
+            Some("ssh" | "git+ssh" | "ssh+git") => {
+                Destination::parse_url(url.split_once("://").map_or("", |(_, rest)| rest)).map(Self::Ssh)
+            }
             Some(scheme) if strange(scheme) => {
                 Err(invalid("The URL of the repository cannot be read: it does not begin with a scheme.".to_owned()))
             }
             Some(scheme) => Err(invalid(format!(
-                "Repositories are reached by http://, https://, file:// or a path; {scheme}:// is none of them."
+                "Repositories are reached by http://, https://, ssh://, file:// or a path; {scheme}:// is none of them."
             ))),
-            None if is_short_ssh(url) => Err(no_ssh()),
-            None => {
-                let path = std::path::absolute(url)
-                    .map_err(|error| invalid(format!("The path {url} cannot be made absolute.")).because(error))?;
-                Ok(Self::Local(path))
-            }
+            None => match Destination::parse_short(url) {
+                Some(destination) => destination.map(Self::Ssh),
+                None => {
+                    let path = std::path::absolute(url)
+                        .map_err(|error| invalid(format!("The path {url} cannot be made absolute.")).because(error))?;
+                    Ok(Self::Local(path))
+                }
+            },
         }
     }
 
@@ -85,6 +89,7 @@ impl Address {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Http { base, .. } => base.as_str().to_owned(),
+            Self::Ssh(destination) => destination.to_string(),
             Self::Local(path) => path.display().to_string(),
         }
     }
@@ -93,12 +98,13 @@ impl Address {
     pub(super) fn lock_key(&self) -> String {
         match self {
             Self::Http { base, .. } => normalize_git_url(base.as_str()),
+            Self::Ssh(destination) => normalize_git_url(&destination.to_string()),
             Self::Local(path) => path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string(),
         }
     }
 }
 
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -116,18 +122,6 @@ fn decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// `user@host:path`, or `host:path` with a host that is more than a drive letter.
-fn is_short_ssh(url: &str) -> bool {
-    url.split_once(':').is_some_and(|(host, _)| !host.contains('/') && !host.contains('\\') && host.len() > 1)
-}
-
-fn no_ssh() -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        "Repositories over ssh are not supported yet; use the https:// URL of the repository with a token.",
-    )
 }
 
 /// Whether `url` stays on this machine.

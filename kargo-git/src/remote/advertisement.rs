@@ -110,6 +110,16 @@ impl Advertisement {
         }
     }
 
+    /// Whether the server gives any object that is asked for by its id. Old servers do only when they say so.
+    pub(super) fn gives_by_id(&self) -> bool {
+        self.v2 || self.can("allow-any-sha1-in-want")
+    }
+
+    /// Whether parts of what is reached from an object can be left out.
+    pub(super) fn filters(&self) -> bool {
+        self.gives_by_id() && self.fetch_can("filter")
+    }
+
     /// Whether the server has the capability `name`.
     pub(super) fn can(&self, name: &str) -> bool {
         self.capabilities.iter().any(|capability| capability.split('=').next() == Some(name))

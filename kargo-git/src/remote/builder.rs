@@ -1,10 +1,15 @@
 //! Setting up a [`Remote`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kargo_core::{Error, ErrorKind, Result};
 
+use crate::cache::{GitCache, Key};
+
 use super::address::{Address, is_loopback};
+use super::credentials::Way;
+use super::ssh::{Access, HostKeys};
 use super::{Credentials, Inner, Limits, Place, Remote, Timeouts, http};
 
 /// Sets up a [`Remote`]; see [`Remote::builder`].
@@ -18,6 +23,9 @@ pub struct RemoteBuilder {
     timeouts: Timeouts,
     limits: Limits,
     client: Option<reqwest::Client>,
+    host_keys: HostKeys,
+    ssh_program: PathBuf,
+    cache: GitCache,
 }
 
 /// A URL that may have a password in it.
@@ -43,6 +51,9 @@ impl RemoteBuilder {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             client: None,
+            host_keys: HostKeys::default(),
+            ssh_program: PathBuf::from("ssh"),
+            cache: GitCache::new(),
         }
     }
 
@@ -64,6 +75,27 @@ impl RemoteBuilder {
         self
     }
 
+    /// For ssh: knows hosts by the lines of this text, which is that of a `known_hosts` file, instead of by this user's and the system's
+    /// file. `ssh-keyscan git.example` prints such lines; forges publish theirs. A host that is not among them is told nothing.
+    pub fn known_hosts(mut self, text: impl Into<String>) -> Self {
+        self.host_keys.known = Some(text.into());
+        self
+    }
+
+    /// For ssh: believes the key of a host that is not known yet, and remembers it: in this user's file, or beside the text of
+    /// [`RemoteBuilder::known_hosts`] as long as the remote lives. Who stands in between at the first time is not noticed. A known host
+    /// with another key is refused all the same.
+    pub fn accept_new_host_keys(mut self) -> Self {
+        self.host_keys.accept_new = true;
+        self
+    }
+
+    /// For ssh: the program to use, in place of the first `ssh` in the `PATH`. It must take OpenSSH's options.
+    pub fn ssh_program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ssh_program = path.into();
+        self
+    }
+
     /// Sets how long to wait for the server.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
@@ -73,6 +105,12 @@ impl RemoteBuilder {
     /// Sets what one piece of work may cost.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Shares what is learned about the repository with all that have the same cache and credentials. Default: a cache of its own.
+    pub fn cache(mut self, cache: GitCache) -> Self {
+        self.cache = cache;
         self
     }
 
@@ -90,15 +128,28 @@ impl RemoteBuilder {
     /// The remote. Nothing is asked of it yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for ssh; [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository, certificates that
-    /// cannot be read, and credentials that would go over the network unencrypted.
+    /// [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository, certificates or known hosts that cannot be read, and
+    /// credentials that would go over the network unencrypted or are not of the URL's kind.
     pub fn build(self) -> Result<Remote> {
         let address = Address::parse(&self.url.0)?;
         let (shown, lock_key) = (address.shown(), address.lock_key());
+        let from_url = match &address {
+            Address::Http { credentials: Some((user, password)), .. } => {
+                Some(Credentials::basic(user.clone(), password.clone()))
+            }
+            _ => None,
+        };
+        let cache_key = Key::new(&shown, self.credentials.as_ref().or(from_url.as_ref()))?;
         let place = match address {
             Address::Local(path) => Place::Local(path),
             Address::Http { ref base, credentials: ref from_url } => {
-                let credentials = self.credentials.clone().or_else(|| from_url.clone());
+                let credentials = match self.credentials.as_ref().map(|credentials| &credentials.0) {
+                    Some(Way::Basic { user, password }) => Some((user.clone(), password.clone())),
+                    Some(Way::SshKey(_)) => {
+                        return Err(other_kind(&shown, "HTTP takes no ssh key: give a token with Credentials::basic"));
+                    }
+                    None => from_url.clone(),
+                };
                 if credentials.is_some() && base.scheme() == "http" && !is_loopback(base) && !self.insecure {
                     return Err(Error::new(
                         ErrorKind::InvalidInput,
@@ -114,9 +165,27 @@ impl RemoteBuilder {
                 };
                 Place::Http { base: base.clone(), client, credentials, introduction: Default::default() }
             }
+            Address::Ssh(destination) => {
+                let key = match self.credentials.map(|credentials| credentials.0) {
+                    Some(Way::SshKey(key)) => Some(key),
+                    Some(Way::Basic { .. }) => {
+                        return Err(other_kind(&shown, "ssh takes no password: give a key with Credentials::ssh_key"));
+                    }
+                    None => None,
+                };
+                self.host_keys.check()?;
+                Place::Ssh(Arc::new(Access::new(destination, self.ssh_program, key, self.host_keys, self.timeouts)))
+            }
         };
-        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits })))
+        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits, cache: self.cache, cache_key })))
     }
+}
+
+fn other_kind(shown: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!("The credentials do not fit {shown}; {why}, or use the other kind of URL."),
+    )
 }
 
 #[cfg(test)]
@@ -146,15 +215,24 @@ mod tests {
     }
 
     #[test]
-    fn ssh_is_refused_with_the_way_out() {
+    fn credentials_are_of_the_kind_that_the_url_takes() {
+        let with = |url: &str, credentials: Credentials| Remote::builder(url).credentials(credentials).build();
         for url in ["ssh://git@git.example/x.git", "git@git.example:acme/x.git", "git.example:acme/x.git"] {
-            let error = Remote::new(url).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unsupported, "{url}");
-            assert!(error.message().contains("https://"), "{error}");
+            assert_eq!(with(url, Credentials::ssh_key("s3cret")).unwrap().url(), url);
+            let error = with(url, Credentials::basic("kargo", "s3cret")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");
+            assert!(error.message().contains("Credentials::ssh_key"), "{error}");
         }
-        assert_eq!(Remote::new("ftp://git.example/x").unwrap_err().kind(), ErrorKind::InvalidInput);
+        let error = with("https://git.example/x.git", Credentials::ssh_key("s3cret")).unwrap_err();
+        assert!(error.message().contains("Credentials::basic") && !format!("{error:?}").contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_url_that_leads_nowhere_is_refused() {
+        for url in ["ftp://git.example/x", "ssh://-oProxyCommand=x/y", ""] {
+            assert_eq!(Remote::new(url).unwrap_err().kind(), ErrorKind::InvalidInput, "{url}");
+        }
         assert!(Remote::new("HTTPS://git.example/x").is_ok(), "schemes have no case");
-        assert_eq!(Remote::new("").unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

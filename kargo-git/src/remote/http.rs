@@ -1,4 +1,4 @@
-//! The smart HTTP transport: requests, their limits, and what a status means.
+//! The smart HTTP transport: requests, redirects, and what a status means.
 
 use std::time::Duration;
 
@@ -6,44 +6,14 @@ use base64::Engine as _;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::packet::readable;
-use super::{Credentials, Limits, Timeouts};
+use super::transport::{Call, Failure, Meter, Service};
+use super::{Limits, Timeouts};
 
 /// How many redirects are followed when a repository is first asked.
 const MAX_REDIRECTS: usize = 5;
-
-/// One of the two services of a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
-    /// Fetching.
-    Upload,
-    /// Pushing.
-    Receive,
-}
-
-impl Service {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Upload => "git-upload-pack",
-            Self::Receive => "git-receive-pack",
-        }
-    }
-}
-
-/// A request that failed, and whether it may have had its effect all the same.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: Error,
-    pub(super) may_have_taken_effect: bool,
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        failure.error
-    }
-}
 
 /// A client; one for `this_machine` goes past the proxies that the environment names, which would see what stays here otherwise.
 pub(super) fn client(timeouts: Timeouts, ca: &[Vec<u8>], this_machine: bool) -> Result<reqwest::Client> {
@@ -86,21 +56,19 @@ pub(super) struct Http {
     authorization: Option<HeaderValue>,
     user: Option<String>,
     shown: String,
-    limits: Limits,
-    requests: u32,
-    received: u64,
+    pub(super) meter: Meter,
 }
 
 impl Http {
     pub(super) fn new(
         client: reqwest::Client,
         base: Url,
-        credentials: Option<&Credentials>,
+        credentials: Option<&(String, SecretString)>,
         shown: String,
         limits: Limits,
     ) -> Result<Self> {
         let authorization = credentials
-            .map(|Credentials { user, password }| {
+            .map(|(user, password)| {
                 let token =
                     base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose_secret()));
                 let mut value = HeaderValue::from_str(&format!("Basic {token}")).map_err(|_| {
@@ -110,7 +78,7 @@ impl Http {
                 Ok::<_, Error>(value)
             })
             .transpose()?;
-        let user = credentials.map(|credentials| credentials.user.clone());
+        let user = credentials.map(|(user, _)| user.clone());
         Ok(Self {
             client,
             base,
@@ -118,10 +86,8 @@ impl Http {
             signed_out: false,
             authorization,
             user,
+            meter: Meter::new(&shown, limits),
             shown,
-            limits,
-            requests: 0,
-            received: 0,
         })
     }
 
@@ -130,16 +96,11 @@ impl Http {
         self.redirected
     }
 
-    /// Whether anything was asked yet.
-    pub(super) fn was_used(&self) -> bool {
-        self.requests > 0
-    }
-
     /// Asks what a service offers. Follows redirects, and stays where they led.
     pub(super) async fn advertisement(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
         let mut url = under(&self.base, &format!("info/refs?service={}", service.name()));
         for _ in 0..=MAX_REDIRECTS {
-            self.count()?;
+            self.meter.request()?;
             let mut request = self.client.get(url.clone()).headers(self.headers(v2));
             request = request.header(ACCEPT, "*/*");
             let response = request.send().await.map_err(|error| self.unreachable(error).error)?;
@@ -158,8 +119,9 @@ impl Http {
     }
 
     /// Calls a service.
-    pub(super) async fn call(&mut self, service: Service, v2: bool, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        self.count().map_err(|error| Failure { error, may_have_taken_effect: false })?;
+    pub(super) async fn call(&mut self, call: Call) -> Result<Vec<u8>, Failure> {
+        let Call { service, v2, body, .. } = call;
+        self.meter.request().map_err(|error| Failure { error, may_have_taken_effect: false })?;
         let response = self
             .client
             .post(under(&self.base, service.name()))
@@ -182,20 +144,6 @@ impl Http {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         headers
-    }
-
-    fn count(&mut self) -> Result<()> {
-        self.requests += 1;
-        if self.requests <= self.limits.requests {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "The work on {} needs more than {} requests; raise the limit of the remote, or split the work.",
-                self.shown, self.limits.requests
-            ),
-        ))
     }
 
     fn redirection(&mut self, from: &Url, response: &Response) -> Result<Url> {
@@ -228,17 +176,7 @@ impl Http {
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
-            self.received += chunk.len() as u64;
-            if self.received > self.limits.bytes {
-                let error = Error::new(
-                    ErrorKind::Unsupported,
-                    format!(
-                        "The work on {} needs more than {} bytes; let the server filter (uploadpack.allowFilter), or raise the limit of the remote.",
-                        self.shown, self.limits.bytes
-                    ),
-                );
-                return Err(Failure { error, may_have_taken_effect: true });
-            }
+            self.meter.receive(chunk.len()).map_err(|error| Failure { error, may_have_taken_effect: true })?;
             body.extend_from_slice(&chunk);
         }
         Ok(body)

@@ -35,6 +35,10 @@ impl Local {
         Self { path, shown }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs `work` on the opened repository, on a thread where it may block.
     async fn with<T: Send + 'static>(
         &self,
@@ -343,7 +347,7 @@ fn missing(shown: &str, id: ObjectId) -> Error {
     Error::new(ErrorKind::NotFound, format!("The repository {shown} has no object {id}."))
 }
 
-fn unreadable(error: gix::error::Error) -> Error {
+pub(super) fn unreadable(error: gix::error::Error) -> Error {
     Error::new(ErrorKind::Corrupt, "The repository cannot be read.").because(error)
 }
 

@@ -4,13 +4,17 @@ mod address;
 mod advertisement;
 mod branch_lock;
 mod builder;
+mod credentials;
 mod disk;
 mod http;
 mod local;
 mod objects;
 mod packet;
 mod push;
+mod reader;
 mod session;
+mod ssh;
+mod transport;
 mod wire;
 
 use std::fmt;
@@ -24,17 +28,33 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Revision};
 use secrecy::SecretString;
 
+use crate::cache::{GitCache, Key, Store};
+
 pub use builder::RemoteBuilder;
+pub use credentials::Credentials;
+pub(crate) use credentials::as_file;
 #[cfg(feature = "testing")]
 pub(crate) use local::open;
 pub(crate) use objects::NewObjects;
-pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session};
+pub(crate) use packet::readable;
+pub(crate) use reader::{History, Objects};
+pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session, person};
+use transport::Transport;
 
-/// A repository: behind `http://` or `https://`, or on this machine as a path or a `file://` URL.
+/// A repository: behind `http://` or `https://`, behind ssh as `ssh://[user@]host[:port]/path` or `[user@]host:path`, or on this machine
+/// as a path or a `file://` URL. Cheap to clone.
 ///
-/// A repository behind HTTP is spoken to in Git's own protocol; between two calls nothing is kept but connections and what the server
-/// can do. Proxies are those of the environment, except for servers on this machine. A local repository is read and written directly,
-/// without a `git` program, and **no hooks of it run**; what was written to it is flushed to the disk. Cheap to clone.
+/// A repository behind HTTP is spoken to in Git's own protocol; between two calls connections are kept, what the server can do, and in
+/// its [`GitCache`] what sources read of its history. Proxies are those of the environment, except for servers on this machine.
+///
+/// Behind ssh it is spoken to through the system's program `ssh` (Debian's package openssh-client), which ends with the call. Reading
+/// takes one login, writing two, and looking for a commit in history one more; of a server that does not let the client ask for protocol
+/// version 2 (OpenSSH's `AcceptEnv GIT_PROTOCOL`), each request takes one. The user's and the system's `ssh_config` hold, so that jump
+/// hosts and the like work; without [`Credentials::ssh_key`] the keys are those of the user and of the agent. The host's key must be
+/// known: to this user, or by [`RemoteBuilder::known_hosts`].
+///
+/// A local repository is read and written directly, without a `git` program, and **no hooks of it run**; what was written to it is
+/// flushed to the disk.
 ///
 /// ```
 /// use kargo_git::{Credentials, Remote};
@@ -53,15 +73,18 @@ struct Inner {
     shown: String,
     lock_key: String,
     limits: Limits,
+    cache: GitCache,
+    cache_key: Key,
 }
 
 enum Place {
     Http {
         base: reqwest::Url,
         client: reqwest::Client,
-        credentials: Option<Credentials>,
+        credentials: Option<(String, SecretString)>,
         introduction: wire::Introduction,
     },
+    Ssh(Arc<ssh::Access>),
     Local(PathBuf),
 }
 
@@ -79,7 +102,7 @@ impl Remote {
         RemoteBuilder::new(url.as_ref())
     }
 
-    /// The URL, without user and password; the path of a local repository.
+    /// The URL, for HTTP without user and password; the path of a local repository.
     pub fn url(&self) -> &str {
         &self.0.shown
     }
@@ -110,20 +133,24 @@ impl Remote {
 
     /// Opens the repository for one piece of work, whose requests and bytes are counted together.
     pub(crate) fn session(&self) -> Result<Session> {
-        match &self.0.place {
-            Place::Local(path) => Ok(Session::local(path.clone(), self.0.shown.clone())),
-            Place::Http { base, client, credentials, introduction } => Ok(Session::wire(wire::Wire::new(
-                http::Http::new(
-                    client.clone(),
-                    base.clone(),
-                    credentials.as_ref(),
-                    self.0.shown.clone(),
-                    self.0.limits,
-                )?,
-                self.0.shown.clone(),
-                introduction.clone(),
-            ))),
-        }
+        let (shown, limits) = (self.0.shown.clone(), self.0.limits);
+        let (transport, introduction) = match &self.0.place {
+            Place::Local(path) => return Ok(Session::local(path.clone(), shown)),
+            Place::Http { base, client, credentials, introduction } => {
+                let http = http::Http::new(client.clone(), base.clone(), credentials.as_ref(), shown.clone(), limits)?;
+                (Transport::Http(Box::new(http)), introduction.clone())
+            }
+            Place::Ssh(access) => {
+                let ssh = ssh::Ssh::new(Arc::clone(access), &shown, limits);
+                (Transport::Ssh(Box::new(ssh)), wire::Introduction::default())
+            }
+        };
+        Ok(Session::wire(wire::Wire::new(transport, shown, introduction)))
+    }
+
+    /// What is known of the repository, and how to make room for it afterwards.
+    pub(crate) fn store(&self) -> (Arc<Store>, &GitCache) {
+        (self.0.cache.store(&self.0.cache_key), &self.0.cache)
     }
 
     /// What two remotes of one repository have in common, however their URLs are written.
@@ -134,25 +161,12 @@ impl Remote {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let credentials = match &self.0.place {
-            Place::Http { credentials, .. } => credentials.as_ref(),
-            Place::Local(_) => None,
-        };
-        f.debug_struct("Remote").field("url", &self.0.shown).field("credentials", &credentials).finish_non_exhaustive()
-    }
-}
-
-/// A user name and a password or token. Prints without the password.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    pub(crate) user: String,
-    pub(crate) password: SecretString,
-}
-
-impl Credentials {
-    /// For HTTP's Basic authentication, which all forges take with a token as the password.
-    pub fn basic(user: impl Into<String>, password: impl Into<SecretString>) -> Self {
-        Self { user: user.into(), password: password.into() }
+        let mut debug = f.debug_struct("Remote");
+        debug.field("url", &self.0.shown);
+        if let Place::Http { credentials: Some((user, _)), .. } = &self.0.place {
+            debug.field("user", user);
+        }
+        debug.finish_non_exhaustive()
     }
 }
 
@@ -174,7 +188,7 @@ impl Default for Timeouts {
 /// What one piece of work may cost at most: one write, one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// HTTP requests. Default: 100.
+    /// Requests over HTTP; logins and requests over ssh. Default: 100.
     pub requests: u32,
     /// Bytes received, all requests together. Default: 256 MiB, enough for a big repository without history from a server that cannot
     /// send parts; a server that can sends some kilobytes.

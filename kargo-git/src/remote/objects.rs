@@ -14,14 +14,15 @@ const MAX_OBJECT: usize = 512 << 20;
 
 /// A received pack, in a temporary directory that goes with it.
 pub(super) struct Pack {
-    bundle: gix_pack::Bundle,
+    /// `None` when the server had nothing to send.
+    bundle: Option<gix_pack::Bundle>,
     // Dropped after the bundle that is mapped from its files.
     _directory: tempfile::TempDir,
 }
 
 impl std::fmt::Debug for Pack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pack({} objects)", self.bundle.index.num_objects())
+        write!(f, "Pack({} objects)", self.bundle.as_ref().map_or(0, |bundle| bundle.index.num_objects()))
     }
 }
 
@@ -44,19 +45,24 @@ impl Pack {
             },
         )
         .map_err(damaged)?;
-        let bundle = outcome
-            .to_bundle()
-            .ok_or_else(|| Error::new(ErrorKind::InvalidResponse, "The server sent a pack without an object."))?
-            .map_err(damaged)?;
+        let bundle = outcome.to_bundle().transpose().map_err(damaged)?;
         Ok(Self { bundle, _directory: directory })
     }
 
     pub(super) fn find(&self, id: &gix::oid) -> Result<Option<(Kind, Vec<u8>)>> {
+        self.find_with(id, &mut gix::zlib::Inflate::default(), &mut gix_pack::cache::Never)
+    }
+
+    /// As [`Pack::find`], for who reads many: what each needs of others is remembered in `cache`.
+    pub(super) fn find_with(
+        &self,
+        id: &gix::oid,
+        inflate: &mut gix::zlib::Inflate,
+        cache: &mut dyn gix_pack::cache::DecodeEntry,
+    ) -> Result<Option<(Kind, Vec<u8>)>> {
+        let Some(bundle) = &self.bundle else { return Ok(None) };
         let mut data = Vec::new();
-        let found = self
-            .bundle
-            .find(id, &mut data, &mut gix::zlib::Inflate::default(), &mut gix_pack::cache::Never)
-            .map_err(damaged)?;
+        let found = bundle.find(id, &mut data, inflate, cache).map_err(damaged)?;
         let kind = found.map(|(object, _)| object.kind);
         Ok(kind.map(|kind| (kind, data)))
     }

@@ -5,6 +5,76 @@ use kargo_core::{Error, ErrorKind, Result};
 /// The most data that one line can carry.
 const MAX_DATA: usize = 65_516;
 
+/// How a line begins with which a server ends the conversation.
+const FAILED: &[u8] = b"ERR ";
+
+/// What the four digits at the beginning of a line say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Flush,
+    Delimiter,
+    /// So many bytes of data follow.
+    Data(usize),
+}
+
+impl Head {
+    fn read(digits: &[u8]) -> Result<Self> {
+        let length = std::str::from_utf8(digits)
+            .ok()
+            .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|text| usize::from_str_radix(text, 16).ok())
+            .ok_or_else(|| broken("a line does not begin with its length"))?;
+        match length {
+            0 => Ok(Self::Flush),
+            1 => Ok(Self::Delimiter),
+            // The end of a response on a connection without HTTP; it ends the message too.
+            2 => Ok(Self::Flush),
+            3 => Err(broken("a line is shorter than its own length")),
+            _ => Ok(Self::Data(length - 4)),
+        }
+    }
+}
+
+/// Follows an answer while it arrives, to know where it ends on a connection that stays open.
+#[derive(Debug)]
+pub(super) struct Framing {
+    /// How much of it has been looked at.
+    seen: usize,
+    /// How many flush packets are yet to come.
+    flushes: u32,
+}
+
+impl Framing {
+    /// An answer that ends with its flush packet number `flushes`.
+    pub(super) fn new(flushes: u32) -> Self {
+        Self { seen: 0, flushes }
+    }
+
+    /// Whether `received`, all that has arrived so far, is the whole answer. One with which the server ends the conversation is.
+    pub(super) fn is_whole(&mut self, received: &[u8]) -> Result<bool> {
+        while self.flushes > 0
+            && let Some((head, rest)) = received.get(self.seen..).and_then(|rest| rest.split_at_checked(4))
+        {
+            match Head::read(head)? {
+                Head::Flush => self.flushes -= 1,
+                Head::Delimiter => {}
+                Head::Data(length) => {
+                    let Some(data) = rest.get(..length) else { return Ok(false) };
+                    if data.starts_with(FAILED) {
+                        return Ok(true);
+                    }
+                    self.seen += length;
+                }
+            }
+            self.seen += 4;
+        }
+        match self.flushes {
+            0 if received.len() > self.seen => Err(broken("it goes on after its end")),
+            left => Ok(left == 0),
+        }
+    }
+}
+
 /// One line, or one of the markers between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packet<'a> {
@@ -54,21 +124,13 @@ impl<'a> Packets<'a> {
             return Ok(None);
         }
         let (head, rest) = self.0.split_at_checked(4).ok_or_else(cut)?;
-        let length = std::str::from_utf8(head)
-            .ok()
-            .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))
-            .and_then(|text| usize::from_str_radix(text, 16).ok())
-            .ok_or_else(|| broken("a line does not begin with its length"))?;
-        let packet = match length {
-            0 => Packet::Flush,
-            1 => Packet::Delimiter,
-            // The end of a response on a connection without HTTP; it ends the message too.
-            2 => Packet::Flush,
-            3 => return Err(broken("a line is shorter than its own length")),
-            _ => {
-                let (data, after) = rest.split_at_checked(length - 4).ok_or_else(cut)?;
+        let packet = match Head::read(head)? {
+            Head::Flush => Packet::Flush,
+            Head::Delimiter => Packet::Delimiter,
+            Head::Data(length) => {
+                let (data, after) = rest.split_at_checked(length).ok_or_else(cut)?;
                 self.0 = after;
-                return match data.strip_prefix(b"ERR ") {
+                return match data.strip_prefix(FAILED) {
                     Some(text) => Err(refused(text)),
                     None => Ok(Some(Packet::Data(data))),
                 };
@@ -105,7 +167,7 @@ impl<'a> Packets<'a> {
 }
 
 /// Text from a server as people should see it: no control characters, not endless.
-pub(super) fn readable(bytes: &[u8]) -> String {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines = text
         .split(['\n', '\r'])
@@ -169,6 +231,32 @@ mod tests {
         let mut message = Vec::new();
         data(&mut message, b"\x01pack");
         assert!(Packets::new(&message).demultiplex().is_err(), "a message without its flush is half a message");
+    }
+
+    #[test]
+    fn the_end_of_an_answer_is_known_however_it_is_cut_into_pieces() {
+        let mut bytes = Vec::new();
+        line(&mut bytes, "shallow 0000");
+        flush(&mut bytes);
+        line(&mut bytes, "NAK");
+        delimiter(&mut bytes);
+        data(&mut bytes, b"\x01pack 0000");
+        flush(&mut bytes);
+        for step in 1..=bytes.len() {
+            let mut framing = Framing::new(2);
+            let ends: Vec<usize> = (step..bytes.len()).step_by(step).chain([bytes.len()]).collect();
+            for end in ends {
+                assert_eq!(framing.is_whole(&bytes[..end]).unwrap(), end == bytes.len(), "step {step}, end {end}");
+            }
+        }
+        bytes.push(b'0');
+        assert!(Framing::new(2).is_whole(&bytes).is_err(), "nothing was asked that this could answer");
+        assert!(Framing::new(1).is_whole(b"Welcome to our server!").is_err());
+
+        let mut failed = Vec::new();
+        line(&mut failed, "ERR not our ref");
+        assert!(!Framing::new(1).is_whole(&failed[..6]).unwrap());
+        assert!(Framing::new(1).is_whole(&failed).unwrap(), "a server that gave up sends no flush");
     }
 
     #[test]

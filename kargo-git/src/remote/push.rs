@@ -6,9 +6,9 @@ use gix::ObjectId;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 
 use super::advertisement::Advertisement;
-use super::http::Service;
 use super::objects::NewObjects;
 use super::packet::{self, Packet, Packets, broken, readable, text};
+use super::transport::{Call, Service};
 use super::wire::Wire;
 use super::{PushOutcome, RefUpdate};
 
@@ -29,7 +29,7 @@ impl Wire {
     ///
     /// An error means that nothing was sent. Once it was, the outcome says what is known.
     pub(super) async fn push(&mut self, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
-        let bytes = self.http.advertisement(Service::Receive, false).await?;
+        let bytes = self.transport.advertisement(Service::Receive, false).await?;
         let advertisement = Advertisement::parse(&bytes, Service::Receive.name())?;
         let tip = advertisement.refs.iter().find(|each| each.name == update.name).map(|each| each.id);
         if tip == Some(update.new) {
@@ -54,7 +54,7 @@ impl Wire {
         packet::data(&mut body, command.as_bytes());
         packet::flush(&mut body);
         body.extend_from_slice(&objects.pack(advertisement.hash)?);
-        match self.http.call(Service::Receive, false, body).await {
+        match self.transport.call(Call { service: Service::Receive, v2: false, body, flushes: 1 }).await {
             Err(failure) if failure.may_have_taken_effect => Ok(self.settle(update, failure.error).await),
             Err(failure) => Err(failure.error),
             Ok(answer) => match report(&answer, &update.name, side_band) {

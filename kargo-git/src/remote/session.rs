@@ -34,13 +34,15 @@ pub(crate) struct CommitInfo {
     pub(crate) time: i64,
     /// The author, `Name <mail>`.
     pub(crate) author: String,
+    /// The committer, `Name <mail>`.
+    pub(crate) committer: String,
     pub(crate) message: String,
 }
 
 impl CommitInfo {
     /// Reads the object of a commit. Old tools wrote odd names and times, which gix refuses; one such commit in a long history must not
     /// stop whoever walks along it.
-    pub(super) fn parse(data: &[u8], hash: gix::hash::Kind) -> Result<Self> {
+    pub(crate) fn parse(data: &[u8], hash: gix::hash::Kind) -> Result<Self> {
         let (head, message) = data.split_at(data.find("\n\n").unwrap_or(data.len()));
         let id = |hex: &[u8]| match ObjectId::from_hex(hex) {
             Ok(id) if id.kind() == hash => Ok(id),
@@ -53,6 +55,7 @@ impl CommitInfo {
             parents: Vec::new(),
             time: 0,
             author: String::new(),
+            committer: String::new(),
             message: message.trim_start().to_str_lossy().into_owned(),
         };
         for line in lines {
@@ -60,19 +63,18 @@ impl CommitInfo {
             if let Some(hex) = line.strip_prefix(b"parent ") {
                 info.parents.push(id(hex)?);
             } else if let Some(who) = line.strip_prefix(b"author ") {
-                let end = who.rfind_byte(b'>').map_or(who.len(), |end| end + 1);
-                info.author = who[..end].trim().to_str_lossy().into_owned();
+                (info.author, _) = person(who);
             } else if let Some(who) = line.strip_prefix(b"committer ") {
-                let time = who.rfind_byte(b'>').and_then(|end| who[end + 1..].fields().next());
-                info.time = time.and_then(|time| time.to_str().ok()?.parse().ok()).unwrap_or(0);
+                (info.committer, info.time) = person(who);
             }
         }
         Ok(info)
     }
 
-    /// The first line of the message.
-    pub(crate) fn subject(&self) -> &str {
-        self.message.trim_start().lines().next().unwrap_or("")
+    /// The first paragraph of the message on one line, as Git makes the subject of it.
+    pub(crate) fn subject(&self) -> String {
+        let lines = self.message.trim_start().lines().map(str::trim_end).take_while(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join(" ")
     }
 
     /// The value of a trailer: a line `key: value` in the last paragraph.
@@ -80,6 +82,13 @@ impl CommitInfo {
         let last = self.message.trim_end().rsplit("\n\n").next().unwrap_or("");
         last.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::trim)
     }
+}
+
+/// A person, `Name <mail>`, and the time in seconds behind it; 0 when there is none that can be read.
+pub(crate) fn person(line: &[u8]) -> (String, i64) {
+    let end = line.rfind_byte(b'>').map_or(line.len(), |end| end + 1);
+    let time = line[end..].fields().next().and_then(|time| time.to_str().ok()?.parse().ok());
+    (line[..end].trim().to_str_lossy().into_owned(), time.unwrap_or(0))
 }
 
 /// A ref to move.
@@ -234,7 +243,7 @@ mod tests {
             let info = CommitInfo::parse(data.as_bytes(), hash).unwrap();
             assert_eq!((info.author.as_str(), info.time), (author, time), "{who}");
             assert_eq!((info.tree.to_string(), info.parents.len()), (tree.clone(), 1));
-            assert_eq!((info.subject(), info.trailer("Key")), ("Old", Some("x")));
+            assert_eq!((info.subject().as_str(), info.trailer("Key")), ("Old", Some("x")));
         }
         for broken in
             ["", "tree 12", "parent x", &format!("tree {tree}\nparent 12\n\n"), &format!("tree {}", "1".repeat(64))]
@@ -253,5 +262,6 @@ mod tests {
         assert_eq!(commit.trailer("Kargo-Key"), Some("real/0"));
         assert_eq!(info("Kargo-Key: x y\n\nbody\n").trailer("Kargo-Key"), None);
         assert_eq!(commit.subject(), "Promote");
+        assert_eq!(info("\nA subject\non two lines\n\nBody\n").subject(), "A subject on two lines");
     }
 }

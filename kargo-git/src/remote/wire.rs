@@ -1,6 +1,6 @@
 //! Fetching over Git's own protocol: refs by prefix, and of objects only those that are asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::ObjectId;
@@ -8,13 +8,19 @@ use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 
 use super::advertisement::{Advertisement, object_id, ref_name};
-use super::http::{Http, Service};
 use super::objects::Pack;
 use super::packet::{self, Packet, Packets, broken, text};
+use super::transport::{Call, Service, Topic, Transport};
 use super::{CommitInfo, RemoteRef, blocking};
 
 /// How this client names itself to servers.
 const AGENT: &str = concat!("kargo/", env!("CARGO_PKG_VERSION"));
+
+/// How many branches are looked into for a commit that a server does not give by its id.
+const MAX_BRANCHES: usize = 256;
+/// How deep, when the server leaves their files out, and when it does not.
+const FILTERED_DEPTH: u32 = 1024;
+const WHOLE_DEPTH: u32 = 64;
 
 /// What a server that speaks version 2 said about itself, for all pieces of work on one remote. It saves each a round trip.
 pub(super) type Introduction = Arc<Mutex<Option<Advertisement>>>;
@@ -22,29 +28,58 @@ pub(super) type Introduction = Arc<Mutex<Option<Advertisement>>>;
 /// A repository behind Git's protocol, for one piece of work.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    pub(super) http: Http,
+    pub(super) transport: Transport,
     pub(super) shown: String,
     introduction: Introduction,
     advertisement: Option<Advertisement>,
-    packs: Vec<Pack>,
+    pub(super) packs: Vec<Arc<Pack>>,
     /// The commit from which everything else is reached, for servers that give no objects by id.
     anchor: Option<ObjectId>,
+    /// Whether the history of all branches was fetched, for servers that give commits by branch only.
+    has_branches: bool,
+}
+
+/// What is fetched of a commit or of another object, from a server that can leave out the rest and gives what is missing by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A tree or a file by itself.
+    Object,
+    /// Commits and tags.
+    Commits,
+    /// Commits, of which nothing else is wanted later, so that the rest is left out too when it could not be had by its id.
+    History,
+    /// Commits, and what is needed to read files of the newest.
+    Trees,
+    /// Commits, and all their trees.
+    AllTrees,
+}
+
+impl Part {
+    fn filter(self) -> &'static str {
+        match self {
+            Self::Object | Self::Commits | Self::History => "tree:0",
+            Self::Trees => "tree:1",
+            Self::AllTrees => "blob:none",
+        }
+    }
 }
 
 impl Wire {
-    pub(super) fn new(http: Http, shown: String, introduction: Introduction) -> Self {
+    pub(super) fn new(transport: Transport, shown: String, introduction: Introduction) -> Self {
         let advertisement = introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { http, shown, introduction, advertisement, packs: Vec::new(), anchor: None }
+        Self { transport, shown, introduction, advertisement, packs: Vec::new(), anchor: None, has_branches: false }
     }
 
-    async fn advertisement(&mut self) -> Result<&Advertisement> {
-        let advertisement = match self.advertisement.take() {
+    pub(super) async fn advertisement(&mut self) -> Result<&Advertisement> {
+        // Another piece of work may have been told since this one began.
+        let introduced = || self.introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let advertisement = match self.advertisement.take().or_else(introduced) {
             Some(advertisement) => advertisement,
             None => {
-                let bytes = self.http.advertisement(Service::Upload, true).await?;
+                let bytes = self.transport.advertisement(Service::Upload, true).await?;
                 let advertisement = Advertisement::parse(&bytes, Service::Upload.name())?;
-                // In the old protocol it holds the refs of this moment. Behind a redirect the next one must find its own way.
-                if advertisement.v2 && !self.http.is_redirected() {
+                // In the old protocol it holds the refs of this moment.
+                if advertisement.v2 && self.transport.can_skip_introduction() {
                     self.introduce(Some(advertisement.clone()));
                 }
                 advertisement
@@ -64,7 +99,7 @@ impl Wire {
 
     /// The refs whose names begin with one of `prefixes`, as they are now.
     pub(super) async fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<RemoteRef>> {
-        let remembered = self.advertisement.is_some() && !self.http.was_used();
+        let remembered = self.advertisement.is_some() && !self.transport.was_used();
         match self.list(prefixes).await {
             // The server may have changed since it introduced itself. One that asks for a pause has not.
             Err(error)
@@ -103,7 +138,8 @@ impl Wire {
             packet::line(&mut body, &format!("ref-prefix {prefix}"));
         }
         packet::flush(&mut body);
-        let answer = self.http.call(Service::Upload, true, body).await?;
+        self.transport.turn_to(Topic::Refs);
+        let answer = self.transport.call(Call { service: Service::Upload, v2: true, body, flushes: 1 }).await?;
         let mut packets = Packets::new(&answer);
         let mut refs = Vec::new();
         loop {
@@ -121,14 +157,18 @@ impl Wire {
         Ok(refs)
     }
 
-    /// Fetches `wants`, as far as `filter` lets through, with history of `depth` commits.
-    async fn fetch(&mut self, wants: &[ObjectId], filter: &str, depth: u32) -> Result<()> {
+    /// Fetches `part` of `wants`, with history of `depth` commits; without what is reached from `haves`, all of which must be here.
+    pub(super) async fn fetch(&mut self, wants: &[ObjectId], haves: &[ObjectId], part: Part, depth: u32) -> Result<()> {
         let anchor = self.anchor;
         let advertisement = self.advertisement().await?;
         let hash = advertisement.hash;
         // Old servers give objects by id only when they say so. The way out is the whole of one commit.
-        let by_id = advertisement.v2 || advertisement.can("allow-any-sha1-in-want");
-        let filters = by_id && advertisement.fetch_can("filter");
+        let filters = match part {
+            // Nothing else will be asked for.
+            Part::History => advertisement.fetch_can("filter"),
+            _ => advertisement.filters(),
+        };
+        let filter = part.filter();
         let anchor = [anchor.unwrap_or_else(|| hash.null())];
         let wants = if filters || anchor[0].is_null() { wants } else { &anchor[..] };
         let shallow = advertisement.fetch_can("shallow");
@@ -146,6 +186,9 @@ impl Wire {
             }
             for want in wants {
                 packet::line(&mut body, &format!("want {want}"));
+            }
+            for have in haves {
+                packet::line(&mut body, &format!("have {have}"));
             }
             packet::line(&mut body, "done");
             packet::flush(&mut body);
@@ -181,13 +224,42 @@ impl Wire {
             packet::line(&mut body, "done");
             body
         };
-        let answer = self.http.call(Service::Upload, v2, body).await?;
+        // The old protocol has the ends of a shallow history in a message of their own.
+        let flushes = if !v2 && shallow { 2 } else { 1 };
+        if part != Part::Object {
+            self.transport.turn_to(Topic::History);
+        }
+        let answer = self.transport.call(Call { service: Service::Upload, v2, body, flushes }).await?;
         let pack = blocking(move |abandoned| {
             let bytes = if v2 { pack_of_v2(&answer)? } else { pack_of_v0(&answer, shallow)? };
             Pack::receive(&bytes, hash, abandoned)
         })
         .await?;
-        self.packs.push(pack);
+        self.packs.push(Arc::new(pack));
+        Ok(())
+    }
+
+    /// Fetches the history of all branches, because the server does not give `tips`: in the old protocol it may give nothing but what
+    /// its refs stand on. `refused` is what it said, which counts when no branch leads to them either.
+    async fn fetch_branches(&mut self, tips: &[ObjectId], refused: Error) -> Result<()> {
+        if !self.has_branches {
+            let refs = self.refs(&["refs/heads/"]).await?;
+            let heads: BTreeSet<ObjectId> = refs.into_iter().map(|each| each.id).collect();
+            let heads: Vec<ObjectId> = heads.into_iter().take(MAX_BRANCHES).collect();
+            if heads.is_empty() {
+                return Err(refused);
+            }
+            let depth = if self.advertisement().await?.fetch_can("filter") { FILTERED_DEPTH } else { WHOLE_DEPTH };
+            // It is not these that everything else is reached from.
+            self.anchor = None;
+            self.fetch(&heads, &[], Part::History, depth).await?;
+            self.has_branches = true;
+        }
+        for tip in tips {
+            if self.known(tip)?.is_none() {
+                return Err(refused);
+            }
+        }
         Ok(())
     }
 
@@ -205,7 +277,7 @@ impl Wire {
         if let Some(object) = self.known(&id)? {
             return Ok(object);
         }
-        self.fetch(&[id], "tree:0", 1).await?;
+        self.fetch(&[id], &[], Part::Object, 1).await?;
         self.known(&id)?.ok_or_else(|| self.missing(id))
     }
 
@@ -220,7 +292,15 @@ impl Wire {
             [tip] => Some(*tip),
             _ => None,
         };
-        self.fetch(tips, if trees { "tree:1" } else { "tree:0" }, depth).await?;
+        let part = if trees { Part::Trees } else { Part::History };
+        if !(self.has_branches && tips.iter().all(|tip| self.known(tip).is_ok_and(|known| known.is_some()))) {
+            match self.fetch(tips, &[], part, depth).await {
+                Err(error) if error.kind() == ErrorKind::NotFound && !self.advertisement().await?.v2 => {
+                    self.fetch_branches(tips, error).await?;
+                }
+                fetched => fetched?,
+            }
+        }
         let mut commits = HashMap::new();
         let mut level: Vec<ObjectId> = tips.to_vec();
         for generation in 0..depth {

@@ -1,9 +1,7 @@
 //! Servers that speak Git in other ways, and what a write costs.
 
-use jiff::Timestamp;
 use kargo_core::ErrorKind;
 use kargo_core::plugin::{History as _, Relation};
-use kargo_git::testing::BareRepository;
 use kargo_git::{GitWriter, Limits};
 use kargo_tests::git;
 
@@ -68,18 +66,9 @@ async fn a_server_that_speaks_only_the_old_protocol_is_written_to() {
 #[tokio::test]
 async fn a_repository_whose_ids_are_sha256_is_written_to() {
     let server = Server::find();
-    let name = format!("git-http-sha256-{}-{}.git", std::process::id(), Timestamp::now().as_nanosecond());
-    let bare = server.root.join(&name);
-    let work = tempfile::tempdir().unwrap();
-    git(&server.root, &["init", "-q", "--bare", "--object-format=sha256", "-b", "main", &name]);
-    git(work.path(), &["clone", "-q", bare.to_str().unwrap(), "."]);
-    std::fs::create_dir_all(work.path().join("env/dev")).unwrap();
-    std::fs::write(work.path().join(PATH), VALUES).unwrap();
-    git(work.path(), &["add", "."]);
-    git(work.path(), &["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "Start"]);
-    git(work.path(), &["push", "-q", "origin", "HEAD:main"]);
+    let (name, repository) = start_sha256(&server.root, "git-http-sha256");
     let written = write(&server.writer(&name), "dev.1", "v2", PATH, false).await.unwrap();
     assert_eq!(written.revision.as_str().len(), 64);
-    assert_eq!(git(&bare, &["rev-parse", "main"]), written.revision.as_str());
-    fsck(&BareRepository::open(&bare));
+    assert_eq!(git(repository.path(), &["rev-parse", "main"]), written.revision.as_str());
+    fsck(&repository);
 }

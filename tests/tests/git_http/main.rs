@@ -3,6 +3,7 @@
 
 mod access;
 mod dialects;
+mod discovery;
 mod reading;
 mod server;
 mod writing;

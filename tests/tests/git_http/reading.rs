@@ -12,7 +12,8 @@ async fn two_commits_are_related_by_fetching_commits_alone() {
     let server = Server::find();
     let (name, repository) = server.repository("relate");
     let limits = Limits { bytes: 60_000, ..Limits::default() };
-    let remote = server.remote(&name).limits(limits).build().unwrap();
+    let relay = Relay::new(&server, |_| {});
+    let remote = server.remote_at(&relay.url(&name)).limits(limits).build().unwrap();
     let a = repository.head("main");
     repository.branch("side", "main");
     for n in 0..40 {
@@ -31,6 +32,9 @@ async fn two_commits_are_related_by_fetching_commits_alone() {
         let found = remote.relate(&cx, &observed.as_str().into(), &wanted.as_str().into()).await.unwrap();
         assert_eq!(found, relation, "{observed} {wanted}");
     }
+    relay.requests();
+    let again = remote.relate(&cx, &b.as_str().into(), &a.as_str().into()).await.unwrap();
+    assert_eq!((again, relay.requests()), (Relation::Later, 0), "it never changes");
 }
 
 #[tokio::test]

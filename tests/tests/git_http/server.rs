@@ -3,20 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use jiff::Timestamp;
-use kargo_core::plugin::{Context, WriteRequest, Writer as _, Written};
-use kargo_core::{Actor, Artifact, Freight, Image, Pick, PromotionInfo, Result, SystemClock};
 use kargo_git::testing::BareRepository;
-use kargo_git::{Credentials, GitWriter, Remote, RemoteBuilder, YamlUpdate};
-use kargo_tests::git;
-
-pub(crate) const VALUES: &str =
-    "# The shop's values.\nimage:\n  repository: ghcr.io/acme/app\n  tag: \"v1\" # set by Kargo\nreplicas: 2\n";
-pub(crate) const PATH: &str = "env/dev/values.yaml";
+use kargo_git::{Credentials, GitWriter, Remote, RemoteBuilder};
+pub(crate) use kargo_tests::repository::*;
 
 /// The server, as the environment describes it.
 pub(crate) struct Server {
@@ -44,15 +36,7 @@ impl Server {
 
     /// A repository with one commit that no other test and no other run uses.
     pub(crate) fn repository(&self, name: &str) -> (String, BareRepository) {
-        let nanos = Timestamp::now().as_nanosecond();
-        let name = format!("git-http-{name}-{}-{nanos}.git", std::process::id());
-        let repository = BareRepository::create(self.root.join(&name));
-        repository.commit(
-            "main",
-            &[(PATH, VALUES), ("env/prod/values.yaml", VALUES), ("README.md", "Hello\n")],
-            "Start",
-        );
-        (name, repository)
+        start(&self.root, &format!("git-http-{name}"))
     }
 
     pub(crate) fn remote(&self, name: &str) -> RemoteBuilder {
@@ -68,71 +52,12 @@ impl Server {
     }
 }
 
-pub(crate) fn promotion(id: &str, tag: &str) -> PromotionInfo {
-    let image = Image {
-        repo_url: "ghcr.io/acme/app".into(),
-        tag: tag.into(),
-        digest: format!("sha256:{}", "0".repeat(64)),
-        annotations: Default::default(),
-        created_at: None,
-        subscription_name: None,
-    };
-    let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
-    let freight = Freight::new("main", vec![Artifact::Image(image)], at);
-    PromotionInfo::new("shop", id, "dev", freight, Actor::user("alice"), at)
-}
-
-pub(crate) fn image_tag(path: &str) -> YamlUpdate {
-    YamlUpdate::new(path).set("image.tag", Pick::ImageTag("ghcr.io/acme/app".into()))
-}
-
-pub(crate) fn context(key: &str) -> Context {
-    Context::new(Arc::new(SystemClock), Actor::user("alice"), key)
-}
-
-pub(crate) async fn write(writer: &GitWriter, id: &str, tag: &str, path: &str, resumed: bool) -> Result<Written> {
-    let started = "2026-01-02T03:04:06Z".parse().unwrap();
-    write_at(writer, id, tag, path, started, resumed).await
-}
-
-pub(crate) async fn write_at(
-    writer: &GitWriter,
-    id: &str,
-    tag: &str,
-    path: &str,
-    started: Timestamp,
-    resumed: bool,
-) -> Result<Written> {
-    let (promotion, config) = (promotion(id, tag), serde_json::to_value(image_tag(path)).unwrap());
-    let cx = context(&format!("{id}/step-1"));
-    writer.write(&cx, &WriteRequest::new(&promotion, &config, started).resumed(resumed)).await
-}
-
-pub(crate) fn fsck(repository: &BareRepository) {
-    let output = Command::new("git").arg("-C").arg(repository.path()).args(["fsck", "--strict", "--full"]).output();
-    let output = output.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success() && !said.contains("error") && !said.contains("missing"), "git fsck: {said}");
-}
-
-pub(crate) fn hook(repository: &BareRepository, name: &str, script: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = repository.path().join("hooks").join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-pub(crate) fn configure(repository: &BareRepository, key: &str, value: &str) {
-    git(repository.path(), &["config", key, value]);
-}
-
 /// A relay in front of the server. `request` may change what goes there; once `cut` is set, the answer to the next push is kept back
 /// and the connection closed, after the server has done its work.
 pub(crate) struct Relay {
     pub(crate) address: String,
     pub(crate) cut: Arc<AtomicBool>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -140,12 +65,12 @@ impl Relay {
         let upstream = server.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let cut = Arc::new(AtomicBool::new(false));
-        let flag = cut.clone();
+        let (cut, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (flag, count) = (cut.clone(), requests.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, server) = (client.unwrap(), TcpStream::connect(&upstream).unwrap());
-                let flag = flag.clone();
+                let (flag, count) = (flag.clone(), count.clone());
                 let pushing = Arc::new(AtomicBool::new(false));
                 let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let marked = pushing.clone();
@@ -153,6 +78,7 @@ impl Relay {
                     let mut buffer = vec![0; 1 << 16];
                     while let Ok(n @ 1..) = from_client.read(&mut buffer) {
                         let mut bytes = buffer[..n].to_vec();
+                        count.fetch_add(usize::from(contains(&bytes, b" HTTP/1.1\r\n")), Ordering::SeqCst);
                         request(&mut bytes);
                         if bytes.starts_with(b"POST") && contains(&bytes, b"/git-receive-pack") {
                             marked.store(true, Ordering::SeqCst);
@@ -178,26 +104,20 @@ impl Relay {
                 });
             }
         });
-        Self { address, cut }
+        Self { address, cut, requests }
     }
 
     pub(crate) fn url(&self, name: &str) -> String {
         format!("http://{}/git/{name}", self.address)
     }
+
+    /// How many requests went through since this was asked last. The first to a server that wants a password counts once: it is sent
+    /// along.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.swap(0, Ordering::SeqCst)
+    }
 }
 
 pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
-}
-
-/// Text that does not compress.
-pub(crate) fn noise(length: usize) -> String {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let letter = |state: &mut u64| {
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        char::from(b' ' + (*state % 95) as u8)
-    };
-    (0..length).map(|_| letter(&mut state)).collect()
 }

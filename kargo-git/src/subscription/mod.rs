@@ -1,20 +1,24 @@
 //! What a warehouse watches in a repository.
 
-use kargo_core::version::{Constraint, Version};
+mod paths;
+mod tags;
+
+use jiff::Timestamp;
 use kargo_core::{Error, ErrorKind, Result, Subscription};
-use regex::Regex;
+pub(crate) use paths::PathRule;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub(crate) use tags::TagRule;
 
 use crate::update::branch_fault;
 
 /// Fields of Kargo's that are not known here, and what to write instead.
-const UNSUPPORTED: [(&str, &str); 7] = [
-    ("blobless", "leave it out: nothing but what is needed is ever fetched"),
-    ("includePaths", "filters by path are not supported yet"),
-    ("excludePaths", "filters by path are not supported yet"),
-    ("expressionFilter", "filters by expression are not supported yet"),
-    ("since", "limit the number of commits with discoveryLimit"),
+const UNSUPPORTED: [(&str, &str); 4] = [
+    (
+        "expressionFilter",
+        "filters by expression are not supported yet; a host can set a filter of its own on the source",
+    ),
+    ("insecureSkipTLSVerify", "give the source the CA's certificate with ca_certificates"),
     ("allowTags", "write allowTagsRegexes, as Kargo 1.11 and later want it"),
     ("ignoreTags", "write ignoreTagsRegexes, as Kargo 1.11 and later want it"),
 ];
@@ -43,6 +47,10 @@ pub struct GitSubscription {
     /// The branch, for [`CommitSelectionStrategy::NewestFromBranch`]. Default: the repository's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// Only commits since then count, by the committer's time, for [`CommitSelectionStrategy::NewestFromBranch`]. A history is not
+    /// followed behind the first commit that is older. Default: all do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Which versions fit, for [`CommitSelectionStrategy::SemVer`]. Default: all releases and pre-releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semver_constraint: Option<String>,
@@ -55,6 +63,17 @@ pub struct GitSubscription {
     /// Tags that match one of these do not count, whatever else matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore_tags_regexes: Vec<String>,
+    /// Only commits count that change one of these paths, compared with their first parent. An entry is a directory or a file
+    /// (`env/prod`: itself and all below it), a pattern (`glob:env/*/values.yaml`; `*` stays within a directory, `**` does not) or an
+    /// expression (`regex:` or `regexp:`, matching anywhere in the path unless it is anchored). Default: all paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include_paths: Vec<String>,
+    /// Paths that do not count though they are included, in the same forms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_paths: Vec<String>,
+    /// As in Kargo's files; without effect, since files are never fetched to find commits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blobless: bool,
     /// How many commits are found at most, 1 to 100. Default: 20.
     #[serde(default = "twenty")]
     pub discovery_limit: u32,
@@ -67,8 +86,12 @@ pub enum CommitSelectionStrategy {
     /// The newest commits of a branch, along first parents.
     #[default]
     NewestFromBranch,
+    /// The tags that were made last: by the tagger's time of an annotated tag, by the committer's for others.
+    NewestTag,
     /// The tags that are versions, the highest first.
     SemVer,
+    /// The tags in the reverse order of the bytes of their names.
+    Lexical,
 }
 
 fn yes() -> bool {
@@ -86,10 +109,14 @@ impl GitSubscription {
             repo_url: repo_url.into(),
             commit_selection_strategy: CommitSelectionStrategy::NewestFromBranch,
             branch: None,
+            since: None,
             semver_constraint: None,
             strict_semvers: true,
             allow_tags_regexes: Vec::new(),
             ignore_tags_regexes: Vec::new(),
+            include_paths: Vec::new(),
+            exclude_paths: Vec::new(),
+            blobless: false,
             discovery_limit: twenty(),
         }
     }
@@ -105,6 +132,37 @@ impl GitSubscription {
     pub fn semver(mut self, constraint: impl Into<String>) -> Self {
         self.commit_selection_strategy = CommitSelectionStrategy::SemVer;
         self.semver_constraint = Some(constraint.into());
+        self
+    }
+
+    /// Chooses the tags that were made last.
+    pub fn newest_tags(mut self) -> Self {
+        self.commit_selection_strategy = CommitSelectionStrategy::NewestTag;
+        self
+    }
+
+    /// Chooses the tags whose names come last in the order of their bytes.
+    pub fn lexical_tags(mut self) -> Self {
+        self.commit_selection_strategy = CommitSelectionStrategy::Lexical;
+        self
+    }
+
+    /// Lets commits count that change a path that `selector` stands for, and those of other such calls; see
+    /// [`GitSubscription::include_paths`].
+    pub fn include_path(mut self, selector: impl Into<String>) -> Self {
+        self.include_paths.push(selector.into());
+        self
+    }
+
+    /// Lets paths not count that `selector` stands for.
+    pub fn exclude_path(mut self, selector: impl Into<String>) -> Self {
+        self.exclude_paths.push(selector.into());
+        self
+    }
+
+    /// Lets commits not count that are older.
+    pub fn since(mut self, since: Timestamp) -> Self {
+        self.since = Some(since);
         self
     }
 
@@ -133,24 +191,25 @@ impl GitSubscription {
     }
 
     /// Reads and checks a subscription's configuration.
-    pub(crate) fn from_config(config: &Value) -> Result<(Self, TagRule)> {
-        if let Some((field, instead)) = UNSUPPORTED.iter().find(|(field, _)| config.get(field).is_some()) {
+    pub(crate) fn from_config(config: &Value) -> Result<(Self, Rules)> {
+        let says_nothing = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(entries) => entries.is_empty(),
+            _ => false,
+        };
+        let is_set = |field: &str| config.get(field).is_some_and(|value| !says_nothing(value));
+        if let Some((field, instead)) = UNSUPPORTED.iter().find(|(field, _)| is_set(field)) {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("The Git subscription's field {field} is not supported; {instead}."),
             ));
         }
-        if let Some(strategy @ ("NewestTag" | "Lexical")) =
-            config.get("commitSelectionStrategy").and_then(Value::as_str)
-        {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "The commitSelectionStrategy {strategy} is not supported yet; NewestFromBranch and SemVer are."
-                ),
-            ));
+        let mut known = config.clone();
+        if let Value::Object(fields) = &mut known {
+            fields.retain(|name, _| UNSUPPORTED.iter().all(|(field, _)| field != name));
         }
-        let subscription: Self = serde_json::from_value(config.clone()).map_err(|error| {
+        let subscription: Self = serde_json::from_value(known).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("The configuration is not a Git subscription: {error}."))
                 .because(error)
         })?;
@@ -168,8 +227,11 @@ impl GitSubscription {
                 format!("The Git subscription's branch {branch:?} is no name of one: {fault}."),
             ));
         }
-        let rule = TagRule::new(&subscription)?;
-        Ok((subscription, rule))
+        let rules = Rules {
+            tags: TagRule::new(&subscription)?,
+            paths: PathRule::new(&subscription.include_paths, &subscription.exclude_paths)?,
+        };
+        Ok((subscription, rules))
     }
 }
 
@@ -180,47 +242,11 @@ impl From<GitSubscription> for Subscription {
     }
 }
 
-/// Which tags count, and as which version.
+/// A subscription's rules, read and compiled.
 #[derive(Debug)]
-pub(crate) struct TagRule {
-    strict: bool,
-    constraint: Option<Constraint>,
-    allow: Vec<Regex>,
-    ignore: Vec<Regex>,
-}
-
-impl TagRule {
-    fn new(subscription: &GitSubscription) -> Result<Self> {
-        let regexes = |texts: &[String], field: &str| -> Result<Vec<Regex>> {
-            let read = texts.iter().map(|text| {
-                Regex::new(text).map_err(|error| {
-                    Error::new(
-                        ErrorKind::InvalidInput,
-                        format!("The expression {text:?} in {field} cannot be read: {error}."),
-                    )
-                })
-            });
-            read.collect()
-        };
-        Ok(Self {
-            strict: subscription.strict_semvers,
-            constraint: subscription.semver_constraint.as_deref().map(Constraint::parse).transpose()?,
-            allow: regexes(&subscription.allow_tags_regexes, "allowTagsRegexes")?,
-            ignore: regexes(&subscription.ignore_tags_regexes, "ignoreTagsRegexes")?,
-        })
-    }
-
-    /// The version that `tag` is, when it counts.
-    pub(crate) fn version(&self, tag: &str) -> Option<Version> {
-        if self.ignore.iter().any(|regex| regex.is_match(tag)) {
-            return None;
-        }
-        if !self.allow.is_empty() && !self.allow.iter().any(|regex| regex.is_match(tag)) {
-            return None;
-        }
-        let version = if self.strict { Version::parse_strict(tag) } else { Version::parse(tag) }.ok()?;
-        self.constraint.as_ref().is_none_or(|constraint| constraint.matches(&version)).then_some(version)
-    }
+pub(crate) struct Rules {
+    pub(crate) tags: TagRule,
+    pub(crate) paths: PathRule,
 }
 
 #[cfg(test)]
@@ -233,6 +259,7 @@ mod tests {
     fn a_subscription_of_kargo_reads_with_its_defaults() {
         let (subscription, _) = GitSubscription::from_config(&json!({"repoURL": "https://git.example/x.git"})).unwrap();
         assert_eq!(subscription, GitSubscription::new("https://git.example/x.git"));
+        assert_eq!((subscription.discovery_limit, subscription.strict_semvers), (20, true));
         let (subscription, _) = GitSubscription::from_config(&json!({
             "repoURL": "https://git.example/x.git",
             "commitSelectionStrategy": "SemVer",
@@ -240,6 +267,8 @@ mod tests {
             "strictSemvers": false,
             "allowTagsRegexes": ["^v"],
             "ignoreTagsRegexes": ["rc"],
+            "includePaths": ["glob:env/**", "charts"],
+            "excludePaths": ["regex:\\.md$"],
             "discoveryLimit": 5,
         }))
         .unwrap();
@@ -248,41 +277,52 @@ mod tests {
             .lenient_semvers()
             .allow_tags("^v")
             .ignore_tags("rc")
+            .include_path("glob:env/**")
+            .include_path("charts")
+            .exclude_path(r"regex:\.md$")
             .discovery_limit(5);
         assert_eq!(subscription, built);
+        let (subscription, _) = GitSubscription::from_config(
+            &json!({"repoURL": "x", "blobless": true, "expressionFilter": "", "since": "2026-01-02T03:04:05Z"}),
+        )
+        .unwrap();
+        assert_eq!(subscription.since, Some("2026-01-02T03:04:05Z".parse().unwrap()));
+        for (strategy, read) in
+            [("NewestTag", CommitSelectionStrategy::NewestTag), ("Lexical", CommitSelectionStrategy::Lexical)]
+        {
+            let config = json!({"repoURL": "x", "commitSelectionStrategy": strategy});
+            assert_eq!(GitSubscription::from_config(&config).unwrap().0.commit_selection_strategy, read);
+        }
     }
 
     #[test]
-    fn what_is_not_supported_is_refused_by_name_with_what_is() {
+    fn what_is_not_supported_is_refused_by_name_with_the_way_out() {
         let with = |field: &str, value: Value| {
             let mut config = json!({"repoURL": "https://git.example/x.git"});
             config[field] = value;
             GitSubscription::from_config(&config).unwrap_err()
         };
-        let error = with("commitSelectionStrategy", json!("NewestTag"));
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.message().contains("NewestFromBranch and SemVer"), "{error}");
-        assert_eq!(with("includePaths", json!(["env"])).kind(), ErrorKind::Unsupported);
+        for (field, value, hint) in [
+            ("expressionFilter", json!("true"), "expression"),
+            ("allowTags", json!("^v"), "allowTagsRegexes"),
+            ("insecureSkipTLSVerify", json!(true), "ca_certificates"),
+        ] {
+            let error = with(field, value);
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{field}");
+            assert!(error.message().contains(field) && error.message().contains(hint), "{error}");
+        }
         for (field, value) in [
             ("commitSelectionStrategy", json!("Newest")),
             ("discoveryLimit", json!(0)),
             ("discoveryLimit", json!(101)),
             ("semverConstraint", json!("not a constraint")),
             ("allowTagsRegexes", json!(["("])),
+            ("includePaths", json!(["glob:["])),
+            ("since", json!("yesterday")),
             ("branch", json!("a..b")),
             ("brunch", json!("main")),
         ] {
             assert_eq!(with(field, value.clone()).kind(), ErrorKind::InvalidInput, "{field} {value}");
         }
-    }
-
-    #[test]
-    fn tags_are_ignored_before_they_are_allowed() {
-        let (_, rule) = GitSubscription::from_config(&json!({
-            "repoURL": "x", "allowTagsRegexes": ["^v1"], "ignoreTagsRegexes": ["^v1\\.5"],
-        }))
-        .unwrap();
-        let counts = ["v1.0.0", "v1.5.0", "v2.0.0", "v1", "latest"].map(|tag| rule.version(tag).is_some());
-        assert_eq!(counts, [true, false, false, false, false]);
     }
 }

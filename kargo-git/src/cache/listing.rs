@@ -1,0 +1,96 @@
+//! Asking for refs once, for all who want to know at the same time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kargo_core::{Error, Result};
+
+use crate::remote::{RemoteRef, Session};
+
+/// How long the first who asks waits for others.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// How many listings a prefix is asked for after somebody wanted it, in case that one asks again.
+const REMEMBERED: u32 = 3;
+
+/// With more prefixes than this only those are asked for that somebody waits for.
+const MAX_PREFIXES: usize = 64;
+
+/// The refs of one repository, listed for many at once. An answer goes to those only who asked before it was asked for, so that nobody
+/// is told what was true before.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// Tells what came before what.
+    tickets: AtomicU64,
+    /// The prefixes that are wanted, with how many listings there were since.
+    wanted: Mutex<BTreeMap<String, u32>>,
+    last: tokio::sync::Mutex<Option<Answer>>,
+    size: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Answer {
+    ticket: u64,
+    prefixes: Vec<String>,
+    outcome: Result<Arc<Vec<RemoteRef>>>,
+}
+
+impl Listing {
+    /// The refs whose names begin with one of `prefixes`, and maybe others, as they are now. Cancel-safe: another one who waits asks
+    /// instead.
+    pub(super) async fn refs(&self, session: &mut Session, prefixes: &[&str]) -> Result<Arc<Vec<RemoteRef>>> {
+        let ticket = self.tickets.fetch_add(1, Ordering::SeqCst);
+        self.wanted().extend(prefixes.iter().map(|prefix| ((*prefix).to_owned(), 0)));
+        let mut last = self.last.lock().await;
+        if let Some(answer) = &*last
+            && answer.ticket > ticket
+            && prefixes.iter().all(|prefix| answer.prefixes.iter().any(|asked| asked == prefix))
+        {
+            return match &answer.outcome {
+                Ok(refs) => Ok(Arc::clone(refs)),
+                Err(error) => Err(again(error)),
+            };
+        }
+        tokio::time::sleep(TOGETHER).await;
+        let (ticket, asked) = {
+            let mut wanted = self.wanted();
+            if wanted.len() > MAX_PREFIXES {
+                wanted.retain(|_, age| *age == 0);
+            }
+            let asked: Vec<String> = wanted.keys().cloned().collect();
+            wanted.values_mut().for_each(|age| *age += 1);
+            wanted.retain(|_, age| *age <= REMEMBERED);
+            (self.tickets.fetch_add(1, Ordering::SeqCst), asked)
+        };
+        let outcome = session.refs(&asked.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let outcome = outcome.map(Arc::new);
+        let told = match &outcome {
+            Ok(refs) => Ok(Arc::clone(refs)),
+            Err(error) => Err(again(error)),
+        };
+        let size = |refs: &Arc<Vec<RemoteRef>>| refs.iter().map(|each| size_of::<RemoteRef>() + each.name.len()).sum();
+        self.size.store(outcome.as_ref().map_or(0, size), Ordering::Relaxed);
+        *last = Some(Answer { ticket, prefixes: asked, outcome });
+        told
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same error for another one who asked.
+fn again(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message()).retry_as(error.retry());
+    let copy = error.context().iter().fold(copy, |copy, (key, value)| copy.with(key, value));
+    match std::error::Error::source(error) {
+        Some(source) => copy.because(source.to_string()),
+        None => copy,
+    }
+}

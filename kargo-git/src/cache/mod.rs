@@ -1,0 +1,184 @@
+//! What is remembered of repositories between looks, in memory.
+//!
+//! Commits, tags and directories never change under their ids, so all of it may be forgotten at any time and fetched again. What refs
+//! stand for does change: that is never remembered, only shared by those who ask at the same time.
+
+mod commit;
+mod fill;
+mod listing;
+mod store;
+mod trees;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gix::ObjectId;
+use gix::objs::Kind;
+use kargo_core::{Error, ErrorKind, Result};
+use secrecy::ExposeSecret as _;
+
+use crate::remote::Credentials;
+pub(crate) use commit::{CachedCommit, CachedTag};
+pub(crate) use store::Store;
+pub(crate) use trees::Trees;
+
+/// How much memory, in bytes, is used by default.
+const CAPACITY: usize = 256 << 20;
+
+/// What a host remembers of repositories, for all its sources and remotes together: commits, tags and the directories of the newest
+/// ones, never files. In memory, and bounded; the repositories that were not looked at for longest are forgotten first. Cheap to clone.
+///
+/// Each repository is kept apart for each credential: what one was shown is never told to another. Who looks at the same time as others
+/// fetches together with them.
+///
+/// ```
+/// use kargo_git::{GitCache, GitSource, Remote};
+///
+/// let cache = GitCache::with_capacity(64 << 20);
+/// let source = GitSource::new().cache(cache.clone());
+/// let remote = Remote::builder("https://git.example/acme/config.git").cache(cache).build()?;
+/// # Ok::<(), kargo_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct GitCache(Arc<Inner>);
+
+struct Inner {
+    capacity: usize,
+    stores: Mutex<Stores>,
+}
+
+#[derive(Default)]
+struct Stores {
+    by_key: HashMap<Key, Entry>,
+    /// Grows with each use.
+    clock: u64,
+}
+
+struct Entry {
+    store: Arc<Store>,
+    used: u64,
+}
+
+/// A repository as one credential sees it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    place: String,
+    credentials: Option<ObjectId>,
+}
+
+impl Key {
+    /// For the repository at `place`, to the letter: servers may tell spellings apart.
+    pub(crate) fn new(place: &str, credentials: Option<&Credentials>) -> Result<Self> {
+        let digest = |credentials: &Credentials| {
+            let text = credentials.text();
+            gix::objs::compute_hash(gix::hash::Kind::Sha256, Kind::Blob, text.expose_secret().as_bytes()).map_err(
+                |error| {
+                    Error::new(ErrorKind::InvalidInput, "The credentials cannot be told from others.").because(error)
+                },
+            )
+        };
+        Ok(Self { place: place.to_owned(), credentials: credentials.map(digest).transpose()? })
+    }
+}
+
+impl Default for GitCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GitCache {
+    /// A cache of 256 MiB. A repository of 15,000 commits takes about 10 MiB when filters by path look at all of them.
+    pub fn new() -> Self {
+        Self::with_capacity(CAPACITY)
+    }
+
+    /// A cache that keeps no more than about so many bytes between two looks.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Arc::new(Inner { capacity: bytes, stores: Mutex::default() }))
+    }
+
+    /// About how many bytes are in use.
+    pub fn size(&self) -> usize {
+        self.stores().by_key.values().map(|entry| entry.store.size()).sum()
+    }
+
+    pub(crate) fn store(&self, key: &Key) -> Arc<Store> {
+        let mut stores = self.stores();
+        stores.clock += 1;
+        let used = stores.clock;
+        let entry = stores.by_key.entry(key.clone()).or_insert_with(|| Entry { store: Arc::default(), used });
+        entry.used = used;
+        Arc::clone(&entry.store)
+    }
+
+    /// Forgets what was not used for longest until the rest fits. What somebody is at work with stays.
+    pub(crate) fn trim(&self) {
+        let mut stores = self.stores();
+        let mut size: usize = stores.by_key.values().map(|entry| entry.store.size()).sum();
+        if size <= self.0.capacity {
+            return;
+        }
+        // Nobody gets at a store while the map is locked.
+        let idle = stores.by_key.iter().filter(|(_, entry)| Arc::strong_count(&entry.store) == 1);
+        let mut idle: Vec<(u64, Key)> = idle.map(|(key, entry)| (entry.used, key.clone())).collect();
+        idle.sort_by_key(|(used, _)| *used);
+        for (_, key) in idle {
+            if size <= self.0.capacity {
+                break;
+            }
+            if let Some(entry) = stores.by_key.remove(&key) {
+                let freed = entry.store.size();
+                tracing::debug!("A Git repository is forgotten to make room for others: {freed} bytes.");
+                size = size.saturating_sub(freed);
+            }
+        }
+    }
+
+    fn stores(&self) -> std::sync::MutexGuard<'_, Stores> {
+        self.0.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for GitCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitCache").field("capacity", &self.0.capacity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_credential_has_a_store_of_its_own() {
+        let cache = GitCache::new();
+        let (alice, bob) = (Credentials::basic("alice", "a"), Credentials::basic("alice", "b"));
+        let store = |place, credentials| cache.store(&Key::new(place, credentials).unwrap());
+        let mine = store("https://git.example/x", Some(&alice));
+        assert!(Arc::ptr_eq(&mine, &store("https://git.example/x", Some(&alice))));
+        for (place, credentials) in [
+            ("https://git.example/x", Some(&bob)),
+            ("https://git.example/x", None),
+            ("https://git.example/X", Some(&alice)),
+        ] {
+            assert!(!Arc::ptr_eq(&mine, &store(place, credentials)), "{place} {credentials:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_is_forgotten_first() {
+        let cache = GitCache::with_capacity(2500);
+        let keys = ["a", "b", "c"].map(|place| Key::new(place, None).unwrap());
+        let id = |n: u8| ObjectId::from_bytes_or_panic(&[n; 20]);
+        for (n, key) in keys.iter().enumerate() {
+            cache.store(key).trees.keep(vec![(id(n as u8), vec![0; 1000].into())]);
+        }
+        cache.store(&keys[0]);
+        cache.trim();
+        let kept = keys.each_ref().map(|key| cache.store(key).size() > 0);
+        assert_eq!(kept, [true, false, true]);
+        assert!(cache.size() <= 2500, "{}", cache.size());
+    }
+}

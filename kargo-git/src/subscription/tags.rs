@@ -1,0 +1,70 @@
+//! Which tags count, and as which version.
+
+use kargo_core::version::{Constraint, Version};
+use kargo_core::{Error, ErrorKind, Result};
+use regex::{Regex, RegexBuilder};
+
+use super::GitSubscription;
+use super::paths::MAX_PROGRAM;
+
+/// The rule by which tags are chosen.
+#[derive(Debug)]
+pub(crate) struct TagRule {
+    strict: bool,
+    constraint: Option<Constraint>,
+    allow: Vec<Regex>,
+    ignore: Vec<Regex>,
+}
+
+impl TagRule {
+    pub(super) fn new(subscription: &GitSubscription) -> Result<Self> {
+        let regexes = |texts: &[String], field: &str| -> Result<Vec<Regex>> {
+            let read = texts.iter().map(|text| {
+                RegexBuilder::new(text).size_limit(MAX_PROGRAM).build().map_err(|error| {
+                    Error::new(
+                        ErrorKind::InvalidInput,
+                        format!("The expression {text:?} in {field} cannot be read: {error}."),
+                    )
+                })
+            });
+            read.collect()
+        };
+        Ok(Self {
+            strict: subscription.strict_semvers,
+            constraint: subscription.semver_constraint.as_deref().map(Constraint::parse).transpose()?,
+            allow: regexes(&subscription.allow_tags_regexes, "allowTagsRegexes")?,
+            ignore: regexes(&subscription.ignore_tags_regexes, "ignoreTagsRegexes")?,
+        })
+    }
+
+    /// Whether `tag` counts by its name. What is ignored does not, whatever allows it.
+    pub(crate) fn allows(&self, tag: &str) -> bool {
+        !self.ignore.iter().any(|regex| regex.is_match(tag))
+            && (self.allow.is_empty() || self.allow.iter().any(|regex| regex.is_match(tag)))
+    }
+
+    /// The version that `tag` is, when it is one that fits.
+    pub(crate) fn version(&self, tag: &str) -> Option<Version> {
+        let version = if self.strict { Version::parse_strict(tag) } else { Version::parse(tag) }.ok()?;
+        self.constraint.as_ref().is_none_or(|constraint| constraint.matches(&version)).then_some(version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::GitSubscription;
+
+    #[test]
+    fn tags_are_ignored_before_they_are_allowed() {
+        let (_, rules) = GitSubscription::from_config(&json!({
+            "repoURL": "x", "allowTagsRegexes": ["^v1"], "ignoreTagsRegexes": ["^v1\\.5"],
+        }))
+        .unwrap();
+        let allowed = ["v1.0.0", "v1.5.0", "v2.0.0", "v1", "latest"].map(|tag| rules.tags.allows(tag));
+        assert_eq!(allowed, [true, false, false, true, false]);
+        let versions = ["v1.0.0", "v1"].map(|tag| rules.tags.version(tag).is_some());
+        assert_eq!(versions, [true, false], "strict versions have three numbers");
+    }
+}

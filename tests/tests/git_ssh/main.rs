@@ -1,0 +1,9 @@
+//! Git over ssh against a real sshd and Git's own server side.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod conversation;
+mod reading;
+mod server;
+mod signing;
+mod writing;
