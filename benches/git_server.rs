@@ -109,16 +109,18 @@ fn answer(stream: &TcpStream, root: &PathBuf, traffic: &Traffic) -> std::io::Res
 fn body(reader: &mut BufReader<&TcpStream>, length: usize, chunked: bool) -> std::io::Result<Vec<u8>> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    while chunked {
+    if !chunked {
+        return Ok(body);
+    }
+    loop {
         let mut size = String::new();
         reader.read_line(&mut size)?;
         let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
         let mut chunk = vec![0; size + 2];
         reader.read_exact(&mut chunk)?;
         if size == 0 {
-            break;
+            return Ok(body);
         }
         body.extend_from_slice(&chunk[..size]);
     }
-    Ok(body)
 }
