@@ -143,7 +143,7 @@ impl Driver {
             if self.blocked.is_none() && self.lease.is_some() {
                 let settled = Box::pin(self.settle()).await;
                 let again = settled.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
-                Box::pin(self.note(settled)).await;
+                self.note(settled).await;
                 self.snapshot_if_due();
                 conflicts = if again { conflicts + 1 } else { 0 };
                 if again && conflicts < CONFLICTS && !self.shared.stop.is_cancelled() {
@@ -193,7 +193,7 @@ impl Driver {
                     self.blocked = None;
                     kept_house = true;
                     let usable = Box::pin(self.try_store()).await;
-                    Box::pin(self.note(usable)).await;
+                    self.note(usable).await;
                 }
                 Some(returned) = self.calls.join_next_with_id(), if !self.calls.is_empty() => {
                     Box::pin(self.joined(returned)).await;
@@ -268,16 +268,12 @@ impl Driver {
     /// Remembers whether the store works; after an error it is left alone for a while. After a conflict the lease is looked
     /// at: another engine that appends has taken it, or appends without any right, and is then outrun.
     pub(super) async fn note(&mut self, result: Result<()>) {
-        let result = match (result, &self.lease) {
-            (Err(error), Some(lease)) if error.kind() == ErrorKind::Conflict => {
-                let lease = lease.clone();
-                match self.extend(&lease).await {
-                    Err(lost) if lost.kind() == ErrorKind::Conflict => return self.lose_lease(lost.report()),
-                    renewed => renewed,
-                }
-            }
-            (Err(error), None) if error.kind() == ErrorKind::Conflict => return,
-            (result, _) => result,
+        let result = match result {
+            Err(error) if error.kind() == ErrorKind::Conflict => match Box::pin(self.look_at_lease()).await {
+                Some(renewed) => renewed,
+                None => return,
+            },
+            result => result,
         };
         let trouble = match result {
             // An append that failed is not mended by what only reads.
@@ -299,6 +295,18 @@ impl Driver {
             }
         };
         self.trouble(trouble);
+    }
+
+    /// Has the lease renewed, if there is one and it is not lost.
+    async fn look_at_lease(&mut self) -> Option<Result<()>> {
+        let lease = self.lease.clone()?;
+        match self.extend(&lease).await {
+            Err(lost) if lost.kind() == ErrorKind::Conflict => {
+                self.lose_lease(lost.report());
+                None
+            }
+            renewed => Some(renewed),
+        }
     }
 
     pub(super) fn trouble(&self, trouble: Option<String>) {

@@ -5,7 +5,7 @@ mod policy;
 mod problem;
 mod retention;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::Error as _;
@@ -43,6 +43,8 @@ pub struct Pipeline {
     /// By name, as the stages: nothing is added any more, so that lists take the least room.
     warehouses: Box<[Warehouse]>,
     stages: Box<[Stage]>,
+    /// The place of each stage. Names in a tree's node are neighbours in memory; halving a list would touch a far one at each step.
+    places: BTreeMap<StageName, u32>,
     graph: Graph,
     retention: Retention,
 }
@@ -130,13 +132,14 @@ impl Pipeline {
         for warehouse in warehouses.values_mut() {
             warehouse.subscriptions.shrink_to_fit();
         }
-        let names: BTreeSet<StageName> = stages.keys().cloned().collect();
+        let places: BTreeMap<StageName, u32> = stages.keys().cloned().zip(0..).collect();
         for stage in stages.values_mut() {
             stage.requests.shrink_to_fit();
             for request in &mut stage.requests {
                 request.stages.shrink_to_fit();
                 for upstream in &mut request.stages {
-                    names.get(upstream).into_iter().for_each(|name| upstream.clone_from(name));
+                    let known = places.get_key_value(upstream);
+                    known.into_iter().for_each(|(name, _)| upstream.clone_from(name));
                 }
                 let origin = warehouses.get_key_value(&request.origin);
                 origin.into_iter().for_each(|(name, _)| request.origin.clone_from(name));
@@ -145,7 +148,7 @@ impl Pipeline {
             stage.verification.shrink_to_fit();
         }
         let (warehouses, stages) = (warehouses.into_values().collect(), stages.into_values().collect());
-        Self { name, warehouses, stages, graph, retention }
+        Self { name, warehouses, stages, places, graph, retention }
     }
 
     fn place_of_warehouse(&self, name: &WarehouseName) -> Option<usize> {
@@ -153,7 +156,7 @@ impl Pipeline {
     }
 
     fn place_of_stage(&self, name: &StageName) -> Option<usize> {
-        self.stages.binary_search_by(|stage| stage.name.cmp(name)).ok()
+        self.places.get(name).map(|place| *place as usize)
     }
 
     /// The name.

@@ -52,7 +52,8 @@ pub(crate) fn encode_snapshot(state: &State) -> Result<Vec<u8>> {
 }
 
 pub(crate) fn decode_snapshot(pipeline: &PipelineName, bytes: &[u8]) -> Result<State> {
-    numbered(|| decode(bytes, || format!("the snapshot of pipeline {pipeline:?}")))
+    let state: State = numbered(|| decode(bytes, || format!("the snapshot of pipeline {pipeline:?}")))?;
+    Ok(state.shared())
 }
 
 fn encode(value: &impl serde::Serialize, what: &str) -> Result<Vec<u8>> {

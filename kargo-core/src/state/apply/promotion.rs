@@ -36,6 +36,18 @@ impl State {
         Some(self.with_followers(&stage))
     }
 
+    /// The state with its promotions sharing the steps and verifiers of the definition: a snapshot of a version that wrote out all of
+    /// them has copies.
+    pub(crate) fn shared(mut self) -> Self {
+        if let Some(pipeline) = self.pipeline.clone() {
+            for promotion in self.promotions.values_mut() {
+                let definition = pipeline.stage(&promotion.stage);
+                definition.into_iter().for_each(|definition| promotion.share(definition));
+            }
+        }
+        self
+    }
+
     pub(super) fn finish_promotion(
         &mut self,
         id: &PromotionId,
