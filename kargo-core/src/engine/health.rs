@@ -36,7 +36,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(600);
 const LASTING: u32 = 2;
 /// The most looks in a row that are asked for of a stage that comes and goes all the time.
 const MOST_LASTING: u32 = 16;
-/// After how long without a change a stage counts as calm again.
+/// After how long without another answer than what the journal has a stage counts as calm again.
 const CALM: Duration = Duration::from_secs(3600);
 
 /// The stages that are watched, and when each is looked at next.
@@ -55,10 +55,14 @@ struct Watch {
     looking: Option<CancellationToken>,
     /// How many looks have been made; jitter follows from it.
     looks: u64,
-    /// How many looks in a row said "on its way" or "not known", while the journal has something else.
+    /// How many looks in a row said what the journal tells only once it lasts, while it has something else.
     soft: u32,
+    /// Whether it has been bad and well again since it was last calm: what comes and goes is not well before that lasts.
+    recovered: bool,
     /// How many of them the journal waits for.
     lasting: u32,
+    /// When a look last said something else than the journal.
+    differed: Option<Timestamp>,
     /// When the journal last told something.
     told: Option<Timestamp>,
 }
@@ -92,6 +96,8 @@ impl Watches {
                         looks: 0,
                         soft: 0,
                         lasting: LASTING,
+                        recovered: false,
+                        differed: None,
                         told: None,
                     };
                     self.stages.insert(name.clone(), watch);
@@ -141,7 +147,7 @@ impl Watches {
     }
 
     pub(super) fn clock_set_back(&mut self, now: Timestamp) {
-        self.stages.values_mut().for_each(|watch| watch.told = None);
+        self.stages.values_mut().for_each(|watch| (watch.told, watch.differed) = (None, None));
         let late: Vec<StageName> = self.due.iter().filter(|(at, _)| *at > now).map(|(_, name)| name.clone()).collect();
         late.iter().for_each(|name| self.look_at(name, now));
     }
@@ -170,8 +176,8 @@ impl Watch {
     /// Whether the journal is to tell what a look found, where it has told `known`.
     fn tells(&mut self, known: Option<&StageHealth>, seen: &Seen, now: Timestamp) -> bool {
         let since_told = self.told.map(|told| elapsed(told, now));
-        if since_told.is_none_or(|since| since >= CALM) {
-            self.lasting = LASTING;
+        if self.differed.is_none_or(|differed| elapsed(differed, now) >= CALM) {
+            (self.lasting, self.recovered) = (LASTING, false);
         }
         let Some(known) = known else {
             self.soft = 0;
@@ -181,7 +187,15 @@ impl Watch {
             self.soft = 0;
             return known.reason != seen.reason && since_told.is_none_or(|since| since >= TELL_AGAIN);
         }
-        if !matches!(seen.health, Health::Progressing | Health::Unknown) {
+        self.differed = Some(now);
+        let recovers = known.health == Health::Unhealthy;
+        let at_once = match seen.health {
+            Health::Unhealthy => true,
+            Health::Progressing | Health::Unknown => false,
+            Health::Healthy | Health::NotApplicable => !recovers || !self.recovered,
+        };
+        if at_once {
+            self.recovered |= recovers;
             self.soft = 0;
             return true;
         }

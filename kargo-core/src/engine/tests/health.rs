@@ -134,6 +134,27 @@ async fn core_09_a_promotion_starts_at_once_while_health_flaps() {
     assert!(told.len() <= 6, "{told:?}");
 }
 
+/// What is bad at every other look is bad: it is told at once each time that it was well for long enough, and is not well in between.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_bad_at_every_other_look_does_not_fill_the_journal() {
+    let shop = Shop::new();
+    let target = Target::standing(WELL);
+    let engine = start(&shop, Shop::of([stage("dev").direct("main").auto_promote()]), &[("target", &target)]).await;
+    becomes(&engine, "dev", Health::Healthy).await;
+    target.then((0..100).flat_map(|_| [BAD, WELL]));
+    while target.looks().len() < 150 {
+        tokio::time::sleep(MINUTE).await;
+    }
+    let told_of = told(&engine).await;
+    // Well, bad, well once, and bad from then on.
+    let healths: Vec<Health> = told_of.iter().map(|(health, _)| *health).collect();
+    assert_eq!(healths, [Health::Healthy, Health::Unhealthy, Health::Healthy, Health::Unhealthy], "{told_of:?}");
+    // Once it stays well, it is.
+    an_hour().await;
+    an_hour().await;
+    assert_eq!(health(&engine, "dev").expect("known").health, Health::Healthy);
+}
+
 #[tokio::test(start_paused = true)]
 async fn health_is_told_when_it_changes_and_lasts_and_a_bad_one_at_once() {
     let shop = Shop::new();

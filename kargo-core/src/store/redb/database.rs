@@ -48,7 +48,7 @@ impl DatabaseSlot {
             opening: AtomicU64::new(0),
         };
         let database = slot.get()?;
-        slot.prepare(&database)?;
+        prepare(&slot.path, &database)?;
         slot.opened.store(true, Ordering::Relaxed);
         Ok(slot)
     }
@@ -94,38 +94,38 @@ impl DatabaseSlot {
         }
         storage_error(&self.path, "use", error)
     }
+}
 
-    /// Checks or sets the format, and makes the tables that an older version did not.
-    fn prepare(&self, database: &Database) -> Result<()> {
-        let work = || -> Result<u64, redb::Error> {
-            let transaction = database.begin_write()?;
-            let found = {
-                let mut meta = transaction.open_table(META)?;
-                let found = meta.get("format")?.map(|format| format.value());
-                if found.is_none() {
-                    meta.insert("format", FIRST_FORMAT)?;
-                }
-                found.unwrap_or(FIRST_FORMAT)
-            };
-            if found > FORMAT {
-                transaction.abort()?;
-                return Ok(found);
+/// Checks or sets the format, and makes the tables that an older version did not.
+pub(super) fn prepare(path: &Path, database: &Database) -> Result<()> {
+    let work = || -> Result<u64, redb::Error> {
+        let transaction = database.begin_write()?;
+        let found = {
+            let mut meta = transaction.open_table(META)?;
+            let found = meta.get("format")?.map(|format| format.value());
+            if found.is_none() {
+                meta.insert("format", FIRST_FORMAT)?;
             }
-            super::tables::create(&transaction)?;
-            transaction.commit()?;
-            Ok(found)
+            found.unwrap_or(FIRST_FORMAT)
         };
-        match work() {
-            Ok(found) if found > FORMAT => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "The store {} has format {found}, and this version of kargo-core reads up to format {FORMAT}; use the version that wrote it, or a later one. Nothing was changed.",
-                    self.path.display()
-                ),
-            )),
-            Ok(_) => Ok(()),
-            Err(error) => Err(storage_error(&self.path, "open", error)),
+        if found > FORMAT {
+            transaction.abort()?;
+            return Ok(found);
         }
+        super::tables::create(&transaction)?;
+        transaction.commit()?;
+        Ok(found)
+    };
+    match work() {
+        Ok(found) if found > FORMAT => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "The store {} has format {found}, and this version of kargo-core reads up to format {FORMAT}; use the version that wrote it, or a later one. Nothing was changed.",
+                path.display()
+            ),
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(storage_error(path, "open", error)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod database;
+mod first;
 mod leases;
 mod tables;
 mod writer;
@@ -75,7 +76,7 @@ impl fmt::Debug for RedbStore {
 }
 
 impl RedbStore {
-    /// Opens the file at `path`, and makes it when there is none.
+    /// Opens the file at `path`, and makes it when there is none; while it is being made, it has `.new` behind its name.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Conflict`] when another process has it open; [`crate::ErrorKind::Corrupt`] when it is damaged, is no store, or was
@@ -90,6 +91,7 @@ impl RedbStore {
     /// As for [`RedbStore::open`].
     pub fn open_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self> {
         let path = path.as_ref().to_owned();
+        first::make(&path)?;
         let file = path.clone();
         Self::open_by(path, move || redb::Database::builder().set_cache_size(options.cache_size).create(&file))
     }

@@ -45,6 +45,50 @@ fn a_second_process_is_refused() {
     assert!(error.to_string().contains("open in another process"), "{error}");
 }
 
+/// Wherever a process or the power went while the file was first made.
+#[tokio::test]
+async fn a_file_that_was_half_made_is_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, making) = (folder.path().join("kargo.redb"), folder.path().join("kargo.redb.new"));
+    drop(RedbStore::open(&path).expect("opens"));
+    let whole = std::fs::read(&path).expect("reads");
+    for length in [0, 1, 64, 320, 4_096, whole.len() / 2, whole.len() - 1, whole.len()] {
+        for garbled in [false, true] {
+            std::fs::remove_file(&path).expect("removes");
+            let mut half = whole[..length].to_vec();
+            if garbled {
+                half.iter_mut().skip(64).for_each(|byte| *byte = 0xa5);
+            }
+            std::fs::write(&making, half).expect("writes");
+            let store = RedbStore::open(&path).unwrap_or_else(|error| panic!("{length} bytes, {garbled}: {error}"));
+            store.append(&"shop".into(), 0, vec![b"one".to_vec()], None).await.expect("appends");
+            assert!(!making.exists());
+        }
+    }
+}
+
+/// Of several that start at the same time on a new folder one has the store, and none writes over it.
+#[test]
+fn of_those_who_make_a_store_at_once_one_has_it() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kargo.redb");
+        let opened: Vec<Result<RedbStore>> = std::thread::scope(|scope| {
+            let open = || scope.spawn(|| RedbStore::open(&path));
+            let all: Vec<_> = (0..4).map(|_| open()).collect();
+            all.into_iter().map(|one| one.join().expect("no panic")).collect()
+        });
+        let errors: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().err()).collect();
+        assert!(
+            errors.iter().all(|error| matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unavailable)),
+            "{errors:?}"
+        );
+        assert!(errors.len() >= 3, "more than one has the file");
+        drop(opened);
+        RedbStore::open(&path).expect("whole");
+    }
+}
+
 #[test]
 fn a_file_that_is_no_store_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");

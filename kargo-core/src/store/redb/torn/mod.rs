@@ -72,7 +72,7 @@ impl Run {
     }
 
     async fn run(mut self) -> Result<Tally, String> {
-        // A file that the power left half made is refused, not mended: nothing was promised about it yet.
+        // Making the file is tested elsewhere: it happens under another name.
         drop(self.open().map_err(|error| format!("Seed {}: the store is not made: {error}", self.seed))?);
         for _ in 0..CUTS {
             let most = [40, 150, 500][self.random.below(3)];
