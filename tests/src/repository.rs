@@ -79,6 +79,18 @@ pub async fn write(writer: &GitWriter, id: &str, tag: &str, path: &str, resumed:
     write_at(writer, id, tag, path, started, resumed).await
 }
 
+/// As [`write`], run again as a resumed step until it has written: what a server that loses answers asks for.
+pub async fn write_until_written(writer: &GitWriter, id: &str, tag: &str, path: &str) -> Written {
+    let mut outcome = write(writer, id, tag, path, false).await;
+    for _ in 0..10 {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = write(writer, id, tag, path, true).await;
+    }
+    outcome.expect("it is written in the end")
+}
+
 /// Runs the step of the promotion `id`, which began at `started`.
 ///
 /// # Errors

@@ -14,11 +14,25 @@ mod tag_writer;
 mod write;
 
 use kargo_core::plugin::Context;
+use kargo_core::{Artifact, Freight, Image};
 use kargo_oci::testing::Registry;
 use kargo_oci::{Client, Repository};
 
 fn cx() -> Context {
     Context::system("test")
+}
+
+/// Freight of the image with this digest in the repository `app`, which the subscription `shop` has found.
+fn freight(registry: &Registry, digest: &str) -> Freight {
+    let image = Image {
+        repo_url: format!("{}/app", registry.host()),
+        tag: "1.0.0".into(),
+        digest: digest.into(),
+        annotations: Default::default(),
+        created_at: None,
+        subscription_name: Some("shop".into()),
+    };
+    Freight::new("main", vec![Artifact::Image(image)], jiff::Timestamp::UNIX_EPOCH)
 }
 
 fn client() -> Client {

@@ -3,11 +3,11 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kargo_core::plugin::{Verdict, Verifier, VerifyRequest};
-use kargo_core::{Actor, Artifact, ErrorKind, Freight, Image, Result, VerificationId};
+use kargo_core::{Actor, ErrorKind, Result, VerificationId};
 use kargo_oci::testing::{Fault, Registry};
 use kargo_oci::{Client, ImageSpec, SignatureCheck, SignatureVerifier};
 
-use crate::cx;
+use crate::{cx, freight};
 
 struct Signer(EcdsaKeyPair);
 
@@ -59,16 +59,8 @@ fn put_signatures(registry: &Registry, digest: &str, layers: &[serde_json::Value
 }
 
 async fn verify(registry: &Registry, digest: &str, check: SignatureCheck) -> Result<Verdict> {
-    let image = Image {
-        repo_url: format!("{}/app", registry.host()),
-        tag: "1.0.0".into(),
-        digest: digest.into(),
-        annotations: Default::default(),
-        created_at: None,
-        subscription_name: None,
-    };
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let freight = Freight::new("main", vec![Artifact::Image(image)], now);
+    let freight = freight(registry, digest);
     let promotion = kargo_core::PromotionInfo::new("shop", "p1", "dev", freight, Actor::engine(), now);
     let (verification, config) = (VerificationId::from("v1"), check.into());
     let verifier = SignatureVerifier::new(Client::builder().tries(1).build().unwrap());

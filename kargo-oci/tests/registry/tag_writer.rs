@@ -1,22 +1,13 @@
 use kargo_core::plugin::{WriteRequest, Writer, Written};
-use kargo_core::{Actor, Artifact, ErrorKind, Freight, Image, PromotionInfo, Result};
+use kargo_core::{Actor, ErrorKind, PromotionInfo, Result};
 use kargo_oci::testing::{BearerAuth, Fault, Registry};
 use kargo_oci::{Client, Credentials, ImageSpec, ImageTag, ImageTagWriter, StaticCredentials};
 
-use crate::cx;
+use crate::{cx, freight};
 
 fn promotion(registry: &Registry, digest: &str) -> PromotionInfo {
-    let image = Image {
-        repo_url: format!("{}/app", registry.host()),
-        tag: "1.0.0".into(),
-        digest: digest.into(),
-        annotations: Default::default(),
-        created_at: None,
-        subscription_name: Some("shop".into()),
-    };
     let now = jiff::Timestamp::UNIX_EPOCH;
-    let freight = Freight::new("main", vec![Artifact::Image(image)], now);
-    PromotionInfo::new("shop", "prod.1", "prod", freight, Actor::engine(), now)
+    PromotionInfo::new("shop", "prod.1", "prod", freight(registry, digest), Actor::engine(), now)
 }
 
 async fn write(client: &Client, promotion: &PromotionInfo, tag: ImageTag, resumed: bool) -> Result<Written> {

@@ -124,14 +124,7 @@ async fn a_push_that_lands_late_and_one_with_another_signature_are_not_two_commi
     hook(&repository, "pre-receive", "sleep 3");
     let timeouts = Timeouts { read: Duration::from_secs(1), ..Timeouts::default() };
     let writer = GitWriter::new(server.remote(&name).timeouts(timeouts).build().unwrap()).sign(signer);
-    let mut outcome = write(&writer, "dev.1", "v2", PATH, false).await;
-    for _ in 0..10 {
-        if outcome.is_ok() {
-            break;
-        }
-        outcome = write(&writer, "dev.1", "v2", PATH, true).await;
-    }
-    let written = outcome.unwrap();
+    let written = write_until_written(&writer, "dev.1", "v2", PATH).await;
     // Until the last of the pushes must be over.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(repository.head("main"), written.revision.as_str());

@@ -119,14 +119,7 @@ async fn a_push_that_lands_after_the_client_gave_up_is_found_by_the_next_call() 
     hook(&repository, "pre-receive", "sleep 3");
     let timeouts = Timeouts { read: Duration::from_secs(1), ..Timeouts::default() };
     let writer = GitWriter::new(server.remote(&name).timeouts(timeouts).build().unwrap());
-    let mut outcome = write(&writer, "dev.1", "v2", PATH, false).await;
-    for _ in 0..10 {
-        if outcome.is_ok() {
-            break;
-        }
-        outcome = write(&writer, "dev.1", "v2", PATH, true).await;
-    }
-    let written = outcome.unwrap();
+    let written = write_until_written(&writer, "dev.1", "v2", PATH).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(write(&writer, "dev.1", "v2", PATH, true).await.unwrap(), written);
     assert_eq!(repository.log("main").len(), 2);
