@@ -35,11 +35,21 @@ use crate::workspace::Workspace;
 /// ```
 #[async_trait]
 pub trait Step: Debug + Send + Sync + 'static {
-    /// Checks a configuration when the pipeline is put together.
+    /// Checks a configuration without expressions: when the pipeline is put together, or when its expressions have been evaluated.
     ///
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] that names the field and what it should be.
     fn validate(&self, config: &Value) -> Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
+    /// Checks a configuration in which expressions stand that are yet to be evaluated, when the pipeline is put together: what can be
+    /// wrong with it whatever they give, such as a field that there is not. Default: nothing.
+    ///
+    /// # Errors
+    /// As for [`Step::validate`].
+    fn validate_template(&self, config: &Value) -> Result<()> {
         let _ = config;
         Ok(())
     }
@@ -241,6 +251,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
         (**self).validate(config)
     }
 
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
+    }
+
     fn defaults(&self) -> StepDefaults {
         (**self).defaults()
     }
@@ -270,6 +284,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
 impl<T: Step + ?Sized> Step for Box<T> {
     fn validate(&self, config: &Value) -> Result<()> {
         (**self).validate(config)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
     }
 
     fn defaults(&self) -> StepDefaults {
