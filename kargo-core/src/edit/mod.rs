@@ -8,7 +8,7 @@
 //! | format | to set values | to read |
 //! |---|---|---|
 //! | YAML | [`yaml::update`], [`yaml::upsert`] | [`yaml::parse`] |
-//! | JSON | [`json::update`] | |
+//! | JSON | [`json::update`] | [`json::parse`] |
 //! | TOML | [`toml::update`] | [`toml::parse`] |
 //! | a kustomization's `images` | [`kustomize::set_images`] | |
 //! | a Helm chart's `dependencies` | [`helm::set_dependencies`] | [`helm::dependencies`] |

@@ -42,6 +42,11 @@ pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
         let (key, value): (&str, Value) = (key.as_ref(), value.clone().into());
         let path = Path::of_one_document(key)?;
         let old = find(document.as_item(), &path)?;
+        let value = value.settled(&match old {
+            // A date is no string that a text could take the place of unseen, but in JSON it is one.
+            Toml::Datetime(_) => Json::Null,
+            old => scalar(old),
+        });
         let span = old.span().ok_or_else(|| damaged(OPERATION))?;
         if let Some((_, _, earlier)) = splices.iter().find(|(range, ..)| range.start == span.start) {
             return Err(invalid(format!("The updates {earlier:?} and {key:?} set the same value; keep one of them.")));

@@ -12,20 +12,40 @@ pub enum Value {
     Number(serde_json::Number),
     /// `true` or `false`.
     Bool(bool),
+    /// A text of which it is not known whether a string is meant, such as what an expression gave. Where a whole number, a fraction or
+    /// a bool stands already it becomes one, if it reads as one and is written as one usually is; else it is a string.
+    ///
+    /// In YAML that holds for whole numbers of up to six digits and for bools only: Helm prints longer numbers as `1.234567e+06`, and
+    /// fractions are more often versions.
+    Untyped(String),
 }
 
 impl Value {
     /// The text without quotes.
     pub(super) fn plain(&self) -> String {
         match self {
-            Self::String(text) => text.clone(),
+            Self::String(text) | Self::Untyped(text) => text.clone(),
             Self::Number(number) => number.to_string(),
             Self::Bool(value) => value.to_string(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::String(text) if text.is_empty())
+        matches!(self, Self::String(text) | Self::Untyped(text) if text.is_empty())
+    }
+
+    /// The value with its kind, where `there` stands now.
+    pub(super) fn settled(&self, there: &serde_json::Value) -> Self {
+        let Self::Untyped(text) = self else { return self.clone() };
+        match (there, serde_json::from_str(text)) {
+            (serde_json::Value::Bool(_), Ok(serde_json::Value::Bool(value))) => Self::Bool(value),
+            (serde_json::Value::Number(there), Ok(serde_json::Value::Number(number)))
+                if there.is_f64() == number.is_f64() && number.to_string() == *text =>
+            {
+                Self::Number(number)
+            }
+            _ => Self::String(text.clone()),
+        }
     }
 }
 
@@ -33,7 +53,7 @@ impl Value {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::String(text) => write!(f, "{}", serde_json::Value::from(text.as_str())),
+            Self::String(text) | Self::Untyped(text) => write!(f, "{}", serde_json::Value::from(text.as_str())),
             other => f.write_str(&other.plain()),
         }
     }
@@ -42,7 +62,7 @@ impl fmt::Display for Value {
 impl From<Value> for serde_json::Value {
     fn from(value: Value) -> Self {
         match value {
-            Value::String(text) => Self::String(text),
+            Value::String(text) | Value::Untyped(text) => Self::String(text),
             Value::Number(number) => Self::Number(number),
             Value::Bool(value) => Self::Bool(value),
         }

@@ -47,6 +47,16 @@ pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
     Ok(edited)
 }
 
+/// Reads `text`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when the text is not JSON (with line and column), is longer than
+/// [`MAX_BYTES`](super::MAX_BYTES) or nested too deep.
+pub fn parse(text: &str) -> Result<Json> {
+    bounded(OPERATION, text)?;
+    read(text)
+}
+
 fn invalid(message: String) -> Error {
     super::invalid(OPERATION, message)
 }
@@ -69,6 +79,11 @@ fn set(text: &str, key: &str, value: &Value) -> Result<String> {
     let root = if empty { Node::null(text.len()) } else { tree::parse(text).ok_or_else(|| damaged(OPERATION))? };
     let (node, depth) = walk(&root, &path)?;
     let rest = &path.parts[depth..];
+    let there = match node.shape {
+        Shape::Scalar if rest.is_empty() => serde_json::from_str(&text[node.start..node.end]).unwrap_or_default(),
+        _ => Json::Null,
+    };
+    let value = &value.settled(&there);
     let written = if rest.is_empty() { value.to_string() } else { String::new() };
     let (range, new) = match &node.shape {
         Shape::Scalar if rest.is_empty() => (node.start..node.end, written),

@@ -23,7 +23,7 @@ pub(super) fn appends(key: &str) -> bool {
 pub(super) fn insert(text: &str, key: &str, value: &Value) -> Result<String> {
     let tree = Tree::parse(text)?;
     let path = Path::parse(key)?;
-    let insertion = Insertion { text, tree: &tree, key, value, step: step(text, &tree), line_break: line_break(text) };
+    let insertion = Insertion { around: Around::new(text, &tree), key, value };
     match tree.search(&path)? {
         None => insertion.into_empty_text(&path.parts),
         Some(Lookup::Found(node)) => super::set(text, &tree, &[(node, key, value)]),
@@ -43,17 +43,14 @@ pub(super) fn insert(text: &str, key: &str, value: &Value) -> Result<String> {
 
 /// What one insertion needs to know.
 struct Insertion<'a> {
-    text: &'a str,
-    tree: &'a Tree<'a>,
+    around: Around<'a>,
     key: &'a str,
     value: &'a Value,
-    step: usize,
-    line_break: &'static str,
 }
 
 impl Insertion<'_> {
     fn below(&self, node: usize, parts: &[Part], why: String) -> Result<String> {
-        let Node { shape, event, last_event, .. } = &self.tree.nodes[node];
+        let Node { shape, event, last_event, .. } = &self.around.tree.nodes[node];
         let mut wants = Vec::new();
         match (shape, &parts[0]) {
             (Shape::Map(_), Part::Index(_)) | (Shape::Alias, _) => {
@@ -62,12 +59,12 @@ impl Insertion<'_> {
             (Shape::Map(children), part) => {
                 wants.push(Want::New(Cow::Owned(part.text().into())));
                 self.wants(&parts[1..], &mut wants)?;
-                let splice = if self.tree.is_flow(node) {
+                let splice = if self.around.tree.is_flow(node) {
                     let entry = self.flow_entry(parts, self.has_quoted_keys(children));
-                    self.into_flow(node, children.last().copied(), entry)
+                    self.around.into_flow(node, children.last().copied(), entry)
                 } else {
-                    let column = self.column(self.tree.nodes[children[0]].start);
-                    self.behind(node, column, self.entry(parts, column))
+                    let column = self.around.column(self.around.tree.nodes[children[0]].start);
+                    self.around.behind(node, column, self.entry(parts, column))
                 };
                 self.finish(splice, *last_event..*last_event, wants)
             }
@@ -80,12 +77,12 @@ impl Insertion<'_> {
                     )));
                 }
                 self.wants(&parts[1..], &mut wants)?;
-                let splice = if self.tree.is_flow(node) {
-                    self.into_flow(node, items.last().copied(), self.flow_value(&parts[1..], false))
+                let splice = if self.around.tree.is_flow(node) {
+                    self.around.into_flow(node, items.last().copied(), self.flow_value(&parts[1..], false))
                 } else {
-                    let column = self.dash(items[0]).ok_or_else(damaged)?;
+                    let column = self.around.dash(items[0]).ok_or_else(damaged)?;
                     let item = self.item(&parts[1..], column);
-                    self.behind(node, column, item)
+                    self.around.behind(node, column, item)
                 };
                 self.finish(splice, *last_event..*last_event, wants)
             }
@@ -100,7 +97,7 @@ impl Insertion<'_> {
 
     /// Only what says that there is nothing may become a map or a list.
     fn check_null(&self, node: usize, why: &str) -> Result<()> {
-        let null = match &self.tree.events[self.tree.nodes[node].event] {
+        let null = match &self.around.tree.events[self.around.tree.nodes[node].event] {
             Event::Scalar(text, Style::Plain, 0, None) => matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
             _ => false,
         };
@@ -108,31 +105,31 @@ impl Insertion<'_> {
     }
 
     fn instead_of_null(&self, node: usize, parts: &[Part]) -> Result<Splice> {
-        let Node { start, end, flow, parent, .. } = &self.tree.nodes[node];
+        let Node { start, end, flow, parent, .. } = &self.around.tree.nodes[node];
         let block = |at: usize, column: usize| {
             let lines = self.block(parts, column);
-            Splice { range: at..at, text: format!("{}{}{lines}", self.line_break, " ".repeat(column)) }
+            Splice { range: at..at, text: format!("{}{}{lines}", self.around.line_break, " ".repeat(column)) }
         };
         match parent {
             // Something is written there, such as `~`, or there is no room for lines.
             _ if *flow || start != end => {
                 let mut text = self.flow_value(parts, false);
-                if start == end && !self.text[..*start].ends_with(BLANK) {
+                if start == end && !self.around.text[..*start].ends_with(BLANK) {
                     text.insert(0, ' ');
                 }
                 let at = if start == end { self.behind_colon(*start) } else { *start };
                 Ok(Splice { range: at..at.max(*end), text })
             }
             None => Ok(self.at_the_end(self.block(parts, 0))),
-            Some(parent) => match &self.tree.nodes[*parent].shape {
+            Some(parent) => match &self.around.tree.nodes[*parent].shape {
                 Shape::Map(children) => {
                     let place = children.iter().position(|child| *child == node).ok_or_else(damaged)?;
-                    let column = self.column(self.tree.nodes[children[place - 1]].start);
-                    Ok(block(line_end(self.text, *start), column + self.step))
+                    let column = self.around.column(self.around.tree.nodes[children[place - 1]].start);
+                    Ok(block(line_end(self.around.text, *start), column + self.around.step))
                 }
                 _ => {
-                    let column = self.dash(node).ok_or_else(damaged)? + STEP;
-                    let blank = if self.text[..*start].ends_with(BLANK) { "" } else { " " };
+                    let column = self.around.dash(node).ok_or_else(damaged)? + STEP;
+                    let blank = if self.around.text[..*start].ends_with(BLANK) { "" } else { " " };
                     Ok(Splice { range: *start..*start, text: format!("{blank}{}", self.block(parts, column)) })
                 }
             },
@@ -141,7 +138,7 @@ impl Insertion<'_> {
 
     /// A flow map may hold a key without a value, such as `{a: , b}`; the value goes behind the colon.
     fn behind_colon(&self, at: usize) -> usize {
-        let rest = &self.text[at..];
+        let rest = &self.around.text[at..];
         let blanks = rest.len() - rest.trim_start_matches(BLANK).len();
         if rest[blanks..].starts_with(':') { at + blanks + 1 } else { at }
     }
@@ -151,49 +148,24 @@ impl Insertion<'_> {
         self.wants(parts, &mut wants)?;
         wants.push(Want::DocumentEnd);
         // The end of the stream is its last event.
-        let at = self.tree.events.len().saturating_sub(1);
+        let at = self.around.tree.events.len().saturating_sub(1);
         self.finish(self.at_the_end(self.block(parts, 0)), at..at, wants)
     }
 
     fn at_the_end(&self, lines: String) -> Splice {
-        let at = self.text.len();
-        let before = if self.text.trim_start_matches('\u{feff}').is_empty() || self.text.ends_with(['\n', '\r']) {
-            ""
-        } else {
-            self.line_break
-        };
-        Splice { range: at..at, text: format!("{before}{lines}{}", self.line_break) }
-    }
-
-    /// `lines` behind the last value of the block collection `node`, before what follows it.
-    fn behind(&self, node: usize, column: usize, lines: String) -> Splice {
-        let at = self.end(node);
-        let pad = " ".repeat(column);
-        // A block that keeps its empty lines ends behind a line break.
-        let text = if self.text[..at].ends_with(['\n', '\r']) {
-            format!("{pad}{lines}{}", self.line_break)
-        } else {
-            format!("{}{pad}{lines}", self.line_break)
-        };
-        Splice { range: at..at, text }
-    }
-
-    fn into_flow(&self, node: usize, last: Option<usize>, entry: String) -> Splice {
-        match last {
-            Some(last) => {
-                let at = self.flow_end(last);
-                Splice { range: at..at, text: format!(", {entry}") }
-            }
-            None => {
-                let at = self.tree.nodes[node].close - 1;
-                Splice { range: at..at, text: entry }
-            }
-        }
+        let at = self.around.text.len();
+        let before =
+            if self.around.text.trim_start_matches('\u{feff}').is_empty() || self.around.text.ends_with(['\n', '\r']) {
+                ""
+            } else {
+                self.around.line_break
+            };
+        Splice { range: at..at, text: format!("{before}{lines}{}", self.around.line_break) }
     }
 
     fn finish(&self, splice: Splice, events: std::ops::Range<usize>, wants: Vec<Want<'_>>) -> Result<String> {
-        let edited = apply(self.text, vec![splice]);
-        verify(self.tree, &edited, vec![Patch { events, wants }], Comments::Stay)?;
+        let edited = apply(self.around.text, vec![splice]);
+        verify(self.around.tree, &edited, vec![Patch { events, wants }], Comments::Stay)?;
         Ok(edited)
     }
 
@@ -237,8 +209,8 @@ impl Insertion<'_> {
         if parts.len() == 1 {
             return format!("{key}: {}", self.block(&[], column));
         }
-        let deeper = column + self.step;
-        format!("{key}:{}{}{}", self.line_break, " ".repeat(deeper), self.block(&parts[1..], deeper))
+        let deeper = column + self.around.step;
+        format!("{key}:{}{}{}", self.around.line_break, " ".repeat(deeper), self.block(&parts[1..], deeper))
     }
 
     fn item(&self, parts: &[Part], column: usize) -> String {
@@ -264,25 +236,66 @@ impl Insertion<'_> {
         let mut keys = children.iter().step_by(2).peekable();
         keys.peek().is_some()
             && keys.all(|key| {
-                let event = &self.tree.events[self.tree.nodes[*key].event];
+                let event = &self.around.tree.events[self.around.tree.nodes[*key].event];
                 matches!(event, Event::Scalar(_, Style::DoubleQuoted, ..))
             })
     }
+}
+
+/// A text, and what there is to know about its style.
+pub(super) struct Around<'a> {
+    pub(super) text: &'a str,
+    pub(super) tree: &'a Tree<'a>,
+    /// How much deeper a map stands than the one around it.
+    pub(super) step: usize,
+    pub(super) line_break: &'static str,
+}
+
+impl<'a> Around<'a> {
+    pub(super) fn new(text: &'a str, tree: &'a Tree<'a>) -> Self {
+        Self { text, tree, step: step(text, tree), line_break: line_break(text) }
+    }
+
+    /// `lines` behind the last value of the block collection `node`, before what follows it.
+    pub(super) fn behind(&self, node: usize, column: usize, lines: String) -> Splice {
+        let at = self.end(node);
+        let pad = " ".repeat(column);
+        // A block that keeps its empty lines ends behind a line break.
+        let text = if self.text[..at].ends_with(['\n', '\r']) {
+            format!("{pad}{lines}{}", self.line_break)
+        } else {
+            format!("{}{pad}{lines}", self.line_break)
+        };
+        Splice { range: at..at, text }
+    }
+
+    pub(super) fn into_flow(&self, node: usize, last: Option<usize>, entry: String) -> Splice {
+        match last {
+            Some(last) => {
+                let at = self.flow_end(last);
+                Splice { range: at..at, text: format!(", {entry}") }
+            }
+            None => {
+                let at = self.tree.nodes[node].close - 1;
+                Splice { range: at..at, text: entry }
+            }
+        }
+    }
 
     /// How many characters stand before `at` on its line.
-    fn column(&self, at: usize) -> usize {
+    pub(super) fn column(&self, at: usize) -> usize {
         column(self.text, at)
     }
 
     /// The column of the dash before an item of a block list.
-    fn dash(&self, item: usize) -> Option<usize> {
+    pub(super) fn dash(&self, item: usize) -> Option<usize> {
         let Node { start, gap, .. } = &self.tree.nodes[item];
         // Behind the end of the event before there are blanks and comments only, and then the dash.
         let at = super::splice::skip_to_indicator(self.text, *gap).filter(|at| self.text[*at..].starts_with('-'));
         at.or_else(|| self.text[..*start].rfind('-')).map(|at| self.column(at))
     }
 
-    fn flow_end(&self, node: usize) -> usize {
+    pub(super) fn flow_end(&self, node: usize) -> usize {
         let Node { shape, end, close, .. } = &self.tree.nodes[node];
         match shape {
             Shape::Scalar | Shape::Alias => *end,
@@ -291,7 +304,7 @@ impl Insertion<'_> {
     }
 
     /// The end of the last line of `node`, with the comment on it.
-    fn end(&self, mut node: usize) -> usize {
+    pub(super) fn end(&self, mut node: usize) -> usize {
         loop {
             let Node { shape, event, start, end, close, .. } = &self.tree.nodes[node];
             match shape {

@@ -42,6 +42,7 @@
 //! ```
 
 mod insert;
+mod merge;
 mod read;
 mod remove;
 mod scalar;
@@ -52,6 +53,8 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use super::path::Path;
 use super::{MAX_BYTES, Value};
 use crate::{Error, Result};
@@ -59,6 +62,7 @@ use splice::Splice;
 use tree::{Lookup, Tree};
 use verify::{Patch, Want};
 
+pub use merge::merge;
 pub use read::parse;
 pub(super) use remove::{remove, rename};
 
@@ -116,7 +120,7 @@ pub fn upsert<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
         match tree.search(&Path::parse(key)?)? {
             Some(Lookup::Found(node)) => found.push((node, *key, value)),
             Some(Lookup::Blocked(why)) => return Err(invalid(why)),
-            Some(Lookup::Missing { .. }) | None => missing.push((*key, value)),
+            Some(Lookup::Missing { .. }) | None => missing.push((*key, value.settled(&serde_json::Value::Null))),
         }
     }
     let mut edited = set(text, &tree, &found)?;
@@ -146,6 +150,15 @@ fn convert<K: AsRef<str>, V: Clone + Into<Value>>(updates: &[(K, V)]) -> Result<
     updates.iter().map(|update| Ok((update.0.as_ref(), convert(update)?))).collect()
 }
 
+/// The value with its kind, where `scalar` stands now.
+fn settled<'v>(scalar: &tree::Scalar<'_>, value: &'v Value) -> Cow<'v, Value> {
+    let Value::Untyped(text) = value else { return Cow::Borrowed(value) };
+    let is_plain = scalar.style == scalar::Style::Plain && !scalar.tagged && text.trim_start_matches('-').len() <= 6;
+    let there = if is_plain { read::plain(scalar.value) } else { serde_json::Value::Null };
+    // A fraction is more often a version.
+    Cow::Owned(value.settled(if there.is_f64() { &serde_json::Value::Null } else { &there }))
+}
+
 /// Sets the nodes that were found.
 fn set(text: &str, tree: &Tree<'_>, found: &[(usize, &str, &Value)]) -> Result<String> {
     let mut splices: Vec<Splice> = Vec::new();
@@ -156,16 +169,17 @@ fn set(text: &str, tree: &Tree<'_>, found: &[(usize, &str, &Value)]) -> Result<S
             return Err(set_twice(earlier, key));
         }
         let scalar = tree.scalar(*node, key)?;
-        if scalar.tagged && !matches!(value, Value::String(_)) {
+        let value = settled(&scalar, value);
+        if scalar.tagged && !matches!(*value, Value::String(_)) {
             return Err(invalid(format!(
                 "The key {key:?} has a tag that makes it a string, and the new value {value} is none; remove the tag from \
                  the file first, or set a text."
             )));
         }
-        if scalar.reads_as(value) {
+        if scalar.reads_as(&value) {
             continue;
         }
-        splices.extend(splice::replace(text, &scalar, key, value)?);
+        splices.extend(splice::replace(text, &scalar, key, &value)?);
         patches.push(Patch { events: scalar.event..scalar.event + 1, wants: vec![Want::Set(value)] });
     }
     if splices.is_empty() {

@@ -19,7 +19,7 @@ pub(super) struct Patch<'a> {
 #[derive(Debug)]
 pub(super) enum Want<'a> {
     /// The event that stood here, with another value; its anchor and tag stay.
-    Set(&'a Value),
+    Set(Cow<'a, Value>),
     /// A new value.
     New(Cow<'a, Value>),
     MapStart,
