@@ -14,6 +14,7 @@
 //! | run it | [`engine`], [`store`] |
 //! | ask why freight is not further | [`Engine::why`], [`decide`] |
 //! | read the audit trail | [`Engine::journal`], [`Engine::events`], [`state`] |
+//! | read Kargo's YAML, and check it | [`manifest`] |
 //! | evaluate Kargo's expressions | [`expr`] |
 //! | show all this to people | [`view`] |
 //! | write a plug-in | [`plugin`] |
@@ -45,6 +46,7 @@ pub mod edit;
 pub mod engine;
 pub mod expr;
 pub mod freight;
+pub mod manifest;
 pub mod pipeline;
 pub mod plugin;
 pub mod state;

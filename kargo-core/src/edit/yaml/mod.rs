@@ -37,7 +37,7 @@
 //! ```
 
 mod path;
-mod scalar;
+pub(crate) mod scalar;
 mod splice;
 mod tree;
 
