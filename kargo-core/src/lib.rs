@@ -17,6 +17,7 @@
 //! | read Kargo's YAML, and check it | [`manifest`] |
 //! | evaluate Kargo's expressions | [`expr`] |
 //! | show all this to people | [`view`] |
+//! | read and write the files of a promotion | [`workspace`] |
 //! | write a plug-in | [`plugin`] |
 //! | test one's own pipeline without a network or a sleep | `testing`, behind the feature of that name |
 //!
@@ -55,6 +56,7 @@ pub mod store;
 pub mod testing;
 pub mod version;
 pub mod view;
+pub mod workspace;
 
 mod actor;
 mod clock;
@@ -78,6 +80,6 @@ pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
 pub use stage::{
     AutoRollback, Availability, Condition, FreightRequest, HealthWatch, LabelRequirement, PromotionPolicy, RetryPolicy,
-    Selection, Stage, StagePattern, StageSelector, StepSpec, VerifierSpec,
+    Selection, Stage, StagePattern, StageSelector, StepSpec, Variable, VerifierSpec,
 };
 pub use warehouse::{Discovered, FreightCreationPolicy, Subscription, Warehouse};
