@@ -167,7 +167,7 @@ impl Old<'_, '_, '_> {
                 if repository.starts_with("oci://") { &[&repository] } else { &[&repository, &name] };
             match artifact_of("chartFrom", arguments, Some(&origin)) {
                 Some(call) => {
-                    drop(chart.entry("version").or_insert_with(|| format!("${{{{ {call}.Version }}}}").into()))
+                    chart.entry("version").or_insert_with(|| format!("${{{{ {call}.Version }}}}").into());
                 }
                 None => old.fail(pointer, "the chart is no single expression; write version: yourself."),
             }

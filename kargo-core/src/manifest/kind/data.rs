@@ -4,16 +4,24 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::{Fields, Notes, put_texts};
 use crate::manifest::finding::{Rule, below};
 
 /// Values that must not be seen. They show in no error, log or file: [`Secret::reveal`] is the only way to one.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Secret {
-    values: BTreeMap<String, String>,
+    pub(in crate::manifest) values: BTreeMap<String, SecretString>,
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        let entries = |secret: &Self| secret.values.keys().cloned().collect::<Vec<_>>();
+        entries(self) == entries(other) && self.keys().all(|key| self.reveal(key) == other.reveal(key))
+    }
 }
 
 impl Secret {
@@ -24,7 +32,7 @@ impl Secret {
 
     /// The value of a key, in clear.
     pub fn reveal(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(String::as_str)
+        self.values.get(key).map(ExposeSecret::expose_secret)
     }
 
     pub(super) fn decode(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Self {
@@ -33,7 +41,7 @@ impl Secret {
         for (key, packed) in fields.text_map(notes, "data") {
             let bytes = base64::engine::general_purpose::STANDARD.decode(packed.trim()).ok();
             match bytes.map(String::from_utf8) {
-                Some(Ok(text)) => drop(values.insert(key, text)),
+                Some(Ok(text)) => drop(values.insert(key, text.into())),
                 // Such as a key store; nothing an expression could use.
                 Some(Err(_)) => {}
                 None => {
@@ -45,7 +53,7 @@ impl Secret {
                 }
             }
         }
-        values.extend(fields.text_map(notes, "stringData"));
+        values.extend(fields.text_map(notes, "stringData").into_iter().map(|(key, text)| (key, text.into())));
         fields.text(notes, "type");
         fields.flag(notes, "immutable");
         Self { values }

@@ -23,7 +23,7 @@ pub use metadata::Metadata;
 pub use project::{Project, ProjectConfig};
 pub use promotion::Promotion;
 pub use stage::{Stage, TemplateRef, Verification};
-pub use step::{Step, Task, TaskRef, Variable};
+pub use step::{Step, Task, TaskRef};
 pub use warehouse::Warehouse;
 
 use super::fields::{At, Fields, Notes};

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::step::{Step, Variable};
+use super::step::Step;
 use super::{Fields, Notes, origin, origin_value, put, put_list, put_some, spec};
 use crate::manifest::finding::{Rule, Severity};
+use crate::stage::Variable;
 
 /// The wish that freight go to a stage. Its steps are the stage's, whatever the manifest says.
 #[derive(Debug, Clone, Default, PartialEq)]

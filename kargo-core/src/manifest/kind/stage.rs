@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::step::{Step, Variable};
+use super::step::Step;
 use super::{At, Fields, Notes, origin, origin_value, put, put_flag, put_list, put_some, put_texts, spec};
 use crate::manifest::finding::{Rule, Severity};
 use crate::manifest::{dialect, duration};
-use crate::stage::{Availability, FreightRequest, Selection};
+use crate::stage::{Availability, FreightRequest, Selection, Variable};
 
 /// A `Stage`.
 #[derive(Debug, Clone, Default, PartialEq)]

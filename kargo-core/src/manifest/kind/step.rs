@@ -9,17 +9,7 @@ use crate::manifest::dialect;
 use crate::manifest::duration;
 use crate::manifest::fields::named;
 use crate::manifest::finding::Rule;
-use crate::stage::RetryPolicy;
-
-/// A variable for expressions: `vars.name`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Variable {
-    /// The name: letters, digits and `_`, not beginning with a digit.
-    pub name: String,
-    /// The value, which may hold expressions. Of a task's variable: the default, empty for none.
-    pub value: String,
-}
+use crate::stage::{RetryPolicy, Variable};
 
 /// One entry of a list of steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +27,7 @@ pub struct Step {
     pub continue_on_error: bool,
     /// How errors are met, and how long it may take.
     pub retry: RetryPolicy,
-    /// Its variables.
+    /// Its variables, after those of stage, template and task.
     pub vars: Vec<Variable>,
     /// Its configuration, whose texts are templates.
     pub config: Value,
@@ -57,7 +47,7 @@ pub struct TaskRef {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Task {
-    /// What it wants to be told, with defaults. One without a default must be given.
+    /// What it wants to be told, with defaults. One whose value is empty must be given.
     pub vars: Vec<Variable>,
     /// What it does.
     pub steps: Vec<Step>,

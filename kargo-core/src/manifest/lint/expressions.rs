@@ -10,8 +10,9 @@ use super::steps::steps_of;
 use crate::expr::{Environment, Error, Program, Template};
 use crate::manifest::Manifest;
 use crate::manifest::finding::{Finding, Rule, Severity};
-use crate::manifest::kind::{Resource, Stage, Step, Variable};
+use crate::manifest::kind::{Resource, Stage, Step};
 use crate::manifest::pipeline::{Index, is_template, texts_in};
+use crate::stage::Variable;
 
 const OF_PROMOTION: [&str; 2] = ["ctx", "vars"];
 const OF_STEPS: [&str; 6] = ["ctx", "vars", "outputs", "task", "stepMetas", "target"];
@@ -22,7 +23,7 @@ const OF_COMMITS: [&str; 5] = ["id", "commitDate", "author", "committer", "subje
 const OF_TAGS: [&str; 8] = ["tag", "id", "creatorDate", "author", "committer", "subject", "tagger", "annotation"];
 
 /// Steps that keep a value as what it turned into, rather than take it as a text.
-const KEEPS_KIND: [&str; 5] = ["compose-output", "set-metadata", "json-update", "toml-update", "yaml-update"];
+const KEEPS_KIND: [&str; 4] = ["compose-output", "set-metadata", "json-update", "toml-update"];
 
 /// Checks every expression of a manifest.
 pub(super) fn check(index: &Index<'_>, manifest: &Manifest, findings: &mut Vec<Finding>) {
@@ -136,9 +137,8 @@ impl Check<'_> {
                 ..names.clone()
             };
             for (own, var) in step.vars.iter().enumerate() {
-                let plain = plain(vars.iter().copied().chain(&step.vars[..own]));
                 let pointer = format!("{pointer}/vars/{own}/value");
-                self.template(&pointer, &var.value, &Environment::promotion(), &of_step(own), Some(&plain));
+                self.template(&pointer, &var.value, &Environment::promotion(), &of_step(own), None);
             }
             let names = of_step(step.vars.len());
             let environment = Environment::step();

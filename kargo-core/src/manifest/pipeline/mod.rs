@@ -1,5 +1,6 @@
 //! From manifests to pipelines: one for each project that has stages.
 
+mod data;
 mod index;
 mod problem;
 mod steps;
@@ -12,18 +13,19 @@ pub(super) use steps::{OF_STAGES, OF_TASKS, is_template, texts_in};
 
 use super::Manifests;
 use super::finding::{Finding, Rule, Severity};
-use super::kind::{self, Resource, Variable};
+use super::kind::{self, Resource};
 use super::set::Manifest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{Pipeline, PipelineError};
 use crate::plugin::{ExpressionCriterion, PluginsBuilder};
-use crate::stage::{Stage, VerifierSpec};
+use crate::stage::{Stage, Variable, VerifierSpec};
 use crate::warehouse::{FreightCreationPolicy, Subscription, Warehouse};
 
 /// The name under which the verifier of stages with analysis templates is to be registered.
 ///
-/// Its configuration is what the stage's `verification` says, with the `spec` of each template put in, and the stage's variables:
-/// `{"analysisTemplates": [{"name", "kind", "spec"}], "args": [{"name", "value"}], "vars": […], "labels": {…}, "annotations": {…}}`.
+/// Its configuration is what the stage's `verification` says, with the `spec` of each template put in:
+/// `{"analysisTemplates": [{"name", "kind", "spec"}], "args": [{"name", "value"}], "labels": {…}, "annotations": {…}}`. The values of `args`
+/// may hold expressions, which see the stage's variables.
 pub const ANALYSIS: &str = "analysis";
 
 /// How many findings an error tells in full.
@@ -201,15 +203,12 @@ fn to_verifier(
             }
         }
     }
-    let values = |variables: &[Variable]| variables.iter().map(Variable::value_of).collect::<Vec<Value>>();
-    let mut config = json!({"analysisTemplates": templates, "args": values(&verification.args)});
-    if !said.vars.is_empty() {
-        config["vars"] = values(&said.vars).into();
-    }
+    let args: Vec<Value> = verification.args.iter().map(Variable::value_of).collect();
+    let mut config = json!({"analysisTemplates": templates, "args": args});
     for (name, texts) in [("labels", &verification.labels), ("annotations", &verification.annotations)] {
         if !texts.is_empty() {
             config[name] = json!(texts);
         }
     }
-    VerifierSpec::new(ANALYSIS, config)
+    VerifierSpec { vars: said.vars.clone(), ..VerifierSpec::new(ANALYSIS, config) }
 }

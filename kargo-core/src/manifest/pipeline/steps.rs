@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::Index;
 use crate::manifest::Manifest;
 use crate::manifest::finding::{Finding, Rule, Severity};
-use crate::manifest::kind::{Stage, Step, Task, Variable};
-use crate::stage::StepSpec;
+use crate::manifest::kind::{Stage, Step, Task};
+use crate::stage::{Condition, StepSpec, Variable};
 
 /// Where the steps of a stage stand in its manifest.
 pub(in crate::manifest) const OF_STAGES: &str = "/spec/promotionTemplate/spec/steps";
@@ -30,6 +30,8 @@ impl Inflated<'_> {
         // The name that the place gives is not said, unless tasks before it have moved it.
         spec.alias = Some(self.alias.clone()).filter(|alias| *alias != format!("step-{}", index + 1));
         spec.retry = self.step.retry;
+        spec.condition = self.step.condition.clone().map(Condition::Expression);
+        spec.vars = self.vars.iter().map(|var| (*var).clone()).collect();
         spec.continue_on_error = self.step.continue_on_error;
         spec
     }
