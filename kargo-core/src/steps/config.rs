@@ -3,10 +3,16 @@
 //! Paths are relative to the promotion's workspace, and none leads out of it: `..` beyond its root, a leading `/` and symbolic links are
 //! taken as if the workspace were all there is.
 
+mod http;
+mod record;
+
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 use super::typed::{Config, is_template};
+
+pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
+pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};
 
 /// `copy`: a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
 ///

@@ -14,6 +14,8 @@
 //! | `compose-output`, `fail` | | the configuration; none |
 //! | `kustomize-set-image` | sets `images` of a kustomization | `commitMessage` |
 //! | `kustomize-build`, `helm-template` | renders manifests, with the program `kustomize` or `helm` on `PATH` | |
+//! | `http`, `http-download` | requests and downloads, with the feature `http` | as named; `digest` |
+//! | `set-metadata`, `set-freight-alias` | what the journal keeps of stages and freight | |
 //! | `helm-update-chart` | sets versions of a chart's dependencies and fetches them, with the program `helm` | `commitMessage` |
 //!
 //! A configuration is checked when the pipeline is put together, as far as its expressions leave it to be seen, and again with their
@@ -43,6 +45,8 @@ mod archive;
 mod delete;
 mod files;
 mod helm;
+#[cfg(feature = "http")]
+mod http;
 mod ignore;
 mod kustomize;
 mod manifests;
@@ -50,6 +54,7 @@ mod merge;
 mod outputs;
 mod parse;
 mod program;
+mod record;
 mod typed;
 mod update;
 
@@ -61,7 +66,7 @@ use typed::Typed;
 
 /// A set of plug-ins with the steps of this module, to which a host adds its own.
 pub fn builtin() -> PluginsBuilder {
-    Plugins::builder()
+    let plugins = Plugins::builder()
         .step("compose-output", Typed(outputs::ComposeOutput))
         .step("copy", Typed(files::Copy))
         .step("delete", Typed(delete::Delete))
@@ -74,10 +79,15 @@ pub fn builtin() -> PluginsBuilder {
         .step("kustomize-build", Typed(kustomize::Build(kustomize::KUSTOMIZE)))
         .step("kustomize-set-image", Typed(kustomize::SetImage))
         .step("tar", Typed(archive::Tar))
+        .step("set-freight-alias", Typed(record::SetFreightAlias))
+        .step("set-metadata", Typed(record::SetMetadata))
         .step("toml-parse", Typed(parse::Toml))
         .step("toml-update", Typed(update::Toml))
         .step("untar", Typed(archive::Untar))
         .step("yaml-merge", Typed(merge::YamlMerge))
         .step("yaml-parse", Typed(parse::Yaml))
-        .step("yaml-update", Typed(update::Yaml))
+        .step("yaml-update", Typed(update::Yaml));
+    #[cfg(feature = "http")]
+    let plugins = plugins.step("http", Typed(http::Request)).step("http-download", Typed(http::Download));
+    plugins
 }
