@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 
 use crate::cache::{GitCache, Key};
+use crate::credentials::{CredentialSource, NamedCredentials};
 
 use super::address::{Address, is_loopback};
 use super::credentials::Way;
@@ -61,6 +63,44 @@ impl RemoteBuilder {
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
+    }
+
+    /// Signs in as `source` says at this moment, when it says anything. Called before each piece of work, on a clone of the builder, it
+    /// keeps up with credentials that are renewed:
+    ///
+    /// ```
+    /// # use kargo_core::plugin::Context;
+    /// use kargo_git::{CredentialRules, Credentials, Remote};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kargo_core::Result<()> {
+    /// # let cx = Context::system("read");
+    /// let rules = CredentialRules::new().with("git.example", Credentials::basic("kargo", "the token"));
+    /// let builder = Remote::builder("https://git.example/acme/config.git");
+    /// let remote = builder.clone().credentials_from(&cx, &rules).await?.build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// What the cache holds is kept apart for each credential, and is fetched again when they are renewed.
+    ///
+    /// # Errors
+    /// What the source returns, and [`ErrorKind::InvalidInput`] when what it has is not of the URL's kind.
+    pub async fn credentials_from(self, cx: &Context, source: &dyn CredentialSource) -> Result<Self> {
+        let (address, shown) = (Address::parse(&self.url.0)?, format!("{:?}", self.url));
+        let found = match &address {
+            Address::Local(_) => None,
+            _ => source.get(cx, &address.shown()).await?,
+        };
+        let Some(NamedCredentials { name, credentials }) = found else { return Ok(self) };
+        let fits = match (&address, &credentials.0) {
+            (Address::Http { .. }, Way::Basic { .. }) | (Address::Ssh(_), Way::SshKey(_)) => true,
+            (Address::Http { .. } | Address::Ssh(_) | Address::Local(_), _) => false,
+        };
+        if !fits {
+            return Err(other_kind(&shown, &format!("those that fit its URL are {name}, which are of the other kind")));
+        }
+        Ok(self.credentials(credentials))
     }
 
     /// Sends credentials over `http://` to other machines too, for everybody on the way to read.

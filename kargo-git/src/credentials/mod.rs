@@ -1,0 +1,93 @@
+//! Who we are to servers of repositories, asked anew for each piece of work.
+
+mod github_app;
+mod jwt;
+mod rules;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kargo_core::Result;
+use kargo_core::plugin::Context;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::remote::Credentials;
+
+pub use github_app::{GitHubApp, GitHubAppBuilder};
+pub use rules::CredentialRules;
+
+/// Credentials, and what they are called where they are set up. Prints without secrets.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NamedCredentials {
+    /// Stands in errors, so that people see which ones were used.
+    pub name: String,
+    /// What one signs in with.
+    pub credentials: Credentials,
+}
+
+impl NamedCredentials {
+    /// Credentials by a name.
+    pub fn new(name: impl Into<String>, credentials: Credentials) -> Self {
+        Self { name: name.into(), credentials }
+    }
+
+    /// The password or token, to be compared.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        self.credentials.user_and_password().map(|(_, password): (&str, &SecretString)| password.expose_secret())
+    }
+}
+
+/// Knows the credentials of repositories: for Git, see [`crate::RemoteBuilder::credentials_from`], and for the APIs of forges, see
+/// [`crate::Forges`].
+///
+/// It is asked before each piece of work, so that credentials which expire are renewed without a restart. Whoever implements it keeps
+/// what is costly to get, and lets go of it when told that it was refused.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use kargo_core::plugin::Context;
+/// use kargo_git::{CredentialSource, Credentials, NamedCredentials};
+///
+/// /// Reads the token from the environment.
+/// #[derive(Debug)]
+/// struct FromEnvironment;
+///
+/// #[async_trait]
+/// impl CredentialSource for FromEnvironment {
+///     async fn get(&self, _: &Context, url: &str) -> kargo_core::Result<Option<NamedCredentials>> {
+///         Ok(match std::env::var("GIT_TOKEN") {
+///             Ok(token) if url.starts_with("https://github.com/acme/") => {
+///                 Some(NamedCredentials::new("GIT_TOKEN", Credentials::basic("kargo", token)))
+///             }
+///             _ => None,
+///         })
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait CredentialSource: Debug + Send + Sync + 'static {
+    /// The credentials for the repository with the clone URL `url`, which has no password in it. A URL for ssh asks for a key when it
+    /// is for Git; for the API of its forge a user and a password are used, and a key is passed over.
+    ///
+    /// # Errors
+    /// When they cannot be found out. Having none is no error, but `None`.
+    async fn get(&self, cx: &Context, url: &str) -> Result<Option<NamedCredentials>>;
+
+    /// Told that a server did not accept what [`CredentialSource::get`] returned last.
+    async fn refused(&self, cx: &Context, url: &str) {
+        let _ = (cx, url);
+    }
+}
+
+#[async_trait]
+impl<T: CredentialSource + ?Sized> CredentialSource for Arc<T> {
+    async fn get(&self, cx: &Context, url: &str) -> Result<Option<NamedCredentials>> {
+        (**self).get(cx, url).await
+    }
+
+    async fn refused(&self, cx: &Context, url: &str) {
+        (**self).refused(cx, url).await;
+    }
+}
