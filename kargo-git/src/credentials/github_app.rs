@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 
 use super::jwt::Key;
 use super::{CredentialSource, NamedCredentials};
-use crate::forge::{Reply, Request, Wire, client, host_and_path};
+use crate::forge::{Reply, Request, Wire, certificates, client, host_and_path};
 use crate::remote::Credentials;
 
 /// How long before its end a token is renewed: longer than a call may take.
@@ -239,7 +239,7 @@ impl GitHubAppBuilder {
                 "The address of GitHub's API is none; write it as https://host/path, without a password.",
             )
         })?;
-        let http = client(&self.roots, Wire::is_here(&api), false)?;
+        let http = client(&certificates(&self.roots)?, Wire::is_here(&api), false)?;
         Ok(GitHubApp(Arc::new(Inner {
             id: self.id,
             key: Key::parse(&self.key)?,

@@ -41,7 +41,10 @@ enum Known {
 
 /// A host, or a path on it, in the form in which they are compared: host in lower case, no scheme, user and `.git`.
 fn normalized(place: &str) -> String {
-    if let Some((host, path)) = host_and_path(place) {
+    // `git.example:8443` looks like a path at a host, as ssh has it.
+    let after = place.split_once(':').map(|(_, after)| after.split('/').next().unwrap_or_default());
+    let has_port = after.is_some_and(|after| !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()));
+    if let Some((host, path)) = host_and_path(place).filter(|_| !has_port) {
         return if path.is_empty() { host } else { format!("{host}/{path}") };
     }
     let place = place.trim_end_matches('/');
@@ -159,6 +162,9 @@ mod tests {
         assert_eq!(name(&rules, "https://git.example/acme/x").as_deref(), Some("for URLs that match acme"));
         assert_eq!(name(&rules, "https://git.example/other").as_deref(), Some("for URLs that match .*"));
         assert_eq!(name(&CredentialRules::new(), "https://git.example/other"), None);
+        let port = CredentialRules::new().with("Git.example:8443", Credentials::basic("port", "x"));
+        assert_eq!(name(&port, "https://git.example:8443/a/b").as_deref(), Some("for git.example:8443"));
+        assert_eq!(name(&port, "https://git.example/a/b"), None);
         assert_eq!(name(&rules, "https://github.com.evil.example/x").as_deref(), Some("for URLs that match .*"));
     }
 

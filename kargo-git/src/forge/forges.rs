@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kargo_core::{Error, ErrorKind, Result};
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 
 use super::azure::Azure;
 use super::bitbucket_cloud::BitbucketCloud;
 use super::bitbucket_data_center::BitbucketDataCenter;
-use super::client::{Api, Wire, client};
+use super::client::{Api, Wire, certificates, client};
 use super::gitea::Gitea;
 use super::github::GitHub;
 use super::gitlab::GitLab;
@@ -39,8 +39,9 @@ pub struct Forges(Arc<Inner>);
 struct Inner {
     credentials: Arc<dyn CredentialSource>,
     hosts: BTreeMap<String, (Provider, Option<Url>)>,
-    /// For other machines, and for this one; and both without looking at certificates.
-    clients: [reqwest::Client; 4],
+    roots: Vec<Certificate>,
+    /// For other machines, and for this one; and both without looking at certificates. Made when they are needed.
+    clients: [OnceLock<reqwest::Client>; 4],
     timeout: Duration,
     insecure: bool,
 }
@@ -103,10 +104,10 @@ impl Forges {
         let api = known.filter(|(of, _)| *of == provider).and_then(|(_, api)| api.as_ref());
         let location = place.locate(provider, api)?;
         let here = Wire::is_here(&location.api);
-        let http = &self.0.clients[usize::from(here) + 2 * usize::from(skip_tls_verification)];
+        let http = self.client(here, skip_tls_verification)?;
         let who = format!("{provider} at {}", location.api.authority());
         let api = Api {
-            wire: Wire { http: http.clone(), timeout: self.0.timeout, who },
+            wire: Wire { http, timeout: self.0.timeout, who },
             root: location.api.clone(),
             provider,
             repository: shown(url),
@@ -122,6 +123,15 @@ impl Forges {
             Provider::BitbucketDataCenter => Arc::new(BitbucketDataCenter::new(api, owner.concat(), name, web)),
             Provider::Azure => Arc::new(Azure::new(api, owner.concat(), name, web)),
         })
+    }
+
+    fn client(&self, here: bool, trusting: bool) -> Result<reqwest::Client> {
+        let slot = &self.0.clients[usize::from(here) + 2 * usize::from(trusting)];
+        if let Some(made) = slot.get() {
+            return Ok(made.clone());
+        }
+        let made = client(&self.0.roots, here, trusting)?;
+        Ok(slot.get_or_init(|| made).clone())
     }
 }
 
@@ -189,10 +199,9 @@ impl ForgesBuilder {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for certificates that cannot be read.
     pub fn build(self) -> Result<Forges> {
-        let make = |here, trusting| client(&self.roots, here, trusting);
-        let clients = [make(false, false)?, make(true, false)?, make(false, true)?, make(true, true)?];
         let Self { credentials, hosts, timeout, insecure, .. } = self;
-        Ok(Forges(Arc::new(Inner { credentials, hosts, clients, timeout, insecure })))
+        let (roots, clients) = (certificates(&self.roots)?, Default::default());
+        Ok(Forges(Arc::new(Inner { credentials, hosts, roots, clients, timeout, insecure })))
     }
 }
 

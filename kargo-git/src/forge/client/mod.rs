@@ -19,7 +19,7 @@ use super::Provider;
 use crate::credentials::{CredentialSource, NamedCredentials};
 
 pub(crate) use reply::Reply;
-pub(crate) use wire::{Request, Wire, client};
+pub(crate) use wire::{Request, Wire, certificates, client};
 
 /// No list is longer: that many pages of up to a hundred.
 pub(super) const MAX_PAGES: usize = 100;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, Response, StatusCode, Url};
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -18,28 +18,45 @@ const MAX_BODY: usize = 16 << 20;
 /// How many redirects are followed: a renamed repository has one.
 const MAX_REDIRECTS: usize = 3;
 
+/// The certificates in PEM texts.
+pub(crate) fn certificates(pems: &[Vec<u8>]) -> Result<Vec<Certificate>> {
+    let invalid = |text: &str| Error::new(ErrorKind::InvalidInput, text);
+    let mut all = Vec::new();
+    for pem in pems {
+        let found = Certificate::from_pem_bundle(pem)
+            .map_err(|error| invalid("A certificate authority given for forges is not in PEM form.").because(error))?;
+        if found.is_empty() {
+            return Err(invalid("A certificate authority given for forges holds no certificate."));
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
 /// An HTTP client that follows no redirect by itself. One for this machine goes past the proxies that the environment names.
-pub(crate) fn client(ca: &[Vec<u8>], this_machine: bool, trust_everybody: bool) -> Result<reqwest::Client> {
-    let invalid = |text: &str| Error::new(ErrorKind::InvalidInput, text).operation("set up the client of forges");
+pub(crate) fn client(roots: &[Certificate], this_machine: bool, trust_everybody: bool) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("kargo-git/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
-        .redirect(reqwest::redirect::Policy::none());
+        .redirect(reqwest::redirect::Policy::none())
+        // Limits count what comes in; another crate's choice of features must not turn decompression on.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate();
     if this_machine {
         builder = builder.no_proxy();
     }
     if trust_everybody {
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
-    for pem in ca {
-        let found = reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| invalid("A certificate authority given for forges is not in PEM form.").because(error))?;
-        if found.is_empty() {
-            return Err(invalid("A certificate authority given for forges holds no certificate."));
-        }
-        builder = builder.tls_certs_merge(found);
+    if !roots.is_empty() {
+        builder = builder.tls_certs_merge(roots.iter().cloned());
     }
-    builder.build().map_err(|error| invalid("The HTTP client cannot be set up.").because(error))
+    builder.build().map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, "The HTTP client for forges cannot be set up; are the certificates right?")
+            .because(error)
+    })
 }
 
 /// A server and how to speak to it.

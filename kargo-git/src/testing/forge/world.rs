@@ -264,7 +264,8 @@ impl World {
         }
         if slow > 0 {
             if let Some(pull) = self.pull_mut(number) {
-                pull.merging = Some((slow, method));
+                // One that has begun goes on.
+                pull.merging.get_or_insert((slow, method));
             }
             return Ok(None);
         }
