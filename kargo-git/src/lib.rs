@@ -57,7 +57,9 @@ mod update;
 mod writer;
 
 pub use cache::GitCache;
-pub use credentials::{CredentialRules, CredentialSource, GitHubApp, GitHubAppBuilder, NamedCredentials};
+pub use credentials::{
+    CredentialKind, CredentialRules, CredentialSource, GitHubApp, GitHubAppBuilder, NamedCredentials,
+};
 pub use forge::{
     Branch, Forge, Forges, ForgesBuilder, MergeOutcome, MergeRequest, NewPullRequest, Opened, Provider, PullRequest,
     PullRequestQuery, PullRequestState, Readiness,

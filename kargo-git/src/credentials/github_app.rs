@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::jwt::Key;
-use super::{CredentialSource, NamedCredentials};
+use super::{CredentialKind, CredentialSource, NamedCredentials};
 use crate::forge::{Reply, Request, Wire, certificates, client, host_and_path};
 use crate::remote::Credentials;
 
@@ -158,8 +158,9 @@ impl GitHubApp {
 
 #[async_trait]
 impl CredentialSource for GitHubApp {
-    async fn get(&self, cx: &Context, url: &str) -> Result<Option<NamedCredentials>> {
-        let Some((owner, name)) = self.owner_and_name(url) else { return Ok(None) };
+    async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>> {
+        let place = self.owner_and_name(url).filter(|_| kind == CredentialKind::Password);
+        let Some((owner, name)) = place else { return Ok(None) };
         let slot = self.slot(&owner, &name).await;
         // Whoever comes while a token is fetched waits for that one.
         let mut held = cx.guard("wait for a token of the GitHub App", async { Ok(slot.lock().await) }).await?;

@@ -33,10 +33,28 @@ impl NamedCredentials {
         Self { name: name.into(), credentials }
     }
 
+    /// Of which kind they are.
+    pub(crate) fn kind(&self) -> CredentialKind {
+        match self.credentials.user_and_password() {
+            Some(_) => CredentialKind::Password,
+            None => CredentialKind::SshKey,
+        }
+    }
+
     /// The password or token, to be compared.
     pub(crate) fn secret(&self) -> Option<&str> {
         self.credentials.user_and_password().map(|(_, password): (&str, &SecretString)| password.expose_secret())
     }
+}
+
+/// What credentials are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CredentialKind {
+    /// A user and a password or token: Git over HTTP, and the APIs of forges.
+    Password,
+    /// A private key: Git over ssh.
+    SshKey,
 }
 
 /// Knows the credentials of repositories: for Git, see [`crate::RemoteBuilder::credentials_from`], and for the APIs of forges, see
@@ -48,7 +66,7 @@ impl NamedCredentials {
 /// ```
 /// use async_trait::async_trait;
 /// use kargo_core::plugin::Context;
-/// use kargo_git::{CredentialSource, Credentials, NamedCredentials};
+/// use kargo_git::{CredentialKind, CredentialSource, Credentials, NamedCredentials};
 ///
 /// /// Reads the token from the environment.
 /// #[derive(Debug)]
@@ -56,9 +74,9 @@ impl NamedCredentials {
 ///
 /// #[async_trait]
 /// impl CredentialSource for FromEnvironment {
-///     async fn get(&self, _: &Context, url: &str) -> kargo_core::Result<Option<NamedCredentials>> {
+///     async fn get(&self, _: &Context, url: &str, kind: CredentialKind) -> kargo_core::Result<Option<NamedCredentials>> {
 ///         Ok(match std::env::var("GIT_TOKEN") {
-///             Ok(token) if url.starts_with("https://github.com/acme/") => {
+///             Ok(token) if kind == CredentialKind::Password && url.starts_with("https://github.com/acme/") => {
 ///                 Some(NamedCredentials::new("GIT_TOKEN", Credentials::basic("kargo", token)))
 ///             }
 ///             _ => None,
@@ -68,12 +86,12 @@ impl NamedCredentials {
 /// ```
 #[async_trait]
 pub trait CredentialSource: Debug + Send + Sync + 'static {
-    /// The credentials for the repository with the clone URL `url`, which has no password in it. A URL for ssh asks for a key when it
-    /// is for Git; for the API of its forge a user and a password are used, and a key is passed over.
+    /// The credentials of this kind for the repository with the clone URL `url`, which has no password in it. The API of a forge wants a
+    /// password also when the URL is one for ssh.
     ///
     /// # Errors
     /// When they cannot be found out. Having none is no error, but `None`.
-    async fn get(&self, cx: &Context, url: &str) -> Result<Option<NamedCredentials>>;
+    async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>>;
 
     /// Told that a server did not accept what [`CredentialSource::get`] returned last.
     async fn refused(&self, cx: &Context, url: &str) {
@@ -83,8 +101,8 @@ pub trait CredentialSource: Debug + Send + Sync + 'static {
 
 #[async_trait]
 impl<T: CredentialSource + ?Sized> CredentialSource for Arc<T> {
-    async fn get(&self, cx: &Context, url: &str) -> Result<Option<NamedCredentials>> {
-        (**self).get(cx, url).await
+    async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>> {
+        (**self).get(cx, url, kind).await
     }
 
     async fn refused(&self, cx: &Context, url: &str) {

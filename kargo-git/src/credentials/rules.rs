@@ -8,14 +8,15 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use regex::Regex;
 
-use super::{CredentialSource, NamedCredentials};
+use super::{CredentialKind, CredentialSource, NamedCredentials};
 use crate::forge::host_and_path;
 use crate::remote::Credentials;
 
 /// Credentials for repositories by host, by path and by regular expression.
 ///
-/// The longest host or path that fits is used, however the URL is written; if there is none, the first regular expression that fits. A
-/// path ends at a slash: `github.com/acme` is not for `github.com/acme-labs/app`.
+/// Of those of the wanted kind, the longest host or path that fits is used, however the URL is written; if there is none, the first
+/// regular expression that fits. A path ends at a slash: `github.com/acme` is not for `github.com/acme-labs/app`. A place can have both: a
+/// key for Git over ssh, and a token for the API.
 ///
 /// ```
 /// use kargo_git::{CredentialRules, Credentials};
@@ -52,6 +53,22 @@ fn normalized(place: &str) -> String {
     match place.split_once('/') {
         Some((host, path)) => format!("{}/{path}", host.to_ascii_lowercase()),
         None => place.to_ascii_lowercase(),
+    }
+}
+
+impl Known {
+    fn is(&self, kind: CredentialKind) -> bool {
+        match self {
+            Self::Fixed(credentials) => credentials.kind() == kind,
+            Self::Asked(_) => true,
+        }
+    }
+
+    fn replaces(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(new), Self::Fixed(old)) => new.kind() == old.kind(),
+            _ => true,
+        }
     }
 }
 
@@ -94,38 +111,39 @@ impl CredentialRules {
     }
 
     fn add(mut self, place: String, known: Known) -> Self {
-        // A later one under the same place takes the earlier one's.
-        self.places.retain(|(other, _)| *other != place);
+        // A later one of its kind takes an earlier one's place.
+        self.places.retain(|(other, old)| *other != place || !known.replaces(old));
         self.places.push((place, known));
         self
     }
 
-    fn find(&self, url: &str) -> Option<&Known> {
+    fn find(&self, url: &str, kind: CredentialKind) -> Option<&Known> {
         let full = normalized(url);
         let covers =
             |place: &str| full.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let place = self.places.iter().filter(|(place, _)| covers(place)).max_by_key(|(place, _)| place.len());
+        let fitting = self.places.iter().filter(|(place, known)| covers(place) && known.is(kind));
+        let place = fitting.max_by_key(|(place, _)| place.len());
         if let Some((_, known)) = place {
             return Some(known);
         }
         let normal = normalize_git_url(url);
         let fits = |regex: &Regex| regex.is_match(url) || regex.is_match(&normal);
-        self.patterns.iter().find(|(regex, _)| fits(regex)).map(|(_, known)| known)
+        self.patterns.iter().find(|(regex, known)| fits(regex) && known.is(kind)).map(|(_, known)| known)
     }
 }
 
 #[async_trait]
 impl CredentialSource for CredentialRules {
-    async fn get(&self, cx: &Context, url: &str) -> Result<Option<NamedCredentials>> {
-        match self.find(url) {
+    async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>> {
+        match self.find(url, kind) {
             None => Ok(None),
             Some(Known::Fixed(credentials)) => Ok(Some(credentials.clone())),
-            Some(Known::Asked(source)) => source.get(cx, url).await,
+            Some(Known::Asked(source)) => source.get(cx, url, kind).await,
         }
     }
 
     async fn refused(&self, cx: &Context, url: &str) {
-        if let Some(Known::Asked(source)) = self.find(url) {
+        if let Some(Known::Asked(source)) = self.find(url, CredentialKind::Password) {
             source.refused(cx, url).await;
         }
     }
@@ -136,7 +154,7 @@ mod tests {
     use super::*;
 
     fn name(rules: &CredentialRules, url: &str) -> Option<String> {
-        match rules.find(url)? {
+        match rules.find(url, CredentialKind::Password)? {
             Known::Fixed(found) => Some(found.name.clone()),
             Known::Asked(_) => None,
         }
@@ -166,6 +184,20 @@ mod tests {
         assert_eq!(name(&port, "https://git.example:8443/a/b").as_deref(), Some("for git.example:8443"));
         assert_eq!(name(&port, "https://git.example/a/b"), None);
         assert_eq!(name(&rules, "https://github.com.evil.example/x").as_deref(), Some("for URLs that match .*"));
+    }
+
+    #[test]
+    fn a_place_can_have_a_key_for_git_and_a_token_for_the_api() {
+        let rules = CredentialRules::new()
+            .with("github.com/acme", Credentials::ssh_key("key"))
+            .with("github.com", Credentials::basic("kargo", "old"))
+            .with("github.com", Credentials::basic("kargo", "new"));
+        let find = |kind| match rules.find("git@github.com:acme/shop.git", kind) {
+            Some(Known::Fixed(found)) => (found.name.clone(), found.secret().map(str::to_owned)),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(find(CredentialKind::SshKey), ("for github.com/acme".to_owned(), None));
+        assert_eq!(find(CredentialKind::Password), ("for github.com".to_owned(), Some("new".to_owned())));
     }
 
     #[test]

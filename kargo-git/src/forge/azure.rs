@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Api, Call, MAX_PAGES};
+use super::client::{Api, Call, Listing};
 use super::model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,
@@ -202,15 +202,17 @@ impl Forge for Azure {
 
     async fn pull_requests(&self, cx: &Context, query: &PullRequestQuery) -> Result<Vec<PullRequest>> {
         let what = format!("list the pull requests from {} to {}", query.source, query.target);
-        let mut found = Vec::new();
-        for page in 0..MAX_PAGES {
+        let (mut found, mut listing) = (Vec::new(), Listing::default());
+        for page in 0.. {
             let call = Call::get(&self.at(&["pullrequests"]), &*what)
                 .query("searchCriteria.status", "all")
                 .query("searchCriteria.sourceRefName", format!("refs/heads/{}", query.source))
                 .query("searchCriteria.targetRefName", format!("refs/heads/{}", query.target))
                 .query("$top", PAGE)
                 .query("$skip", page * PAGE);
-            let pulls: List<Pull> = self.expect(cx, call).await?.json()?;
+            let reply = self.expect(cx, call).await?;
+            listing.count(&reply)?;
+            let pulls: List<Pull> = reply.json()?;
             let is_last = pulls.value.len() < PAGE;
             for pull in pulls.value.into_iter().filter(|pull| pull.fork_source.is_none()) {
                 let is_cut = pull.description.as_ref().is_some_and(|text| text.chars().count() >= LISTED_DESCRIPTION);
@@ -221,10 +223,10 @@ impl Forge for Azure {
                 });
             }
             if is_last {
-                return Ok(found);
+                break;
             }
         }
-        Err(self.api.wire.odd(&what, "has no end to its list"))
+        Ok(found)
     }
 
     async fn pull_request(&self, cx: &Context, number: u64) -> Result<PullRequest> {

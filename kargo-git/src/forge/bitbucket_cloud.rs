@@ -7,7 +7,7 @@ use reqwest::header::LOCATION;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Api, Call, MAX_PAGES, Reply};
+use super::client::{Api, Call, Listing, Reply};
 use super::model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,
@@ -215,8 +215,9 @@ impl Forge for BitbucketCloud {
         let mut reply =
             self.api.expect(cx, call.query("q", filter).query("sort", "-created_on").query("pagelen", 50)).await?;
         let own = format!("{}/{}", self.workspace, self.name).to_lowercase();
-        let mut found = Vec::new();
-        for _ in 0..MAX_PAGES {
+        let (mut found, mut listing) = (Vec::new(), Listing::default());
+        loop {
+            listing.count(&reply)?;
             let page: Page<Pull> = reply.json()?;
             let wanted = page.values.into_iter().filter(|pull| {
                 pull.source.repository.as_ref().is_some_and(|repository| repository.full_name.to_lowercase() == own)
@@ -225,7 +226,6 @@ impl Forge for BitbucketCloud {
             let Some(next) = page.next else { return Ok(found) };
             reply = self.api.follow(cx, &next, &*what).await?.expect()?;
         }
-        Err(self.api.wire.odd(&what, "has no end to its list"))
     }
 
     async fn pull_request(&self, cx: &Context, number: u64) -> Result<PullRequest> {

@@ -7,7 +7,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Api, Call, MAX_PAGES};
+use super::client::{Api, Call, Listing};
 use super::model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,
@@ -172,15 +172,17 @@ impl Forge for BitbucketDataCenter {
 
     async fn branch(&self, cx: &Context, name: &str) -> Result<Option<Branch>> {
         let what = format!("read the branch {name}");
-        let mut start = 0;
-        for _ in 0..MAX_PAGES {
+        let (mut start, mut listing) = (0, Listing::default());
+        loop {
             // The filter matches parts of names; the one that is it comes first, where the server knows how.
             let call = Call::get(&self.at(&["branches"]), &*what)
                 .query("filterText", name)
                 .query("boostMatches", true)
                 .query("limit", 100)
                 .query("start", start);
-            let page: Page<Listed> = self.api.expect(cx, call).await?.json()?;
+            let reply = self.api.expect(cx, call).await?;
+            listing.count(&reply)?;
+            let page: Page<Listed> = reply.json()?;
             if let Some(found) = page.values.into_iter().find(|branch| branch.display_id == name) {
                 let commit = found.latest_commit;
                 let call = Call::get(&self.at(&["commits", &commit]), format!("read the commit {commit}"));
@@ -192,7 +194,6 @@ impl Forge for BitbucketDataCenter {
                 _ => return Ok(None),
             }
         }
-        Err(self.api.wire.odd(&what, "has no end to its list"))
     }
 
     async fn differs(&self, cx: &Context, source: &Branch, target: &Branch) -> Result<bool> {
@@ -208,8 +209,8 @@ impl Forge for BitbucketDataCenter {
 
     async fn pull_requests(&self, cx: &Context, query: &PullRequestQuery) -> Result<Vec<PullRequest>> {
         let what = format!("list the pull requests from {} to {}", query.source, query.target);
-        let (mut start, mut found) = (0, Vec::new());
-        for _ in 0..MAX_PAGES {
+        let (mut start, mut found, mut listing) = (0, Vec::new(), Listing::default());
+        loop {
             let call = Call::get(&self.at(&["pull-requests"]), &*what)
                 .query("state", "ALL")
                 .query("direction", "OUTGOING")
@@ -217,7 +218,9 @@ impl Forge for BitbucketDataCenter {
                 .query("order", "NEWEST")
                 .query("limit", 100)
                 .query("start", start);
-            let page: Page<Pull> = self.api.expect(cx, call).await?.json()?;
+            let reply = self.api.expect(cx, call).await?;
+            listing.count(&reply)?;
+            let page: Page<Pull> = reply.json()?;
             let wanted = page.values.into_iter().filter(|pull| {
                 let own = pull.from_ref.repository.id == pull.to_ref.repository.id;
                 own && pull.from_ref.display_id == query.source && pull.to_ref.display_id == query.target
@@ -228,7 +231,6 @@ impl Forge for BitbucketDataCenter {
                 _ => return Ok(found),
             }
         }
-        Err(self.api.wire.odd(&what, "has no end to its list"))
     }
 
     async fn pull_request(&self, cx: &Context, number: u64) -> Result<PullRequest> {

@@ -7,7 +7,7 @@ use kargo_core::plugin::Context;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Api, Call, MAX_PAGES};
+use super::client::{Api, Call, Listing};
 use super::model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,
@@ -156,8 +156,8 @@ impl Forge for GitHub {
 
     async fn pull_requests(&self, cx: &Context, query: &PullRequestQuery) -> Result<Vec<PullRequest>> {
         let what = format!("list the pull requests from {} to {}", query.source, query.target);
-        let mut found = Vec::new();
-        for page in 1..=MAX_PAGES {
+        let (mut found, mut listing) = (Vec::new(), Listing::default());
+        for page in 1.. {
             let call = Call::get(&self.at(&["pulls"]), &*what)
                 .query("state", "all")
                 .query("head", format!("{}:{}", self.owner, query.source))
@@ -167,16 +167,17 @@ impl Forge for GitHub {
                 .query("per_page", 100)
                 .query("page", page);
             let reply = self.api.expect(cx, call).await?;
+            listing.count(&reply)?;
             let pulls: Vec<Pull> = reply.json()?;
             // GitHub ignores a `head` that it does not understand, and then lists them all.
             let wanted =
                 pulls.into_iter().filter(|pull| pull.head.name == query.source && pull.base.name == query.target);
             found.extend(wanted.map(PullRequest::from));
             if !reply.has_next() {
-                return Ok(found);
+                break;
             }
         }
-        Err(self.api.wire.odd(&what, "has no end to its list"))
+        Ok(found)
     }
 
     async fn pull_request(&self, cx: &Context, number: u64) -> Result<PullRequest> {

@@ -6,7 +6,7 @@ use kargo_core::plugin::Context;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Api, Call, MAX_PAGES};
+use super::client::{Api, Call, Listing};
 use super::model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,
@@ -162,8 +162,8 @@ impl Forge for GitLab {
 
     async fn pull_requests(&self, cx: &Context, query: &PullRequestQuery) -> Result<Vec<PullRequest>> {
         let what = format!("list the merge requests from {} to {}", query.source, query.target);
-        let mut found = Vec::new();
-        for page in 1..=MAX_PAGES {
+        let (mut found, mut listing) = (Vec::new(), Listing::default());
+        for page in 1.. {
             let call = Call::get(&self.at(&["merge_requests"]), &*what)
                 .query("state", "all")
                 .query("source_branch", &query.source)
@@ -173,15 +173,16 @@ impl Forge for GitLab {
                 .query("per_page", 100)
                 .query("page", page);
             let reply = self.api.expect(cx, call).await?;
+            listing.count(&reply)?;
             let merges: Vec<Merge> = reply.json()?;
             // A fork may have a branch of the same name.
             let own = merges.into_iter().filter(|merge| merge.source_project_id == merge.target_project_id);
             found.extend(own.map(PullRequest::from));
             if !reply.has_next() {
-                return Ok(found);
+                break;
             }
         }
-        Err(self.api.wire.odd(&what, "has no end to its list"))
+        Ok(found)
     }
 
     async fn pull_request(&self, cx: &Context, number: u64) -> Result<PullRequest> {

@@ -7,7 +7,7 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 
 use crate::cache::{GitCache, Key};
-use crate::credentials::{CredentialSource, NamedCredentials};
+use crate::credentials::{CredentialKind, CredentialSource, NamedCredentials};
 
 use super::address::{Address, is_loopback};
 use super::credentials::Way;
@@ -85,21 +85,16 @@ impl RemoteBuilder {
     /// What the cache holds is kept apart for each credential, and is fetched again when they are renewed.
     ///
     /// # Errors
-    /// What the source returns, and [`ErrorKind::InvalidInput`] when what it has is not of the URL's kind.
+    /// What the source returns, and [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository.
     pub async fn credentials_from(self, cx: &Context, source: &dyn CredentialSource) -> Result<Self> {
-        let (address, shown) = (Address::parse(&self.url.0)?, format!("{:?}", self.url));
-        let found = match &address {
-            Address::Local(_) => None,
-            _ => source.get(cx, &address.shown()).await?,
+        let address = Address::parse(&self.url.0)?;
+        let kind = match &address {
+            Address::Http { .. } => CredentialKind::Password,
+            Address::Ssh(_) => CredentialKind::SshKey,
+            Address::Local(_) => return Ok(self),
         };
-        let Some(NamedCredentials { name, credentials }) = found else { return Ok(self) };
-        let fits = match (&address, &credentials.0) {
-            (Address::Http { .. }, Way::Basic { .. }) | (Address::Ssh(_), Way::SshKey(_)) => true,
-            (Address::Http { .. } | Address::Ssh(_) | Address::Local(_), _) => false,
-        };
-        if !fits {
-            return Err(other_kind(&shown, &format!("those that fit its URL are {name}, which are of the other kind")));
-        }
+        let found = source.get(cx, &address.shown(), kind).await?;
+        let Some(NamedCredentials { credentials, .. }) = found else { return Ok(self) };
         Ok(self.credentials(credentials))
     }
 

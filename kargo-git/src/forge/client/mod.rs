@@ -16,13 +16,40 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::Provider;
-use crate::credentials::{CredentialSource, NamedCredentials};
+use crate::credentials::{CredentialKind, CredentialSource, NamedCredentials};
 
 pub(crate) use reply::Reply;
 pub(crate) use wire::{Request, Wire, certificates, client};
 
-/// No list is longer: that many pages of up to a hundred.
-pub(super) const MAX_PAGES: usize = 100;
+/// No list has more pages, of up to a hundred entries each.
+const MAX_PAGES: usize = 100;
+
+/// No list is longer, in bytes; its entries come with their descriptions.
+const MAX_LISTED: usize = 64 << 20;
+
+/// What a list has cost so far. A server whose list has no end is asked for no more of it.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pages: usize,
+    bytes: usize,
+}
+
+impl Listing {
+    pub(super) fn count(&mut self, page: &Reply) -> Result<()> {
+        self.pages += 1;
+        self.bytes += page.body.len();
+        if self.pages <= MAX_PAGES && self.bytes <= MAX_LISTED {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InvalidResponse,
+            format!(
+                "{}, asked to {}, has no end to its list, or one of more than {MAX_PAGES} pages.",
+                page.who, page.what
+            ),
+        ))
+    }
+}
 
 /// The API for one repository.
 #[derive(Debug)]
@@ -103,7 +130,7 @@ impl Api {
 
     async fn ask_at(&self, cx: &Context, call: Call, url: Url) -> Result<Reply> {
         cx.guard("ask the forge", async {
-            let found = self.credentials.get(cx, &self.repository).await?;
+            let found = self.credentials.get(cx, &self.repository, CredentialKind::Password).await?;
             let first = self.send(&call, url.clone(), found.as_ref()).await;
             let Err(error) = &first else { return first };
             if error.kind() != ErrorKind::Unauthenticated {
@@ -111,7 +138,7 @@ impl Api {
             }
             // A token may have been revoked before its time. Once, never in a loop: servers lock accounts out.
             self.credentials.refused(cx, &self.repository).await;
-            let again = self.credentials.get(cx, &self.repository).await?;
+            let again = self.credentials.get(cx, &self.repository, CredentialKind::Password).await?;
             match (&found, &again) {
                 (Some(old), Some(new)) if old.secret() != new.secret() => self.send(&call, url, again.as_ref()).await,
                 _ => first,

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kargo_core::Result;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::credentials::CredentialRules;
@@ -39,6 +40,8 @@ const NAME: &str = "shop";
 pub enum Fault {
     /// It is done, and the answer is lost on the way.
     LoseAnswer,
+    /// It is done, and the server says nothing; see [`FakeForge::hung`].
+    Hang,
     /// It is not done; the answer has this status.
     Status(u16),
     /// It is not done; the server asks to come back after so many seconds, in its own way.
@@ -80,6 +83,7 @@ struct Shared {
     origin: String,
     world: Mutex<World>,
     wire: Mutex<Wire>,
+    hung: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -151,6 +155,7 @@ impl FakeForge {
             origin: format!("http://{address}"),
             world: Mutex::default(),
             wire: Mutex::default(),
+            hung: Notify::new(),
         });
         let app = serve::router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
@@ -332,6 +337,11 @@ impl FakeForge {
         let mut wire = self.shared.wire();
         let number = wire.log.len() + ahead;
         wire.at.insert(number, fault);
+    }
+
+    /// Waits until a request hangs, and is done: the moment at which to kill whoever made it.
+    pub async fn hung(&self) {
+        self.shared.hung.notified().await;
     }
 
     /// Lets every request go wrong, or none any more.

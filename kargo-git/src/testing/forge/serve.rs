@@ -138,6 +138,11 @@ async fn handle(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Resp
             let _ = answer(&shared);
             (StatusCode::BAD_GATEWAY, Html("<h1>bad gateway</h1>")).into_response()
         }
+        Some(Fault::Hang) => {
+            let _ = answer(&shared);
+            shared.hung.notify_one();
+            std::future::pending().await
+        }
         Some(Fault::Html) => Html(PAGE).into_response(),
         Some(Fault::Status(status)) => respond(Reply::new(status, json!({"message": "this was ordered by a test"}))),
         Some(Fault::RateLimited { seconds }) => limited(shared.provider, seconds),
