@@ -78,6 +78,7 @@ struct Page<T> {
 
 #[derive(Deserialize)]
 struct BranchAnswer {
+    name: String,
     target: Target,
 }
 
@@ -185,15 +186,17 @@ impl Forge for BitbucketCloud {
     }
 
     async fn branch(&self, cx: &Context, name: &str) -> Result<Option<Branch>> {
-        let call = Call::get(&self.at(&["refs", "branches", name]), format!("read the branch {name}"));
-        let reply = self.api.ask(cx, call).await?;
-        if reply.status == 404 {
-            // The same status for a repository that is hidden, which must not look like a branch that is gone.
-            self.api.expect(cx, Call::get(&self.at(&[]), "read the repository")).await?;
-            return Ok(None);
-        }
-        let BranchAnswer { target } = reply.expect()?.json()?;
-        Ok(Some(Branch { name: name.to_owned(), commit: target.hash, message: target.message, tree: None }))
+        // As a filter of the list: slashes of names in paths are not told from those of the path, escaped or not.
+        let call = Call::get(&self.at(&["refs", "branches"]), format!("read the branch {name}"))
+            .query("q", format!("name = {}", quoted(name)));
+        let page: Page<BranchAnswer> = self.api.expect(cx, call).await?.json()?;
+        let found = page.values.into_iter().find(|branch| branch.name == name);
+        Ok(found.map(|BranchAnswer { target, .. }| Branch {
+            name: name.to_owned(),
+            commit: target.hash,
+            message: target.message,
+            tree: None,
+        }))
     }
 
     async fn differs(&self, cx: &Context, source: &Branch, target: &Branch) -> Result<bool> {

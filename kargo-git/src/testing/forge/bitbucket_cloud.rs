@@ -71,6 +71,11 @@ fn shown(world: &World, pull: &Pull, request: &Request) -> Value {
     })
 }
 
+/// A condition of the query language.
+fn filter(field: &str, name: &str) -> String {
+    format!("{field} = \"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// The commit that an id, or its first digits, names.
 fn find<'a>(world: &'a World, id: &str) -> Option<&'a super::world::Commit> {
     world.commits.values().find(|commit| id.len() >= 7 && commit.id.starts_with(id))
@@ -85,10 +90,14 @@ pub(super) fn answer(world: &mut World, request: &Request, _: &Shared) -> Result
     let missing = || no(404, "Resource not found");
     let path = behind(request, &["2.0", "repositories", OWNER, NAME]).ok_or_else(missing)?;
     match (request.method.as_str(), path.as_slice()) {
-        ("GET", []) => Ok(Reply::ok(json!({"full_name": format!("{OWNER}/{NAME}")}))),
-        ("GET", ["refs", "branches", name]) => {
-            let commit = world.resolve(name).filter(|_| world.branches.contains_key(*name)).ok_or_else(missing)?;
-            Ok(Reply::ok(json!({"name": name, "target": {"hash": commit.id, "message": commit.message}})))
+        ("GET", ["refs", "branches"]) => {
+            request.only(&["q", "sort", "pagelen", "page"])?;
+            let named = |name: &str| request.query("q") == Some(&filter("name", name));
+            let found = world.branches.keys().filter(|name| named(name)).filter_map(|name| {
+                let commit = world.resolve(name)?;
+                Some(json!({"name": name, "target": {"hash": commit.id, "message": commit.message}}))
+            });
+            Ok(Reply::ok(json!({"values": found.collect::<Vec<_>>()})))
         }
         ("GET", ["commit", id]) => {
             let commit = find(world, id).ok_or_else(missing)?;
@@ -134,9 +143,9 @@ pub(super) fn answer(world: &mut World, request: &Request, _: &Shared) -> Result
 
 fn list(world: &World, request: &Request) -> Result<Reply, Reply> {
     request.only(&["q", "state", "sort", "pagelen", "page"])?;
-    let filter = request.query("q").unwrap_or_default();
     let pulls = newest_first(world).into_iter().filter(|pull| {
-        filter == format!("source.branch.name = \"{}\" AND destination.branch.name = \"{}\"", pull.source, pull.target)
+        let branches = [filter("source.branch.name", &pull.source), filter("destination.branch.name", &pull.target)];
+        request.query("q") == Some(&branches.join(" AND "))
     });
     let (pulls, next) = request.page(pulls.collect(), request.number("pagelen", 10), 50);
     let values: Vec<Value> = pulls.iter().map(|pull| shown(world, pull, request)).collect();
