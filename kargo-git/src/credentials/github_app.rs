@@ -176,9 +176,13 @@ impl CredentialSource for GitHubApp {
         }))
     }
 
-    async fn refused(&self, _: &Context, url: &str) {
-        if let Some((owner, name)) = self.owner_and_name(url) {
-            *self.slot(&owner, &name).await.lock().await = None;
+    async fn refused(&self, _: &Context, url: &str, refused: &NamedCredentials) {
+        let Some((owner, name)) = self.owner_and_name(url) else { return };
+        let slot = self.slot(&owner, &name).await;
+        let mut held = slot.lock().await;
+        // Somebody else may have had it renewed already.
+        if held.as_ref().is_some_and(|token| Some(token.text.expose_secret()) == refused.secret()) {
+            *held = None;
         }
     }
 }

@@ -96,6 +96,11 @@ mod tests {
     #[test]
     fn a_key_that_lost_its_line_breaks_is_read_and_what_is_none_is_refused_unseen() {
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        // GitHub's own form is what stands at the end of the other.
+        let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+        let inner = STANDARD.encode(&der.as_ref()[26..]);
+        Key::parse(&format!("-----BEGIN RSA PRIVATE KEY-----\n{inner}\n-----END RSA PRIVATE KEY-----\n").into())
+            .unwrap();
         let flat = pem(&pair).replace('\n', "\\n").replace("-----END PRIVATE KEY-----\\n", "-----END PRIVATE KEY-----");
         Key::parse(&flat.into()).unwrap();
         for text in ["", "c2VjcmV0", "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----"] {

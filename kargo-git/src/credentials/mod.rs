@@ -93,9 +93,9 @@ pub trait CredentialSource: Debug + Send + Sync + 'static {
     /// When they cannot be found out. Having none is no error, but `None`.
     async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>>;
 
-    /// Told that a server did not accept what [`CredentialSource::get`] returned last.
-    async fn refused(&self, cx: &Context, url: &str) {
-        let _ = (cx, url);
+    /// Told that a server did not accept `refused`, which [`CredentialSource::get`] had returned for `url`. It is asked once more then.
+    async fn refused(&self, cx: &Context, url: &str, refused: &NamedCredentials) {
+        let _ = (cx, url, refused);
     }
 }
 
@@ -105,7 +105,7 @@ impl<T: CredentialSource + ?Sized> CredentialSource for Arc<T> {
         (**self).get(cx, url, kind).await
     }
 
-    async fn refused(&self, cx: &Context, url: &str) {
-        (**self).refused(cx, url).await;
+    async fn refused(&self, cx: &Context, url: &str, refused: &NamedCredentials) {
+        (**self).refused(cx, url, refused).await;
     }
 }

@@ -142,9 +142,9 @@ impl CredentialSource for CredentialRules {
         }
     }
 
-    async fn refused(&self, cx: &Context, url: &str) {
-        if let Some(Known::Asked(source)) = self.find(url, CredentialKind::Password) {
-            source.refused(cx, url).await;
+    async fn refused(&self, cx: &Context, url: &str, refused: &NamedCredentials) {
+        if let Some(Known::Asked(source)) = self.find(url, refused.kind()) {
+            source.refused(cx, url, refused).await;
         }
     }
 }

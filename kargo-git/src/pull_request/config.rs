@@ -108,43 +108,31 @@ pub(super) fn read<T: DeserializeOwned>(step: &str, config: &Value) -> Result<T>
     serde_json::from_value(config.clone()).map_err(|error| invalid(step, error))
 }
 
-/// The configuration as far as it is known before its expressions are evaluated: each of them stands for something that fits.
-pub(super) fn without_expressions(config: &Value) -> Value {
-    let has_expression = |value: &Value| value.to_string().contains("${{");
-    let Value::Object(fields) = config else { return config.clone() };
-    let known = fields.iter().filter_map(|(key, value)| {
-        let value = match key.as_str() {
-            _ if !has_expression(value) => value.clone(),
-            "prNumber" => Value::from(1),
-            "repoURL" | "sourceBranch" | "targetBranch" => value.clone(),
-            // May be left out, so it is.
-            "title"
-            | "description"
-            | "labels"
-            | "provider"
-            | "insecureSkipTLSVerify"
-            | "wait"
-            | "pollInterval"
-            | "mergeMethod" => {
-                return None;
-            }
-            _ => value.clone(),
-        };
-        Some((key.clone(), value))
-    });
-    Value::Object(known.collect())
-}
+/// Fields that may be left out.
+const OPTIONAL: [&str; 8] =
+    ["title", "description", "labels", "provider", "insecureSkipTLSVerify", "wait", "pollInterval", "mergeMethod"];
 
-/// Whether `text` is still to be evaluated.
-pub(super) fn is_open(text: &str) -> bool {
-    text.contains("${{")
+/// Reads what is known of a step's configuration before its expressions are evaluated, and says whether that is enough to know the
+/// repository's forge.
+pub(super) fn read_early<T: DeserializeOwned>(step: &str, config: &Value) -> Result<(T, bool)> {
+    let mut known = config.clone();
+    let is_open = |value: &Value| value.to_string().contains("${{");
+    let mut has_place = true;
+    if let Value::Object(fields) = &mut known {
+        has_place = !["repoURL", "provider"].iter().any(|key| fields.get(*key).is_some_and(is_open));
+        fields.retain(|key, value| !(is_open(value) && OPTIONAL.contains(&key.as_str())));
+        if let Some(number) = fields.get_mut("prNumber").filter(|number| is_open(number)) {
+            *number = 1.into();
+        }
+    }
+    Ok((read(step, &known)?, has_place))
 }
 
 impl Open {
     /// Checks what can be checked without asking anybody.
     pub(super) fn check(&self, step: &str) -> Result<()> {
         for (field, branch) in [("sourceBranch", &self.source_branch), ("targetBranch", &self.target_branch)] {
-            if let Some(fault) = branch_fault(branch).filter(|_| !is_open(branch)) {
+            if let Some(fault) = branch_fault(branch).filter(|_| !branch.contains("${{")) {
                 return Err(invalid(step, format!("{field} {branch:?} is no name of a branch: {fault}")));
             }
         }

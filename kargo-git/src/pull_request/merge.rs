@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{self, Merge};
 use super::{missing, shown};
-use crate::forge::{Forge, Forges, MergeOutcome, MergeRequest, Provider, PullRequest, PullRequestState, Readiness};
+use crate::forge::{Forge, Forges, MergeOutcome, MergeRequest, PullRequest, PullRequestState, Readiness};
 
 /// The name under which Kargo has it.
 const STEP: &str = "git-merge-pr";
@@ -26,7 +26,7 @@ const CHECKING: Duration = Duration::from_secs(2 * 60);
 
 /// The step `git-merge-pr`: merges a pull request.
 ///
-/// The configuration has `repoURL` and `prNumber`, and may have `mergeMethod` (in the provider's words, see [`Provider::merge_methods`];
+/// The configuration has `repoURL` and `prNumber`, and may have `mergeMethod` (in the provider's words, see [`crate::Provider::merge_methods`];
 /// default: as the repository is set up), `wait`, `provider`, `pollInterval` (default: 10 s) and `insecureSkipTLSVerify`. The output is
 /// `commit`, by which it was merged.
 ///
@@ -72,28 +72,24 @@ impl Run<'_> {
         if let Some(outcome) = self.ended(&pull) {
             return Ok(outcome);
         }
+        // What the forge has begun, with its token if it gave one.
         let started = self.request.state.and_then(|state| state.get("merge"));
-        // What has begun goes on; how it looks meanwhile says nothing.
-        if started.is_none_or(Value::is_null) {
-            match (&pull.readiness, missing(&pull)) {
-                (Readiness::Conflict(reason), _) => return Ok(self.refused(&pull, reason)),
-                (Readiness::Checking, Some(reason)) if !pull.draft => return Ok(self.checking(&pull, &reason)),
-                (_, Some(reason)) => return Ok(self.not_ready(&pull, &reason)),
-                (_, None) => {}
-            }
+        let token = started.and_then(Value::as_str);
+        match (&pull.readiness, missing(&pull)) {
+            // With a token one can ask; how it looks meanwhile says nothing.
+            _ if token.is_some() => {}
+            (Readiness::Checking, _) if started.is_some() => return Ok(self.merging(&pull, token)),
+            (Readiness::Conflict(reason), _) => return Ok(self.refused(&pull, reason)),
+            (Readiness::Checking, Some(reason)) if !pull.draft => return Ok(self.checking(&pull, &reason)),
+            (_, Some(reason)) => return Ok(self.not_ready(&pull, &reason)),
+            (_, None) => {}
         }
         let mut merge = MergeRequest::new(&pull);
         merge.method = self.config.merge_method.as_deref();
-        merge.started = started.and_then(Value::as_str);
+        merge.started = token;
         let outcome = match self.forge.merge(self.cx, &merge).await {
             Ok(MergeOutcome::Merged { commit: Some(commit) }) => return Ok(self.merged(&pull, Some(&commit))),
-            Ok(MergeOutcome::Started { token }) => {
-                return Ok(StepOutcome::Running {
-                    reason: format!("{} is merging {}", self.forge.provider(), self.shown(&pull)),
-                    check_after: self.interval(),
-                    state: Some(json!({"merge": token})),
-                });
-            }
+            Ok(MergeOutcome::Started { token }) => return Ok(self.merging(&pull, token.as_deref())),
             Err(error) if error.retry() != Retry::Never => return Err(error),
             outcome => outcome,
         };
@@ -136,6 +132,11 @@ impl Run<'_> {
         StepOutcome::Succeeded { outputs, message: format!("{} is merged", self.shown(pull)) }
     }
 
+    fn merging(&self, pull: &PullRequest, token: Option<&str>) -> StepOutcome {
+        let reason = format!("{} is merging {}", self.forge.provider(), self.shown(pull));
+        StepOutcome::Running { reason, check_after: self.interval(), state: Some(json!({"merge": token})) }
+    }
+
     fn refused(&self, pull: &PullRequest, reason: &str) -> StepOutcome {
         StepOutcome::Failed { reason: format!("{} cannot be merged: {reason}", self.shown(pull)) }
     }
@@ -163,15 +164,12 @@ impl Run<'_> {
 #[async_trait]
 impl Step for MergePullRequest {
     fn validate(&self, config: &Value) -> Result<()> {
-        let config: Merge = config::read(STEP, &config::without_expressions(config))?;
-        if config::is_open(&config.repository) {
-            let check = |provider: Provider, method: &String| provider.check_merge_method(method);
-            return config
-                .provider
-                .zip(config.merge_method.as_ref())
-                .map_or(Ok(()), |(provider, method)| check(provider, method));
+        let (config, has_place): (Merge, bool) = config::read_early(STEP, config)?;
+        match (config.provider, &config.merge_method) {
+            _ if has_place => self.forge(&config).map(drop),
+            (Some(provider), Some(method)) => provider.check_merge_method(method),
+            _ => Ok(()),
         }
-        self.forge(&config).map(drop)
     }
 
     fn defaults(&self) -> StepDefaults {

@@ -72,16 +72,20 @@ async fn close_ours(cx: &Context, forge: &Arc<dyn Forge>, number: u64, promotion
     if !pull_request.is_open() || !is_ours(&pull_request, promotion) {
         return Ok(());
     }
-    match forge.close(cx, &pull_request).await {
-        Ok(()) => {
-            cx.progress(format!("closed {}", shown(forge.provider(), &pull_request)));
+    let shown = shown(forge.provider(), &pull_request);
+    let Err(error) = forge.close(cx, &pull_request).await else {
+        cx.progress(format!("closed {shown}"));
+        return Ok(());
+    };
+    if error.kind() == ErrorKind::Cancelled {
+        return Err(error);
+    }
+    // Somebody may have merged or closed it just now, which is no less an end.
+    match forge.pull_request(cx, number).await? {
+        now if now.is_open() => Err(error),
+        now => {
+            cx.progress(format!("{shown} is {} by somebody else", now.state));
             Ok(())
         }
-        // Somebody merged or closed it just now.
-        Err(error) if error.kind() != ErrorKind::Cancelled && !forge.pull_request(cx, number).await?.is_open() => {
-            cx.progress(format!("{} was closed or merged meanwhile: {error}", shown(forge.provider(), &pull_request)));
-            Ok(())
-        }
-        Err(error) => Err(error),
     }
 }

@@ -209,12 +209,9 @@ impl Run<'_> {
 #[async_trait]
 impl Step for OpenPullRequest {
     fn validate(&self, config: &Value) -> Result<()> {
-        let config: Open = config::read(STEP, &config::without_expressions(config))?;
+        let (config, has_place): (Open, bool) = config::read_early(STEP, config)?;
         config.check(STEP)?;
-        if config::is_open(&config.repository) {
-            return Ok(());
-        }
-        self.forges.repository(&config.repository, config.provider, false).map(drop)
+        if has_place { self.forges.repository(&config.repository, config.provider, false).map(drop) } else { Ok(()) }
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {

@@ -48,8 +48,8 @@ impl WaitForPullRequest {
 #[async_trait]
 impl Step for WaitForPullRequest {
     fn validate(&self, config: &Value) -> Result<()> {
-        let config: Wait = config::read(STEP, &config::without_expressions(config))?;
-        if config::is_open(&config.repository) { Ok(()) } else { self.forge(&config).map(drop) }
+        let (config, has_place): (Wait, bool) = config::read_early(STEP, config)?;
+        if has_place { self.forge(&config).map(drop) } else { Ok(()) }
     }
 
     fn defaults(&self) -> StepDefaults {

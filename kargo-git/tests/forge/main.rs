@@ -5,6 +5,7 @@ mod access;
 mod app;
 mod bench;
 mod contract;
+mod engine;
 mod merge;
 mod open;
 mod restart;

@@ -155,6 +155,18 @@ async fn a_merge_behind_the_answer_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_merge_behind_the_answer_may_take_longer_than_a_check() {
+    for provider in [Provider::GitLab, Provider::BitbucketCloud, Provider::Azure] {
+        let mut bench = Bench::with_open(provider).await;
+        bench.fake.merge_slowly(5);
+        let state = assert_waits(bench.merge(1).await.unwrap(), "is merging");
+        bench.started_at -= Duration::from_secs(600);
+        let again = bench.merge_with(json!({"prNumber": 1}), state.as_ref()).await.unwrap();
+        assert_eq!(assert_waits(again, "is merging"), state, "{provider}");
+    }
+}
+
+#[tokio::test]
 async fn a_merge_behind_the_answer_is_found_without_what_was_remembered() {
     for provider in [Provider::GitLab, Provider::BitbucketCloud, Provider::Azure] {
         let bench = Bench::with_open(provider).await;
@@ -228,6 +240,7 @@ async fn a_configuration_is_checked_when_the_pipeline_is_put_together() {
     let error = check(json!({"prNumber": 1, "mergeMethod": "fast-forward-only"})).unwrap_err();
     assert!(error.message().contains("merge, squash, rebase"), "{error}");
     check(json!({"prNumber": 1, "mergeMethod": "${{ vars.method }}", "wait": "${{ vars.wait }}"})).unwrap();
+    check(json!({"repoURL": "https://git.example/a/b", "provider": "${{ vars.provider }}", "prNumber": 1})).unwrap();
     let open = json!({"repoURL": "${{ vars.repo }}", "prNumber": 1, "provider": "gitlab", "mergeMethod": "rebase"});
     assert!(step.validate(&open).unwrap_err().message().contains("merge, squash"));
 }

@@ -132,15 +132,13 @@ impl Api {
         cx.guard("ask the forge", async {
             let found = self.credentials.get(cx, &self.repository, CredentialKind::Password).await?;
             let first = self.send(&call, url.clone(), found.as_ref()).await;
-            let Err(error) = &first else { return first };
-            if error.kind() != ErrorKind::Unauthenticated {
-                return first;
-            }
+            let refused = first.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unauthenticated);
+            let Some(old) = found.as_ref().filter(|_| refused) else { return first };
             // A token may have been revoked before its time. Once, never in a loop: servers lock accounts out.
-            self.credentials.refused(cx, &self.repository).await;
+            self.credentials.refused(cx, &self.repository, old).await;
             let again = self.credentials.get(cx, &self.repository, CredentialKind::Password).await?;
-            match (&found, &again) {
-                (Some(old), Some(new)) if old.secret() != new.secret() => self.send(&call, url, again.as_ref()).await,
+            match &again {
+                Some(new) if old.secret() != new.secret() => self.send(&call, url, again.as_ref()).await,
                 _ => first,
             }
         })
