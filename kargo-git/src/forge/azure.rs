@@ -44,6 +44,8 @@ struct Pull {
     merge_status: Option<String>,
     merge_failure_message: Option<String>,
     last_merge_source_commit: Option<Commit>,
+    #[serde(default)]
+    reviewers: Vec<Reviewer>,
     last_merge_commit: Option<Commit>,
     closed_date: Option<Timestamp>,
     #[serde(default)]
@@ -56,6 +58,17 @@ struct Pull {
 #[serde(rename_all = "camelCase")]
 struct Commit {
     commit_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reviewer {
+    display_name: String,
+    /// 10 and 5 approve, 0 is none, -5 waits for the author, -10 rejects.
+    #[serde(default)]
+    vote: i32,
+    #[serde(default)]
+    is_required: bool,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +148,8 @@ impl Azure {
             "abandoned" => PullRequestState::Closed,
             _ => PullRequestState::Open,
         };
+        let silent = pull.reviewers.iter().filter(|reviewer| reviewer.is_required && reviewer.vote < 5);
+        let silent: Vec<&str> = silent.map(|reviewer| reviewer.display_name.as_str()).collect();
         let readiness = match pull.merge_status.as_deref() {
             _ if pull.is_draft => Readiness::Waiting("its author, who calls it a draft".into()),
             Some("conflicts") => Readiness::Conflict("its branches conflict".into()),
@@ -144,6 +159,7 @@ impl Azure {
                 "a trial merge that works ({})",
                 pull.merge_failure_message.as_deref().unwrap_or("no reason was given")
             )),
+            _ if !silent.is_empty() => Readiness::Blocked(format!("the approval of {}", silent.join(", "))),
             _ => Readiness::Unknown,
         };
         PullRequest {
@@ -287,7 +303,7 @@ impl Forge for Azure {
             403 if reply.says("polic") => {
                 Ok(MergeOutcome::NotReady { reason: format!("the policies of its target branch ({})", reply.text()) })
             }
-            409 => Ok(MergeOutcome::NotReady { reason: format!("its head to be looked at again ({})", reply.text()) }),
+            409 => Ok(MergeOutcome::Stale { reason: reply.text() }),
             _ => Err(reply.refusal()),
         }
     }

@@ -281,7 +281,7 @@ impl Forge for BitbucketDataCenter {
         let number = request.pull_request.number;
         let seen = self.read(cx, number).await?;
         if seen.from_ref.latest_commit != request.pull_request.head {
-            return Ok(MergeOutcome::NotReady { reason: "its head to be looked at again, which has moved".into() });
+            return Ok(MergeOutcome::Stale { reason: "its head has moved".into() });
         }
         let mut body = json!({});
         if let Some(method) = request.method {
@@ -295,9 +295,7 @@ impl Forge for BitbucketDataCenter {
         match reply.status {
             200 => Ok(MergeOutcome::Merged { commit: self.converted(reply.json()?).merge_commit }),
             409 if reply.says("conflict") => Ok(MergeOutcome::Refused { reason: reply.text() }),
-            409 if reply.says("out-of-date") => {
-                Ok(MergeOutcome::NotReady { reason: format!("it to be looked at again ({})", reply.text()) })
-            }
+            409 if reply.says("out-of-date") => Ok(MergeOutcome::Stale { reason: reply.text() }),
             409 => Ok(MergeOutcome::NotReady { reason: format!("its merge checks ({})", reply.text()) }),
             400 if reply.says("strategy") => Ok(MergeOutcome::Refused { reason: reply.text() }),
             _ => Err(reply.refusal()),

@@ -136,7 +136,7 @@ impl Forges {
 }
 
 /// `url` without user and password, which credentials are looked up by and errors show.
-fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut parsed) if matches!(parsed.scheme(), "http" | "https") => {
             // These fail only for URLs without a host.

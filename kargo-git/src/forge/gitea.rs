@@ -238,9 +238,7 @@ impl Forge for Gitea {
             // A style that the repository does not have, or a person that its target branch does not let merge.
             405 if reply.says("not allowed") => Ok(MergeOutcome::Refused { reason: reply.text() }),
             405 => Ok(MergeOutcome::NotReady { reason: format!("what its target branch requires ({})", reply.text()) }),
-            409 if reply.says("out of date") => {
-                Ok(MergeOutcome::NotReady { reason: format!("its branches to be looked at again ({})", reply.text()) })
-            }
+            409 if reply.says("out of date") => Ok(MergeOutcome::Stale { reason: reply.text() }),
             // Conflicts, which come as the output of Git, and hooks.
             409 => Ok(MergeOutcome::Refused { reason: reply.text() }),
             _ => Err(reply.refusal()),

@@ -99,7 +99,8 @@ impl From<Pull> for PullRequest {
             Some("clean" | "unstable" | "has_hooks") => Readiness::Ready,
             Some("dirty") => Readiness::Conflict("its branches conflict".into()),
             Some("draft") => Readiness::Waiting("its author, who calls it a draft".into()),
-            // A token may be allowed to go past what blocks others; only trying tells.
+            Some("blocked") => Readiness::Blocked("the checks and reviews that its target branch requires".into()),
+            Some("behind") => Readiness::Blocked("its source branch to be brought up to date with its target".into()),
             _ => Readiness::Unknown,
         };
         Self {
@@ -219,9 +220,10 @@ impl Forge for GitHub {
             405 if reply.says("merge queue") => Ok(MergeOutcome::NotReady {
                 reason: format!("the merge queue, to which somebody has to add it ({})", reply.text()),
             }),
-            // Drafts, checks and reviews, and a base that moved under the merge.
+            405 if reply.says("was modified") => Ok(MergeOutcome::Stale { reason: reply.text() }),
+            // Drafts, checks and reviews.
             405 => Ok(MergeOutcome::NotReady { reason: format!("what its target branch requires ({})", reply.text()) }),
-            409 => Ok(MergeOutcome::NotReady { reason: format!("its head to be looked at again ({})", reply.text()) }),
+            409 => Ok(MergeOutcome::Stale { reason: reply.text() }),
             _ => Err(reply.refusal()),
         }
     }

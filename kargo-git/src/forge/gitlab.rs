@@ -237,7 +237,7 @@ impl Forge for GitLab {
             // Drafts, pipelines and approvals; conflicts too, which the status tells apart before it comes to this.
             405 | 422 => Ok(MergeOutcome::NotReady { reason: format!("what the project requires ({})", reply.text()) }),
             406 => Ok(MergeOutcome::Refused { reason: reply.text() }),
-            409 => Ok(MergeOutcome::NotReady { reason: format!("its head to be looked at again ({})", reply.text()) }),
+            409 => Ok(MergeOutcome::Stale { reason: reply.text() }),
             _ => Err(reply.refusal()),
         }
     }

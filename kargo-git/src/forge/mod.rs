@@ -30,6 +30,7 @@ pub use model::{
 pub use provider::Provider;
 
 pub(crate) use client::{Reply, Request, Wire, certificates, client};
+pub(crate) use forges::shown;
 pub(crate) use place::host_and_path;
 
 /// The pull requests of one repository.

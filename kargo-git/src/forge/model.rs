@@ -52,6 +52,8 @@ pub enum Readiness {
     Checking,
     /// Not yet: for what it waits, such as "required checks". Completes "waits for …".
     Waiting(String),
+    /// Probably not yet, though whoever may go past what is required can merge it. For what it waits; completes "waits for …".
+    Blocked(String),
     /// Not until somebody changes the branches. Why, as a clause.
     Conflict(String),
 }
@@ -180,6 +182,11 @@ pub enum MergeOutcome {
     Started {
         /// For [`MergeRequest::started`].
         token: Option<String>,
+    },
+    /// It has changed since it was read, or its target has: look again.
+    Stale {
+        /// The forge's words.
+        reason: String,
     },
     /// Not now, but perhaps later. For what it waits; completes "waits for …".
     NotReady {

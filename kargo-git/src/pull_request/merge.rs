@@ -81,6 +81,8 @@ impl Run<'_> {
             (Readiness::Checking, _) if started.is_some() => return Ok(self.merging(&pull, token)),
             (Readiness::Conflict(reason), _) => return Ok(self.refused(&pull, reason)),
             (Readiness::Checking, Some(reason)) if !pull.draft => return Ok(self.checking(&pull, &reason)),
+            // Who may go past what blocks others is told only by trying.
+            (Readiness::Blocked(_), _) if !pull.draft => {}
             (_, Some(reason)) => return Ok(self.not_ready(&pull, &reason)),
             (_, None) => {}
         }
@@ -101,6 +103,7 @@ impl Run<'_> {
         Ok(match outcome? {
             MergeOutcome::Refused { reason } => self.refused(&pull, &reason),
             MergeOutcome::NotReady { reason } => self.not_ready(&pull, &reason),
+            MergeOutcome::Stale { reason } => self.checking(&pull, &format!("it to be looked at again ({reason})")),
             _ => self.checking(&pull, "the forge to show that it is merged"),
         })
     }

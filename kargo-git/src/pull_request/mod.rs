@@ -59,7 +59,7 @@ fn outputs(pull_request: &PullRequest, in_full: bool) -> Map<String, Value> {
 fn missing(pull_request: &PullRequest) -> Option<String> {
     match &pull_request.readiness {
         _ if pull_request.draft => Some("its author, who calls it a draft".to_owned()),
-        Readiness::Waiting(reason) => Some(reason.clone()),
+        Readiness::Waiting(reason) | Readiness::Blocked(reason) => Some(reason.clone()),
         Readiness::Conflict(reason) => Some(format!("somebody to mend that {reason}")),
         Readiness::Checking => Some("the forge to see whether it can be merged".to_owned()),
         _ => None,

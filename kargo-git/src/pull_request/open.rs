@@ -172,7 +172,7 @@ impl Run<'_> {
 
     async fn branch(&self, name: &str, field: &str) -> Result<Branch> {
         self.forge.branch(self.cx, name).await?.ok_or_else(|| {
-            let Open { repository, .. } = &self.config;
+            let repository = crate::forge::shown(&self.config.repository);
             Error::new(
                 ErrorKind::NotFound,
                 format!(

@@ -76,7 +76,7 @@ async fn a_head_that_has_moved_is_not_merged_unseen() {
             // Its API has no way to say which head is meant.
             assert!(matches!(outcome, MergeOutcome::Merged { .. }), "{outcome:?}");
         } else {
-            assert!(matches!(outcome, MergeOutcome::NotReady { .. }), "{provider}: {outcome:?}");
+            assert!(matches!(outcome, MergeOutcome::Stale { .. }), "{provider}: {outcome:?}");
             assert_eq!(bench.states(), ["open"], "{provider}");
         }
     }

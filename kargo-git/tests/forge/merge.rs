@@ -67,6 +67,23 @@ async fn git_26_a_merge_whose_answer_was_lost_is_not_made_twice() {
 }
 
 #[tokio::test]
+async fn git_26_one_that_somebody_merges_at_the_same_time_is_a_success() {
+    for provider in ALL {
+        let bench = Bench::with_open(provider).await;
+        let reads = if provider == Provider::BitbucketDataCenter { 3 } else { 1 };
+        bench.fake.fault_after(reads, Fault::MergedFirst(1));
+        let outcome = bench.merge(1).await.unwrap();
+        assert_eq!(outputs(&outcome)["commit"], bench.fake.tip("main").as_str(), "{provider}");
+        let tries = bench
+            .fake
+            .requests()
+            .into_iter()
+            .filter(|request| request.ends_with("/merge") || request.starts_with("PATCH"));
+        assert!(tries.count() >= 1, "{provider}: it was really too late");
+    }
+}
+
+#[tokio::test]
 async fn conflicts_and_closed_ones_fail_whatever_is_waited_for() {
     for provider in ALL {
         let bench = Bench::with_open(provider).await;

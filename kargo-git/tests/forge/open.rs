@@ -62,6 +62,21 @@ async fn git_08_without_a_difference_the_step_is_skipped() {
 }
 
 #[tokio::test]
+async fn git_08_a_change_and_its_undoing_are_no_difference() {
+    for provider in ALL {
+        let bench = Bench::new(provider).await;
+        bench.fake.commit("promote", &[("tag", "v1")], "Back again");
+        bench.fake.commit("main", &[("other", "x")], "Elsewhere");
+        let outcome = bench.open().await.unwrap();
+        match provider {
+            // Its comparison has commits, and no files.
+            Provider::Gitea => assert_eq!(number(&outcome), 1),
+            _ => assert_skipped(&outcome, "would change nothing"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn git_09_one_that_is_open_is_taken() {
     for provider in ALL {
         let bench = Bench::new(provider).await;
@@ -134,13 +149,18 @@ async fn one_that_this_promotion_opened_is_found_after_its_merge_and_the_end_of_
 async fn lists_are_read_to_their_end() {
     for provider in ALL {
         let bench = Bench::with_open(provider).await;
-        // More than any provider shows at once, of the same branches and newer than ours.
+        // More than any provider shows at once, newer than ours.
+        bench.fake.branch("release", "main");
         for _ in 0..120 {
+            bench.fake.open("promote", "release");
             let number = bench.fake.open("promote", "main");
             bench.fake.close(number);
         }
         assert_eq!(number(&bench.open().await.unwrap()), 1, "{provider}");
         bench.fake.close(1);
+        for number in 2..=121 {
+            bench.fake.close(number);
+        }
         assert_failed(&bench.open().await.unwrap(), "closed without being merged");
     }
 }

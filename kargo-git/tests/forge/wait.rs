@@ -46,6 +46,8 @@ async fn it_says_what_is_missing() {
         match provider {
             Provider::GitLab => assert_waits(bench.wait(1).await.unwrap(), "its pipeline"),
             Provider::BitbucketDataCenter => assert_waits(bench.wait(1).await.unwrap(), "its merge checks (build)"),
+            Provider::GitHub => assert_waits(bench.wait(1).await.unwrap(), "the checks and reviews"),
+            Provider::Azure => assert_waits(bench.wait(1).await.unwrap(), "the approval of build"),
             // The others tell only whoever tries to merge.
             _ => assert_waits(bench.wait(1).await.unwrap(), "somebody to merge it"),
         };

@@ -88,6 +88,10 @@ fn shown(world: &World, pull: &Pull, in_full: bool) -> Value {
         "lastMergeCommit": {"commitId": trial},
         "labels": pull.labels.iter().map(|name| json!({"name": name, "active": true})).collect::<Vec<_>>(),
     });
+    if let Some(what) = &world.required {
+        json["reviewers"] =
+            json!([{"displayName": what, "vote": 0, "isRequired": true}, {"displayName": "Others", "vote": 0}]);
+    }
     if let Some(closed) = pull.closed {
         json["closedDate"] = closed.to_string().into();
     }

@@ -23,7 +23,7 @@ use crate::credentials::CredentialRules;
 use crate::forge::{Forges, Provider};
 use crate::remote::Credentials;
 use serve::Request;
-use world::{Method, State, World};
+use world::{State, World};
 
 /// The token that the fakes accept.
 const TOKEN: &str = "fake-forge-token";
@@ -49,6 +49,8 @@ pub enum Fault {
         /// For how long.
         seconds: u64,
     },
+    /// Somebody merges this pull request just before it is done.
+    MergedFirst(u64),
     /// A page with status 200, as a sign-in in front of the server shows.
     Html,
     /// A redirect to this address.
@@ -279,11 +281,7 @@ impl FakeForge {
 
     /// Somebody merges a pull request, past all that is required.
     pub fn merge(&self, number: u64) -> String {
-        let mut world = self.shared.world();
-        let (required, slow) = (world.required.take(), std::mem::take(&mut world.merging));
-        let commit = world.merge(number, Method::Merge, None).expect("it can be merged").expect("it is merged at once");
-        (world.required, world.merging) = (required, slow);
-        commit
+        self.shared.world().merge_by_hand(number)
     }
 
     /// Somebody closes a pull request without merging it.

@@ -143,6 +143,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Resp
             shared.hung.notify_one();
             std::future::pending().await
         }
+        Some(Fault::MergedFirst(number)) => {
+            shared.world().merge_by_hand(number);
+            answer(&shared)
+        }
         Some(Fault::Html) => Html(PAGE).into_response(),
         Some(Fault::Status(status)) => respond(Reply::new(status, json!({"message": "this was ordered by a test"}))),
         Some(Fault::RateLimited { seconds }) => limited(shared.provider, seconds),
