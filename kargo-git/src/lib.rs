@@ -62,7 +62,7 @@ pub use credentials::{
 };
 pub use forge::{
     Branch, Forge, Forges, ForgesBuilder, MergeOutcome, MergeRequest, NewPullRequest, Opened, Provider, PullRequest,
-    PullRequestQuery, PullRequestState, Readiness,
+    PullRequestQuery, PullRequestState, Readiness, RepositoryOptions,
 };
 pub use pull_request::{MergePullRequest, OpenPullRequest, WaitForPullRequest};
 pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};

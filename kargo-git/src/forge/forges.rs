@@ -21,6 +21,11 @@ use crate::credentials::CredentialSource;
 
 /// The forges that a host talks to, and who it is there. Cheap to clone.
 ///
+/// Of credentials the password is the token. GitHub, GitLab and Gitea are shown it alone, whatever the user. Bitbucket is shown user and
+/// password, or the token alone when the user is empty or `x-token-auth`, as tokens of a repository, project or workspace have it; API
+/// tokens of people at bitbucket.org go with their mail address. Azure DevOps is shown it as a password, or as a bearer when it is a token
+/// of Entra ID.
+///
 /// ```
 /// use kargo_git::{CredentialRules, Credentials, Forges, Provider};
 ///
@@ -29,7 +34,7 @@ use crate::credentials::CredentialSource;
 ///     // A server whose name does not give it away.
 ///     .host("git.corp.example", Provider::Gitea, None)?
 ///     .build()?;
-/// let repository = forges.repository("git@git.corp.example:acme/config.git", None, false)?;
+/// let repository = forges.repository("git@git.corp.example:acme/config.git")?;
 /// assert_eq!(repository.provider(), Provider::Gitea);
 /// # Ok::<(), kargo_core::Error>(())
 /// ```
@@ -44,6 +49,37 @@ struct Inner {
     clients: [OnceLock<reqwest::Client>; 4],
     timeout: Duration,
     insecure: bool,
+}
+
+/// What a configuration says of a repository besides its URL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RepositoryOptions {
+    /// Whose API its server speaks, whatever its name is.
+    pub provider: Option<Provider>,
+    /// Whether any certificate is believed.
+    pub skip_tls_verification: bool,
+}
+
+impl RepositoryOptions {
+    /// Nothing out of the ordinary.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says whose API the server speaks, when anything is known.
+    #[must_use]
+    pub fn provider(mut self, provider: impl Into<Option<Provider>>) -> Self {
+        self.provider = provider.into();
+        self
+    }
+
+    /// Believes any certificate, or only good ones.
+    #[must_use]
+    pub fn skip_tls_verification(mut self, skip: bool) -> Self {
+        self.skip_tls_verification = skip;
+        self
+    }
 }
 
 /// Collects what [`Forges`] need.
@@ -75,20 +111,27 @@ impl Forges {
         }
     }
 
-    /// The repository with the clone URL `url`. The provider is `provider`, else the one set up for the host, else the one that the
-    /// host's name gives away. With `skip_tls_verification` any certificate is believed. Nothing is asked yet.
+    /// The repository with the clone URL `url`. The provider is the one set up for the host, else the one that the host's name gives
+    /// away. Nothing is asked yet.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a URL that is none of a repository there, and for a host that nothing is known of.
-    pub fn repository(
-        &self,
-        url: &str,
-        provider: Option<Provider>,
-        skip_tls_verification: bool,
-    ) -> Result<Arc<dyn Forge>> {
+    pub fn repository(&self, url: &str) -> Result<Arc<dyn Forge>> {
+        self.repository_with(url, RepositoryOptions::new())
+    }
+
+    /// As [`Forges::repository`], with `options`.
+    ///
+    /// # Errors
+    /// As [`Forges::repository`].
+    pub fn repository_with(&self, url: &str, options: RepositoryOptions) -> Result<Arc<dyn Forge>> {
         let place = Place::parse(url)?;
         let known = super::host_and_path(url).and_then(|(host, _)| self.0.hosts.get(&host));
-        let provider = match provider.or(known.map(|(provider, _)| *provider)).or(Provider::of_host(place.host())) {
+        let provider = match options
+            .provider
+            .or(known.map(|(provider, _)| *provider))
+            .or(Provider::of_host(place.host()))
+        {
             Some(provider) => provider,
             None => {
                 let host = place.host();
@@ -104,7 +147,7 @@ impl Forges {
         let api = known.filter(|(of, _)| *of == provider).and_then(|(_, api)| api.as_ref());
         let location = place.locate(provider, api)?;
         let here = Wire::is_here(&location.api);
-        let http = self.client(here, skip_tls_verification)?;
+        let http = self.client(here, options.skip_tls_verification)?;
         let who = format!("{provider} at {}", location.api.authority());
         let api = Api {
             wire: Wire { http, timeout: self.0.timeout, who },

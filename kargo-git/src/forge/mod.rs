@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use kargo_core::Result;
 use kargo_core::plugin::Context;
 
-pub use forges::{Forges, ForgesBuilder};
+pub use forges::{Forges, ForgesBuilder, RepositoryOptions};
 pub use model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,

@@ -322,4 +322,20 @@ mod tests {
             assert!(!error.report().contains("s3cret"), "{error}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_place_or_an_error(text in ".{0,60}", tail in "[a-z:/@%.\\[\\]0-9]{0,40}") {
+            for url in [text.clone(), tail.clone(), format!("https://h{tail}"), format!("ssh://{text}"), format!("v3:{tail}")] {
+                let Ok(place) = Place::parse(&url) else { continue };
+                for provider in Provider::ALL {
+                    let Ok(location) = place.locate(provider, None) else { continue };
+                    // What becomes parts of paths can lead to no other place of the API.
+                    for part in location.owner.iter().chain([&location.name]) {
+                        proptest::prop_assert!(!matches!(part.as_str(), "" | "." | ".."), "{url}: {location:?}");
+                    }
+                }
+            }
+        }
+    }
 }

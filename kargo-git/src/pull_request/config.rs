@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::forge::Provider;
+use crate::forge::{Provider, RepositoryOptions};
 use crate::update::branch_fault;
 
 /// Of `git-open-pr`.
@@ -97,6 +97,11 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
             "pollInterval is {text:?}; write a duration between 1s and 1h, such as 30s"
         ))),
     }
+}
+
+/// What is said of the repository besides its URL.
+pub(super) fn options(provider: Option<Provider>, skip_tls_verification: bool) -> RepositoryOptions {
+    RepositoryOptions::new().provider(provider).skip_tls_verification(skip_tls_verification)
 }
 
 fn invalid(step: &str, fault: impl std::fmt::Display) -> Error {

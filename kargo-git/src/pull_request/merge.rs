@@ -8,7 +8,7 @@ use kargo_core::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest};
 use kargo_core::{Result, Retry};
 use serde_json::{Map, Value, json};
 
-use super::config::{self, Merge};
+use super::config::{self, Merge, options};
 use super::{missing, shown};
 use crate::forge::{Forge, Forges, MergeOutcome, MergeRequest, PullRequest, PullRequestState, Readiness};
 
@@ -49,7 +49,8 @@ impl MergePullRequest {
     }
 
     fn forge(&self, config: &Merge) -> Result<Arc<dyn Forge>> {
-        let forge = self.forges.repository(&config.repository, config.provider, config.skip_tls_verification)?;
+        let options = options(config.provider, config.skip_tls_verification);
+        let forge = self.forges.repository_with(&config.repository, options)?;
         if let Some(method) = &config.merge_method {
             forge.provider().check_merge_method(method)?;
         }

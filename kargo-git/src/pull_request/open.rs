@@ -8,7 +8,7 @@ use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
 use kargo_core::{Error, ErrorKind, PromotionInfo, Result};
 use serde_json::{Map, Value};
 
-use super::config::{self, Open};
+use super::config::{self, Open, options};
 use super::{MARK, is_ours, mark, outputs, shown};
 use crate::forge::{Branch, Forge, Forges, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState};
 
@@ -56,8 +56,12 @@ impl OpenPullRequest {
     fn read(&self, config: &Value) -> Result<(Open, Arc<dyn Forge>)> {
         let config: Open = config::read(STEP, config)?;
         config.check(STEP)?;
-        let forge = self.forges.repository(&config.repository, config.provider, config.skip_tls_verification)?;
+        let forge = self.forge(&config)?;
         Ok((config, forge))
+    }
+
+    fn forge(&self, config: &Open) -> Result<Arc<dyn Forge>> {
+        self.forges.repository_with(&config.repository, options(config.provider, config.skip_tls_verification))
     }
 }
 
@@ -211,7 +215,7 @@ impl Step for OpenPullRequest {
     fn validate(&self, config: &Value) -> Result<()> {
         let (config, has_place): (Open, bool) = config::read_early(STEP, config)?;
         config.check(STEP)?;
-        if has_place { self.forges.repository(&config.repository, config.provider, false).map(drop) } else { Ok(()) }
+        if has_place { self.forge(&config).map(drop) } else { Ok(()) }
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {

@@ -8,7 +8,7 @@ use kargo_core::Result;
 use kargo_core::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest};
 use serde_json::{Map, Value};
 
-use super::config::{self, Wait};
+use super::config::{self, Wait, options};
 use super::{missing, outputs, shown};
 use crate::forge::{Forge, Forges, PullRequestState};
 
@@ -41,7 +41,7 @@ impl WaitForPullRequest {
     }
 
     fn forge(&self, config: &Wait) -> Result<Arc<dyn Forge>> {
-        self.forges.repository(&config.repository, config.provider, config.skip_tls_verification)
+        self.forges.repository_with(&config.repository, options(config.provider, config.skip_tls_verification))
     }
 }
 

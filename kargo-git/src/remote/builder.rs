@@ -262,6 +262,25 @@ mod tests {
         assert!(error.message().contains("Credentials::basic") && !format!("{error:?}").contains("s3cret"), "{error}");
     }
 
+    #[tokio::test]
+    async fn git_18_credentials_that_are_asked_for_are_of_the_kind_that_the_url_takes() {
+        let cx = Context::system("read");
+        let rules = crate::CredentialRules::new()
+            .with("git.example/acme", Credentials::ssh_key("s3cret"))
+            .with("git.example", Credentials::basic("kargo", "s3cret"));
+        for (url, shown) in [
+            ("git@git.example:acme/x.git", "SshKey"),
+            ("https://git.example/acme/x.git", "Basic { user: \"kargo\""),
+            ("https://other.example/acme/x.git", "credentials: None"),
+            ("/srv/git.example/acme/x.git", "credentials: None"),
+        ] {
+            let builder = Remote::builder(url).credentials_from(&cx, &rules).await.unwrap();
+            let printed = format!("{builder:?}");
+            assert!(printed.contains(shown) && !printed.contains("s3cret"), "{url}: {printed}");
+            builder.build().unwrap();
+        }
+    }
+
     #[test]
     fn a_url_that_leads_nowhere_is_refused() {
         for url in ["ftp://git.example/x", "ssh://-oProxyCommand=x/y", ""] {

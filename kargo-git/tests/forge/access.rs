@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kargo_core::{ErrorKind, Retry};
 use kargo_git::testing::forge::{FakeForge, Fault};
-use kargo_git::{CredentialRules, Credentials, Forges, Provider};
+use kargo_git::{CredentialRules, Credentials, Forges, Provider, RepositoryOptions};
 
 use crate::bench::{ALL, Bench, cx};
 
@@ -77,7 +77,7 @@ async fn a_server_that_is_down_or_hangs_is_an_error_that_another_try_can_mend() 
         let api = (provider == Provider::BitbucketCloud).then(|| format!("http://{host}/2.0/"));
         let forges = Forges::builder(CredentialRules::new()).timeout(Duration::from_millis(200));
         let forges = forges.host(&host, provider, api.as_deref()).unwrap().build().unwrap();
-        let forge = forges.repository(&url, None, false).unwrap();
+        let forge = forges.repository(&url).unwrap();
         // It takes connections, and says nothing.
         let error = forge.pull_request(&cx(), 1).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Backoff), "{provider}: {error}");
@@ -100,7 +100,7 @@ async fn an_endless_answer_is_cut_off() {
         while stream.write_all(&[b' '; 65_536]).await.is_ok() {}
     });
     let forges = Forges::builder(CredentialRules::new()).host(&host, Provider::GitHub, None).unwrap().build().unwrap();
-    let forge = forges.repository(&format!("http://{host}/acme/shop"), None, false).unwrap();
+    let forge = forges.repository(&format!("http://{host}/acme/shop")).unwrap();
     let error = forge.pull_request(&cx(), 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
     assert!(error.message().contains("16 MiB"), "{error}");
@@ -111,7 +111,9 @@ async fn an_endless_answer_is_cut_off() {
 async fn credentials_are_not_sent_over_the_network_unencrypted() {
     let rules = CredentialRules::new().with("git.example", Credentials::basic("kargo", "hunter2"));
     let forges = Forges::new(rules).unwrap();
-    let forge = forges.repository("http://git.example/acme/shop", Some(Provider::Gitea), false).unwrap();
+    let forge = forges
+        .repository_with("http://git.example/acme/shop", RepositoryOptions::new().provider(Provider::Gitea))
+        .unwrap();
     let error = forge.pull_request(&cx(), 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().contains("unencrypted") && !error.report().contains("hunter2"), "{error}");
@@ -135,7 +137,7 @@ async fn the_next_page_is_not_fetched_from_another_host() {
     let rules = CredentialRules::new().with(&*host, Credentials::basic("kargo", "hunter2"));
     let forges =
         Forges::builder(rules).host(&host, Provider::BitbucketCloud, Some(&format!("http://{host}/2.0/"))).unwrap();
-    let forge = forges.build().unwrap().repository(&format!("http://{host}/acme/shop"), None, false).unwrap();
+    let forge = forges.build().unwrap().repository(&format!("http://{host}/acme/shop")).unwrap();
     let query = kargo_git::PullRequestQuery::new("promote", "main", jiff::Timestamp::now());
     let error = forge.pull_requests(&cx(), &query).await.unwrap_err();
     assert!(error.message().contains("not on the same server"), "{error}");

@@ -58,7 +58,7 @@ async fn git_18_a_token_is_renewed_before_its_end_and_after_it_was_refused() {
         assert_eq!(fake.app_tokens(), expected);
     }
     let App { fake, app } = installed(3600).await;
-    let forge = fake.forges_with(app).unwrap().repository(&fake.url(), None, false).unwrap();
+    let forge = fake.forges_with(app).unwrap().repository(&fake.url()).unwrap();
     forge.branch(&cx(), "main").await.unwrap().unwrap();
     fake.revoke_app_tokens();
     forge.branch(&cx(), "main").await.unwrap().unwrap();
@@ -82,7 +82,7 @@ async fn another_server_is_shown_nothing_and_another_repository_is_refused() {
     let App { fake, app } = installed(3600).await;
     let stranger = FakeForge::start(Provider::GitHub).await;
     assert!(app.get(&cx(), &stranger.url(), CredentialKind::Password).await.unwrap().is_none());
-    let forge = stranger.forges_with(app.clone()).unwrap().repository(&stranger.url(), None, false).unwrap();
+    let forge = stranger.forges_with(app.clone()).unwrap().repository(&stranger.url()).unwrap();
     assert_eq!(forge.branch(&cx(), "main").await.unwrap_err().kind(), ErrorKind::Unauthenticated);
     assert_eq!(stranger.authorizations(), [None]);
     let error = app.get(&cx(), &fake.url().replace("shop", "other"), CredentialKind::Password).await.unwrap_err();

@@ -43,7 +43,7 @@ impl Bench {
     }
 
     pub(crate) fn forge(&self) -> Arc<dyn Forge> {
-        self.forges.repository(&self.fake.url(), None, false).unwrap()
+        self.forges.repository(&self.fake.url()).unwrap()
     }
 
     /// A configuration, with more fields than it needs.

@@ -134,7 +134,7 @@ impl Shared {
 /// let fake = FakeForge::start(Provider::GitLab).await;
 /// fake.commit("promote", &[("tag", "v2")], "Promote v2");
 ///
-/// let forge = fake.forges()?.repository(&fake.url(), None, false)?;
+/// let forge = fake.forges()?.repository(&fake.url())?;
 /// let new = NewPullRequest::new("promote", "main", "Promote v2", "");
 /// assert!(matches!(forge.open(&Context::system("open"), &new).await?, Opened::New(_)));
 /// assert_eq!(fake.pull_requests()[0].state, "open");
