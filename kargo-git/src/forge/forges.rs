@@ -153,7 +153,7 @@ impl Forges {
             wire: Wire { http, timeout: self.0.timeout, who },
             root: location.api.clone(),
             provider,
-            repository: shown(url),
+            repository: place.api_url(&location).unwrap_or_else(|| shown(url)),
             credentials: Arc::clone(&self.0.credentials),
             insecure: self.0.insecure,
         };

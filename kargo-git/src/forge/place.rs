@@ -96,6 +96,18 @@ impl Place {
         Ok(Self { web, path })
     }
 
+    /// The URL by which the credentials for the API are looked up, when it is not the clone URL: Azure DevOps has hosts for ssh alone.
+    pub(super) fn api_url(&self, location: &Location) -> Option<String> {
+        let is_ssh_host = matches!(self.host(), "ssh.dev.azure.com" | "vs-ssh.visualstudio.com");
+        is_ssh_host.then(|| {
+            let mut url = location.web.clone();
+            for part in location.owner.iter().map(String::as_str).chain(["_git", &location.name]) {
+                push(&mut url, part);
+            }
+            url.to_string()
+        })
+    }
+
     pub(super) fn host(&self) -> &str {
         self.web.host_str().unwrap_or_default()
     }
@@ -138,6 +150,13 @@ impl Place {
             }
             Provider::BitbucketCloud => {
                 let [_, name] = owner.as_slice() else { return Err(shape("/workspace/name")) };
+                // Elsewhere it would get the credentials of another server.
+                if host != "bitbucket.org" && api.is_none() {
+                    return Err(invalid(format!(
+                        "{} is not Bitbucket Cloud, which is at bitbucket.org; the provider of servers of one's own is bitbucket-data-center.",
+                        self.web
+                    )));
+                }
                 (at("https://api.bitbucket.org/2.0/".into())?, name.clone())
             }
             Provider::BitbucketDataCenter => {
@@ -306,12 +325,24 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_looked_up_by_the_host_that_has_the_api() {
+        let looked_up = |url| {
+            let place = Place::parse(url).unwrap();
+            place.api_url(&place.locate(Provider::Azure, None).unwrap())
+        };
+        let wanted = Some("https://dev.azure.com/org/My%20Project/_git/b".to_owned());
+        assert_eq!(looked_up("git@ssh.dev.azure.com:v3/org/My%20Project/b"), wanted);
+        assert_eq!(looked_up("https://dev.azure.com/org/p/_git/b"), None);
+    }
+
+    #[test]
     fn what_is_no_repository_of_the_provider_is_refused_without_its_password() {
         for (provider, url) in [
             (Provider::GitHub, "https://me:s3cret@github.com/acme"),
             (Provider::GitHub, "https://me:s3cret@github.com/acme/shop/tree/main"),
             (Provider::GitLab, "https://me:s3cret@gitlab.com/shop"),
             (Provider::Azure, "https://me:s3cret@dev.azure.com/org/project/name"),
+            (Provider::BitbucketCloud, "https://me:s3cret@bitbucket.corp.example/acme/shop"),
         ] {
             let error = Place::parse(url).unwrap().locate(provider, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
