@@ -39,8 +39,8 @@ pub(crate) use place::host_and_path;
 /// is already done. A call that is dropped may have taken effect; look before doing it again.
 ///
 /// # Errors
-/// Those of [`Forges::repository`]'s server: [`kargo_core::ErrorKind::Unavailable`], `Timeout` and `RateLimited` can be tried again, the last after the
-/// pause that the server asks for; `Unauthenticated`, `PermissionDenied`, `NotFound` and `InvalidResponse` stay until somebody does something.
+/// [`kargo_core::ErrorKind::Unavailable`], `Timeout` and `RateLimited` can be tried again, the last after the pause that the server asks for;
+/// `Unauthenticated`, `PermissionDenied`, `NotFound` and `InvalidResponse` stay until somebody does something.
 #[async_trait]
 pub trait Forge: Debug + Send + Sync + 'static {
     /// Whose API it is.

@@ -153,7 +153,7 @@ impl Place {
                 // Elsewhere it would get the credentials of another server.
                 if host != "bitbucket.org" && api.is_none() {
                     return Err(invalid(format!(
-                        "{} is not Bitbucket Cloud, which is at bitbucket.org; the provider of servers of one's own is bitbucket-data-center.",
+                        "{} is not Bitbucket Cloud, which is at bitbucket.org; a server of one's own is bitbucket-data-center.",
                         self.web
                     )));
                 }
@@ -178,7 +178,8 @@ impl Place {
         Ok(Location { api: api.cloned().unwrap_or(api_of_host), owner, name, web })
     }
 
-    /// `https://dev.azure.com/{organization}/{project}/_git/{name}`, `https://{organization}.visualstudio.com/[DefaultCollection/]{project}/_git/{name}`
+    /// `https://dev.azure.com/{organization}/{project}/_git/{name}`,
+    /// `https://{organization}.visualstudio.com/[DefaultCollection/]{project}/_git/{name}`
     /// and `{v3}/{organization}/{project}/{name}` over ssh. A repository named as its project may leave the project out.
     fn azure(&self, api: Option<&Url>) -> Result<Location> {
         let shape = || {

@@ -26,17 +26,17 @@ const CHECKING: Duration = Duration::from_secs(2 * 60);
 
 /// The step `git-merge-pr`: merges a pull request.
 ///
-/// The configuration has `repoURL` and `prNumber`, and may have `mergeMethod` (in the provider's words, see [`crate::Provider::merge_methods`];
-/// default: as the repository is set up), `wait`, `provider`, `pollInterval` (default: 10 s) and `insecureSkipTLSVerify`. The output is
+/// The configuration has `repoURL` and `prNumber`, and may have `mergeMethod` (in the provider's words, see
+/// [`crate::Provider::merge_methods`]; default: as the repository is set up), `wait`, `provider`, `pollInterval` (default: 10 s) and `insecureSkipTLSVerify`. The output is
 /// `commit`, by which it was merged.
 ///
 /// One that is merged already is a success. One that is not ready (a draft, checks, reviews) fails the step, or is waited for with `wait`
 /// for up to a day unless the entry says otherwise; so is a merge that the forge does behind its answer, in any case. Conflicts, a closed
-/// pull request and a way to merge that is not allowed fail it. Trouble on the way is an error that can be tried again: how the pull request
-/// stands is read first each time.
+/// pull request and a way to merge that is not allowed fail it. Trouble on the way is an error that can be tried again: how the pull
+/// request stands is read first each time.
 ///
-/// A `prNumber` of `null`, as after a `git-open-pr` that was skipped, skips it. On abort the pull request is closed if this promotion opened
-/// it.
+/// A `prNumber` of `null`, as after a `git-open-pr` that was skipped, skips it. On abort the pull request is closed if this promotion
+/// opened it.
 #[derive(Debug, Clone)]
 pub struct MergePullRequest {
     forges: Forges,
