@@ -6,6 +6,9 @@
 //! costs what it changes. For ssh it takes the system's program `ssh`. A repository on this machine, by path or `file://`, is read and
 //! written directly. Commits can be signed, see [`Signer`].
 //!
+//! Where changes go by pull requests, [`Forges`] speak the APIs of GitHub, GitLab, Gitea and Forgejo, Bitbucket and Azure DevOps, and
+//! [`OpenPullRequest`], [`WaitForPullRequest`] and [`MergePullRequest`] are the steps of a promotion for them.
+//!
 //! ```
 //! use kargo_core::plugin::{Context, History, Relation, WriteRequest, Writer};
 //! use kargo_core::{Actor, Freight};
@@ -39,7 +42,10 @@
 mod cache;
 mod changes;
 mod commit;
+mod credentials;
+mod forge;
 mod history;
+mod pull_request;
 mod remote;
 mod sign;
 mod source;
@@ -51,6 +57,14 @@ mod update;
 mod writer;
 
 pub use cache::GitCache;
+pub use credentials::{
+    CredentialKind, CredentialRules, CredentialSource, GitHubApp, GitHubAppBuilder, NamedCredentials,
+};
+pub use forge::{
+    Branch, Forge, Forges, ForgesBuilder, MergeOutcome, MergeRequest, NewPullRequest, Opened, Provider, PullRequest,
+    PullRequestQuery, PullRequestState, Readiness, RepositoryOptions,
+};
+pub use pull_request::{MergePullRequest, OpenPullRequest, WaitForPullRequest};
 pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};
 pub use sign::Signer;
 pub use source::{CommitDetails, GitSource};

@@ -1,4 +1,6 @@
-//! A bare repository on disk, made and looked into without a `git` program. For the tests and examples of hosts.
+//! For the tests and examples of hosts: a bare repository on disk, made and looked into without a `git` program, and fakes of forges.
+
+pub mod forge;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 
 use crate::cache::{GitCache, Key};
+use crate::credentials::{CredentialKind, CredentialSource, NamedCredentials};
 
 use super::address::{Address, is_loopback};
 use super::credentials::Way;
@@ -61,6 +63,39 @@ impl RemoteBuilder {
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
+    }
+
+    /// Signs in as `source` says at this moment, when it says anything. Called before each piece of work, on a clone of the builder, it
+    /// keeps up with credentials that are renewed:
+    ///
+    /// ```
+    /// # use kargo_core::plugin::Context;
+    /// use kargo_git::{CredentialRules, Credentials, Remote};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kargo_core::Result<()> {
+    /// # let cx = Context::system("read");
+    /// let rules = CredentialRules::new().with("git.example", Credentials::basic("kargo", "the token"));
+    /// let builder = Remote::builder("https://git.example/acme/config.git");
+    /// let remote = builder.clone().credentials_from(&cx, &rules).await?.build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// What the cache holds is kept apart for each credential, and is fetched again when they are renewed.
+    ///
+    /// # Errors
+    /// What the source returns, and [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository.
+    pub async fn credentials_from(self, cx: &Context, source: &dyn CredentialSource) -> Result<Self> {
+        let address = Address::parse(&self.url.0)?;
+        let kind = match &address {
+            Address::Http { .. } => CredentialKind::Password,
+            Address::Ssh(_) => CredentialKind::SshKey,
+            Address::Local(_) => return Ok(self),
+        };
+        let found = source.get(cx, &address.shown(), kind).await?;
+        let Some(NamedCredentials { credentials, .. }) = found else { return Ok(self) };
+        Ok(self.credentials(credentials))
     }
 
     /// Sends credentials over `http://` to other machines too, for everybody on the way to read.
@@ -225,6 +260,25 @@ mod tests {
         }
         let error = with("https://git.example/x.git", Credentials::ssh_key("s3cret")).unwrap_err();
         assert!(error.message().contains("Credentials::basic") && !format!("{error:?}").contains("s3cret"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn git_18_credentials_that_are_asked_for_are_of_the_kind_that_the_url_takes() {
+        let cx = Context::system("read");
+        let rules = crate::CredentialRules::new()
+            .with("git.example/acme", Credentials::ssh_key("s3cret"))
+            .with("git.example", Credentials::basic("kargo", "s3cret"));
+        for (url, shown) in [
+            ("git@git.example:acme/x.git", "SshKey"),
+            ("https://git.example/acme/x.git", "Basic { user: \"kargo\""),
+            ("https://other.example/acme/x.git", "credentials: None"),
+            ("/srv/git.example/acme/x.git", "credentials: None"),
+        ] {
+            let builder = Remote::builder(url).credentials_from(&cx, &rules).await.unwrap();
+            let printed = format!("{builder:?}");
+            assert!(printed.contains(shown) && !printed.contains("s3cret"), "{url}: {printed}");
+            builder.build().unwrap();
+        }
     }
 
     #[test]

@@ -45,6 +45,14 @@ impl Credentials {
         Self(Way::SshKey(private_key.into()))
     }
 
+    /// User and password or token, when that is what they are.
+    pub(crate) fn user_and_password(&self) -> Option<(&str, &SecretString)> {
+        match &self.0 {
+            Way::Basic { user, password } => Some((user, password)),
+            Way::SshKey(_) => None,
+        }
+    }
+
     /// All that they are, to be told from others.
     pub(crate) fn text(&self) -> SecretString {
         match &self.0 {

@@ -30,6 +30,7 @@ use secrecy::SecretString;
 
 use crate::cache::{GitCache, Key, Store};
 
+pub(crate) use address::{decoded, is_loopback};
 pub use builder::RemoteBuilder;
 pub use credentials::Credentials;
 pub(crate) use credentials::as_file;

@@ -1,0 +1,211 @@
+//! Credentials by rules over URLs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kargo_core::artifact::normalize_git_url;
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Result};
+use regex::Regex;
+
+use super::{CredentialKind, CredentialSource, NamedCredentials};
+use crate::forge::host_and_path;
+use crate::remote::Credentials;
+
+/// Credentials for repositories by host, by path and by regular expression.
+///
+/// Of those of the wanted kind, the longest host or path that fits is used, however the URL is written; if there is none, the first
+/// regular expression that fits. A path ends at a slash: `github.com/acme` is not for `github.com/acme-labs/app`. A place can have both: a
+/// key for Git over ssh, and a token for the API.
+///
+/// ```
+/// use kargo_git::{CredentialRules, Credentials};
+///
+/// let rules = CredentialRules::new()
+///     .with("github.com/acme", Credentials::basic("kargo", "a token"))
+///     .with("github.com/acme/private", Credentials::basic("kargo", "another token"))
+///     .matching(r"^https://git\.[a-z]+\.example/", Credentials::basic("kargo", "a third token"))?;
+/// # Ok::<(), kargo_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct CredentialRules {
+    places: Vec<(String, Known)>,
+    patterns: Vec<(Regex, Known)>,
+}
+
+/// What a rule leads to.
+#[derive(Debug, Clone)]
+enum Known {
+    Fixed(NamedCredentials),
+    Asked(Arc<dyn CredentialSource>),
+}
+
+/// A host, or a path on it, in the form in which they are compared: host in lower case, no scheme, user and `.git`.
+fn normalized(place: &str) -> String {
+    // `git.example:8443` looks like a path at a host, as ssh has it.
+    let after = place.split_once(':').map(|(_, after)| after.split('/').next().unwrap_or_default());
+    let has_port = after.is_some_and(|after| !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()));
+    if let Some((host, path)) = host_and_path(place).filter(|_| !has_port) {
+        return if path.is_empty() { host } else { format!("{host}/{path}") };
+    }
+    let place = place.trim_end_matches('/');
+    let place = place.strip_suffix(".git").unwrap_or(place);
+    match place.split_once('/') {
+        Some((host, path)) => format!("{}/{path}", host.to_ascii_lowercase()),
+        None => place.to_ascii_lowercase(),
+    }
+}
+
+impl Known {
+    fn is(&self, kind: CredentialKind) -> bool {
+        match self {
+            Self::Fixed(credentials) => credentials.kind() == kind,
+            Self::Asked(_) => true,
+        }
+    }
+
+    fn replaces(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(new), Self::Fixed(old)) => new.kind() == old.kind(),
+            _ => true,
+        }
+    }
+}
+
+impl CredentialRules {
+    /// No credentials yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds credentials for a host (`github.com`, `git.example:8443`), for what is under a path on it (`github.com/acme`), or for one
+    /// repository by any of its URLs. In errors they are called by this place.
+    #[must_use]
+    pub fn with(self, place: impl Into<String>, credentials: Credentials) -> Self {
+        let place = place.into();
+        let place = normalized(&place);
+        self.add(place.clone(), Known::Fixed(NamedCredentials::new(format!("for {place}"), credentials)))
+    }
+
+    /// Has another source asked for what is at or under a place, as in [`CredentialRules::with`].
+    #[must_use]
+    pub fn ask(self, place: impl AsRef<str>, source: impl CredentialSource) -> Self {
+        self.add(normalized(place.as_ref()), Known::Asked(Arc::new(source)))
+    }
+
+    /// Adds credentials for all URLs that `pattern` matches, as they are written or in Kargo's normal form.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the pattern is no regular expression.
+    pub fn matching(mut self, pattern: &str, credentials: Credentials) -> Result<Self> {
+        let regex = Regex::new(pattern).map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("The pattern {pattern:?} for credentials is no regular expression."),
+            )
+            .because(error)
+        })?;
+        let known = Known::Fixed(NamedCredentials::new(format!("for URLs that match {pattern}"), credentials));
+        self.patterns.push((regex, known));
+        Ok(self)
+    }
+
+    fn add(mut self, place: String, known: Known) -> Self {
+        // A later one of its kind takes an earlier one's place.
+        self.places.retain(|(other, old)| *other != place || !known.replaces(old));
+        self.places.push((place, known));
+        self
+    }
+
+    fn find(&self, url: &str, kind: CredentialKind) -> Option<&Known> {
+        let full = normalized(url);
+        let covers =
+            |place: &str| full.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let fitting = self.places.iter().filter(|(place, known)| covers(place) && known.is(kind));
+        let place = fitting.max_by_key(|(place, _)| place.len());
+        if let Some((_, known)) = place {
+            return Some(known);
+        }
+        let normal = normalize_git_url(url);
+        let fits = |regex: &Regex| regex.is_match(url) || regex.is_match(&normal);
+        self.patterns.iter().find(|(regex, known)| fits(regex) && known.is(kind)).map(|(_, known)| known)
+    }
+}
+
+#[async_trait]
+impl CredentialSource for CredentialRules {
+    async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>> {
+        match self.find(url, kind) {
+            None => Ok(None),
+            Some(Known::Fixed(credentials)) => Ok(Some(credentials.clone())),
+            Some(Known::Asked(source)) => source.get(cx, url, kind).await,
+        }
+    }
+
+    async fn refused(&self, cx: &Context, url: &str, refused: &NamedCredentials) {
+        if let Some(Known::Asked(source)) = self.find(url, refused.kind()) {
+            source.refused(cx, url, refused).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(rules: &CredentialRules, url: &str) -> Option<String> {
+        match rules.find(url, CredentialKind::Password)? {
+            Known::Fixed(found) => Some(found.name.clone()),
+            Known::Asked(_) => None,
+        }
+    }
+
+    #[test]
+    fn git_19_the_nearest_place_beats_any_pattern_and_says_its_name() {
+        let rules = CredentialRules::new()
+            .matching("acme", Credentials::basic("pattern", "x"))
+            .unwrap()
+            .matching(".*", Credentials::basic("all", "x"))
+            .unwrap()
+            .with("GitHub.com", Credentials::basic("host", "x"))
+            .with("https://github.com/acme/private.git", Credentials::basic("one", "x"));
+        for url in [
+            "https://me@github.com/acme/private",
+            "git@github.com:acme/private.git",
+            "ssh://git@github.com:22/acme/private/",
+        ] {
+            assert_eq!(name(&rules, url).as_deref(), Some("for github.com/acme/private"), "{url}");
+        }
+        assert_eq!(name(&rules, "https://github.com/acme/private-too").as_deref(), Some("for github.com"));
+        assert_eq!(name(&rules, "https://git.example/acme/x").as_deref(), Some("for URLs that match acme"));
+        assert_eq!(name(&rules, "https://git.example/other").as_deref(), Some("for URLs that match .*"));
+        assert_eq!(name(&CredentialRules::new(), "https://git.example/other"), None);
+        let port = CredentialRules::new().with("Git.example:8443", Credentials::basic("port", "x"));
+        assert_eq!(name(&port, "https://git.example:8443/a/b").as_deref(), Some("for git.example:8443"));
+        assert_eq!(name(&port, "https://git.example/a/b"), None);
+        assert_eq!(name(&rules, "https://github.com.evil.example/x").as_deref(), Some("for URLs that match .*"));
+    }
+
+    #[test]
+    fn a_place_can_have_a_key_for_git_and_a_token_for_the_api() {
+        let rules = CredentialRules::new()
+            .with("github.com/acme", Credentials::ssh_key("key"))
+            .with("github.com", Credentials::basic("kargo", "old"))
+            .with("github.com", Credentials::basic("kargo", "new"));
+        let find = |kind| match rules.find("git@github.com:acme/shop.git", kind) {
+            Some(Known::Fixed(found)) => (found.name.clone(), found.secret().map(str::to_owned)),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(find(CredentialKind::SshKey), ("for github.com/acme".to_owned(), None));
+        assert_eq!(find(CredentialKind::Password), ("for github.com".to_owned(), Some("new".to_owned())));
+    }
+
+    #[test]
+    fn secrets_never_print_and_patterns_are_checked() {
+        let rules = CredentialRules::new().with("git.example", Credentials::basic("me", "hunter2"));
+        let shown = format!("{rules:?}");
+        assert!(shown.contains("me") && !shown.contains("hunter2"), "{shown}");
+        let error = rules.matching("(", Credentials::basic("me", "hunter2")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
