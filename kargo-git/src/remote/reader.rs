@@ -101,6 +101,14 @@ impl Session {
         })
     }
 
+    /// Whether any object can be had by its id.
+    pub(crate) async fn gives_by_id(&mut self) -> Result<bool> {
+        match self {
+            Self::Local(_) => Ok(true),
+            Self::Wire(wire) => Ok(wire.advertisement().await?.gives_by_id()),
+        }
+    }
+
     /// Sees to it that a piece of history can be read, as far as the repository has it. What is reached from `haves`, with its trees,
     /// may be left out. One request.
     pub(crate) async fn fetch_history(&mut self, history: History, haves: &[ObjectId]) -> Result<()> {
