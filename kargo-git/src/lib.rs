@@ -47,11 +47,12 @@ mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tree;
+mod turn;
 mod update;
 mod writer;
 
 pub use cache::GitCache;
-pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};
+pub use remote::{Credentials, Limits, PushOptions, RefChange, Remote, RemoteBuilder, Timeouts};
 pub use sign::Signer;
 pub use source::{CommitDetails, GitSource};
 pub use subscription::{CommitSelectionStrategy, GitSubscription};

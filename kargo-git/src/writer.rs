@@ -1,9 +1,6 @@
 //! The [`Writer`] for Git.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use gix::ObjectId;
@@ -13,9 +10,10 @@ use kargo_core::{Error, ErrorKind, Result, Retry, edit};
 use serde_json::Value;
 
 use crate::commit::{self, Identity};
-use crate::remote::{PushOutcome, RefUpdate, Remote, Session};
+use crate::remote::{Push, PushOutcome, RefUpdate, Remote, Session};
 use crate::sign::Signer;
 use crate::tree::TreeEdit;
+use crate::turn::{pause, turn};
 use crate::update::{YamlUpdate, branch_fault};
 
 /// How often one call tries before it gives the step back to the engine. Kargo's default for pushes.
@@ -150,10 +148,10 @@ impl GitWriter {
             };
             let new = commit::commit(&self.identity, self.signer.as_ref(), request, &message, tree, tip, &mut objects)
                 .await?;
-            let update = RefUpdate { name: format!("refs/heads/{branch}"), old: tip, new };
-            match session.push(&update, &objects).await? {
+            let update = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
+            match session.push(&Push { updates: &[update], objects: &objects, options: &[] }).await? {
                 PushOutcome::Updated => return Ok(written(new, true, branch)),
-                PushOutcome::Conflict { tip } => {
+                PushOutcome::Conflict { tip, .. } => {
                     // What moved it may have been another process at work on the same step.
                     look = true;
                     let now = tip.map_or("gone".to_owned(), |tip| format!("at {tip}"));
@@ -241,32 +239,10 @@ fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
     )
 }
 
-/// Full jitter: anything up to a bound that doubles to 5 seconds.
-fn pause(attempt: u32) -> Duration {
-    let bound = Duration::from_millis(50).saturating_mul(1 << attempt.min(7)).min(Duration::from_secs(5));
-    // The seed of a hash is as random as a pause needs.
-    let random = RandomState::new().hash_one(attempt);
-    bound.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
-}
-
-type Turns = HashMap<(String, String), Weak<tokio::sync::Mutex<()>>>;
-
-/// The lock for writers of this process to one branch.
-fn turn(repository: &str, branch: &str) -> Arc<tokio::sync::Mutex<()>> {
-    static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.retain(|_, turn| turn.strong_count() > 0);
-    let key = (repository.to_owned(), branch.to_owned());
-    if let Some(turn) = turns.get(&key).and_then(Weak::upgrade) {
-        return turn;
-    }
-    let turn = Arc::default();
-    turns.insert(key, Arc::downgrade(&turn));
-    turn
-}
-
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use jiff::Timestamp;
     use kargo_core::{Actor, Clock, Freight, PromotionInfo};
 

@@ -5,5 +5,6 @@ mod access;
 mod dialects;
 mod discovery;
 mod reading;
+mod refs;
 mod server;
 mod writing;
