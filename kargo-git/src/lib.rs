@@ -43,6 +43,7 @@ mod history;
 mod remote;
 mod sign;
 mod source;
+mod steps;
 mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -55,6 +56,7 @@ pub use cache::GitCache;
 pub use remote::{Credentials, Limits, PushOptions, RefChange, Remote, RemoteBuilder, Timeouts};
 pub use sign::Signer;
 pub use source::{CommitDetails, GitSource};
+pub use steps::GitSteps;
 pub use subscription::{CommitSelectionStrategy, GitSubscription};
 pub use update::{KeyUpdate, YamlUpdate};
 pub use writer::GitWriter;

@@ -9,7 +9,7 @@ use kargo_core::plugin::{Context, WriteRequest, Writer, Written};
 use kargo_core::{Error, ErrorKind, Result, Retry, edit};
 use serde_json::Value;
 
-use crate::commit::{self, Identity};
+use crate::commit::{self, Draft, Identity};
 use crate::remote::{Push, PushOutcome, RefUpdate, Remote, Session};
 use crate::sign::Signer;
 use crate::tree::TreeEdit;
@@ -20,11 +20,11 @@ use crate::update::{YamlUpdate, branch_fault};
 const MAX_TRIES: u32 = 50;
 /// How often a refusal must be repeated, with the branch where it was, before it is believed: a server also refuses while it is moving
 /// the ref for somebody else.
-const REFUSALS: u32 = 3;
+pub(crate) const REFUSALS: u32 = 3;
 /// How long after the step's start a call counts as late.
-const LATE: SignedDuration = SignedDuration::from_secs(5);
+pub(crate) const LATE: SignedDuration = SignedDuration::from_secs(5);
 /// How often an answer may be lost before the step is given back to the engine.
-const LOST: u32 = 5;
+pub(crate) const LOST: u32 = 5;
 
 /// Writes values into YAML files of a branch, one commit for each step that changes something.
 ///
@@ -56,12 +56,7 @@ pub struct GitWriter {
 impl GitWriter {
     /// A writer to the branch `main` of `remote`, who commits as `Kargo <kargo@localhost>`.
     pub fn new(remote: Remote) -> Self {
-        Self {
-            remote,
-            branch: "main".to_owned(),
-            identity: Identity { name: "Kargo".to_owned(), email: "kargo@localhost".to_owned() },
-            signer: None,
-        }
+        Self { remote, branch: "main".to_owned(), identity: Identity::default(), signer: None }
     }
 
     /// Sets the branch of steps that name none.
@@ -74,15 +69,7 @@ impl GitWriter {
     /// Sets who makes the commits. Characters that Git cannot keep in names are left out; of what is empty then, the default stays.
     #[must_use]
     pub fn committer(mut self, name: &str, email: &str) -> Self {
-        let clean = |text: &str| {
-            text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect::<String>().trim().to_owned()
-        };
-        // Servers that check commits refuse one without a name.
-        for (text, part) in [(clean(name), &mut self.identity.name), (clean(email), &mut self.identity.email)] {
-            if !text.is_empty() {
-                *part = text;
-            }
-        }
+        self.identity = self.identity.or(name, email);
         self
     }
 
@@ -114,7 +101,12 @@ impl GitWriter {
         for each in &update.updates {
             values.push((each.key.clone(), each.value.resolve(&request.promotion.collection)?));
         }
-        let message = commit::message(cx, request, update.message.as_deref());
+        let draft = Draft {
+            identity: self.identity.clone(),
+            signer: self.signer.clone(),
+            message: commit::message(request.promotion, cx.key(), update.message.as_deref()),
+            at: request.started_at,
+        };
         // Writers of one process wait in turn rather than race each other to the server.
         let turn = turn(self.remote.lock_key(), branch);
         let _turn = turn.lock().await;
@@ -146,8 +138,7 @@ impl GitWriter {
             let Some((tree, mut objects)) = edited(&mut session, tip, branch, &update.path, &values).await? else {
                 return Ok(written(tip, false, branch));
             };
-            let new = commit::commit(&self.identity, self.signer.as_ref(), request, &message, tree, tip, &mut objects)
-                .await?;
+            let new = draft.commit(tree, Some(tip), &mut objects).await?;
             let update = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
             match session.push(&Push { updates: &[update], objects: &objects, options: &[] }).await? {
                 PushOutcome::Updated => return Ok(written(new, true, branch)),
@@ -231,7 +222,7 @@ fn written(commit: ObjectId, changed: bool, branch: &str) -> Written {
     Written::new(id.as_str(), changed).output("commit", id).output("branch", branch)
 }
 
-fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
+pub(crate) fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
     let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
     Error::new(
         ErrorKind::PermissionDenied,

@@ -41,6 +41,7 @@ pub(crate) use packet::readable;
 pub(crate) use reader::{History, Objects};
 pub(crate) use session::{CommitInfo, Push, PushOutcome, RefUpdate, RemoteRef, Session, person};
 use transport::Transport;
+pub(crate) use update::OWN_BRANCHES;
 pub use update::{PushOptions, RefChange};
 
 /// A repository: behind `http://` or `https://`, behind ssh as `ssh://[user@]host[:port]/path` or `[user@]host:path`, or on this machine
@@ -154,6 +155,11 @@ impl Remote {
     /// What is known of the repository, and how to make room for it afterwards.
     pub(crate) fn store(&self) -> (Arc<Store>, &GitCache) {
         (self.0.cache.store(&self.0.cache_key), &self.0.cache)
+    }
+
+    /// Whether it is the same repository, as the same credentials and the same trust show it.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.0.cache_key == other.0.cache_key
     }
 
     /// What two remotes of one repository have in common, however their URLs are written.

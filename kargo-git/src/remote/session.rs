@@ -218,6 +218,13 @@ impl Session {
         Err(Error::new(ErrorKind::NotFound, format!("The repository {} has no branch {branch}; {hint}", self.shown())))
     }
 
+    /// Lets go of the connection, which is made again when it is needed. What was fetched stays.
+    pub(crate) fn rest(&mut self) {
+        if let Self::Wire(wire) = self {
+            wire.transport.rest();
+        }
+    }
+
     /// One object.
     pub(crate) async fn object(&mut self, id: ObjectId) -> Result<(Kind, Vec<u8>)> {
         match self {
