@@ -19,6 +19,8 @@ pub(super) struct Checkout {
     pub(super) origin: Arc<GitOrigin>,
     /// The branch that is checked out; `None` for a tag or a commit by itself.
     pub(super) branch: Option<String>,
+    /// Whether commits were pushed to another branch that the one that is checked out may not have.
+    pub(super) elsewhere: bool,
     /// The newest commit that the repository has; `None` on a branch that is new.
     pub(super) base: Option<Known>,
     /// The commits on top of it that only this workspace has, the oldest first.
@@ -98,8 +100,10 @@ impl Checkout {
         head.ok_or_else(|| Error::new(ErrorKind::Corrupt, "The checkout stands on no commit."))
     }
 
-    /// The same checkout, standing on a commit that the repository has.
-    pub(super) fn standing_on(mut self, commit: Known) -> Self {
+    /// The same checkout, standing on a commit that `branch` of the repository has.
+    pub(super) fn standing_on(mut self, commit: Known, branch: &str) -> Self {
+        let own = self.branch.as_deref() == Some(branch);
+        self.elsewhere = !own && (self.elsewhere || !self.commits.is_empty());
         self.base = Some(commit);
         self.commits.clear();
         if self.tags.is_empty() {
