@@ -1,5 +1,7 @@
 //! A bare repository on disk, made and looked into without a `git` program. For the tests and examples of hosts.
 
+mod promotion;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use gix::bstr::ByteSlice as _;
 use gix::objs::tree::EntryKind;
 use gix::refs::transaction::PreviousValue;
 use jiff::Timestamp;
+
+pub use promotion::{DoneStep, StepByStep};
 
 /// A bare repository. Its own directory goes when the last clone of the value is dropped.
 ///

@@ -2,28 +2,29 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
-use jiff::Timestamp;
-use kargo_core::plugin::{Context, Plugins, StepOutcome, StepRequest};
-use kargo_core::workspace::Workspace;
-use kargo_core::{Actor, ErrorKind, Freight, PromotionInfo, Result, SystemClock};
-use kargo_git::testing::BareRepository;
-use kargo_git::{GitSource, GitSteps, PushOptions, RefChange, Remote, Signer};
+use kargo_core::ErrorKind;
+use kargo_core::plugin::{Context, Plugins, StepOutcome};
+use kargo_git::testing::{BareRepository, DoneStep, StepByStep};
+use kargo_git::{GitSource, GitSteps, PushOptions, RefChange, Remote};
 use serde_json::{Map, Value, json};
 
-/// A promotion that runs its steps one by one.
-struct Promotion {
-    plugins: Plugins,
-    info: PromotionInfo,
-    workspace: Workspace,
-    /// How each step was called and what it put out, to bring the workspace back.
-    done: Vec<(usize, &'static str, Value, Map<String, Value>)>,
-    steps: usize,
+/// A promotion of which each step is one call, and of which the checkout is `src`.
+struct Promotion(StepByStep);
+
+impl Deref for Promotion {
+    type Target = StepByStep;
+
+    fn deref(&self) -> &StepByStep {
+        &self.0
+    }
 }
 
-fn at() -> Timestamp {
-    "2026-01-02T03:04:05Z".parse().unwrap()
+impl DerefMut for Promotion {
+    fn deref_mut(&mut self) -> &mut StepByStep {
+        &mut self.0
+    }
 }
 
 fn steps() -> GitSteps {
@@ -36,74 +37,12 @@ impl Promotion {
     }
 
     fn with(id: &str, steps: GitSteps) -> Self {
-        let freight = Freight::new("main", vec![], at());
-        Self {
-            plugins: steps.register(Plugins::builder()).build(),
-            info: PromotionInfo::new("shop", id, "dev", freight, Actor::user("alice"), at()),
-            workspace: Workspace::new(),
-            done: Vec::new(),
-            steps: 0,
-        }
-    }
-
-    fn cx(&self, step: usize) -> Context {
-        Context::new(Arc::new(SystemClock), Actor::user("alice"), format!("{}/step-{step}", self.info.id))
-    }
-
-    async fn call(
-        &self,
-        step: usize,
-        uses: &str,
-        config: &Value,
-        resumed: bool,
-        restored: Option<&Map<String, Value>>,
-    ) -> Result<StepOutcome> {
-        let mut request = StepRequest::new(&self.info, uses, config, Timestamp::now()).with_workspace(&self.workspace);
-        // From the journal: the same each time.
-        if !uses.ends_with("push") {
-            request.started_at = at();
-        }
-        request.resumed = resumed;
-        request.restored = restored;
-        self.plugins.step(uses).unwrap().run(&self.cx(step), &request).await
-    }
-
-    async fn try_run(&mut self, uses: &'static str, config: Value) -> Result<StepOutcome> {
-        self.steps += 1;
-        let outcome = self.call(self.steps, uses, &config, false, None).await?;
-        if let StepOutcome::Succeeded { outputs, .. } | StepOutcome::Skipped { outputs, .. } = &outcome {
-            self.done.push((self.steps, uses, config, outputs.clone()));
-        }
-        Ok(outcome)
-    }
-
-    async fn run(&mut self, uses: &'static str, config: Value) -> Map<String, Value> {
-        match self.try_run(uses, config.clone()).await.unwrap() {
-            StepOutcome::Succeeded { outputs, .. } => outputs,
-            other => panic!("{uses} {config}: {other:?}"),
-        }
-    }
-
-    async fn fails(&mut self, uses: &'static str, config: Value) -> String {
-        match self.try_run(uses, config.clone()).await {
-            Ok(StepOutcome::Failed { reason }) => reason,
-            Err(error) => error.to_string(),
-            other => panic!("{uses} {config}: {other:?}"),
-        }
+        Self(StepByStep::new(id, steps.register(Plugins::builder()).build()))
     }
 
     async fn clone(&mut self, repository: &BareRepository, branch: &str) -> Map<String, Value> {
         let config = json!({"repoURL": repository.url(), "checkout": [{"path": "./src", "branch": branch}]});
         self.run("git-clone", config).await
-    }
-
-    async fn write(&self, path: &str, text: &str) {
-        self.workspace.write(&self.cx(0), path, text.to_owned()).await.unwrap();
-    }
-
-    async fn read(&self, path: &str) -> Option<String> {
-        let bytes = self.workspace.read(&self.cx(0), path).await.unwrap();
-        bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     async fn commit(&mut self, message: &str) -> String {
@@ -144,7 +83,7 @@ async fn a_checkout_is_changed_committed_and_pushed() {
     assert_eq!(log[0].id, commit);
     assert_eq!(log[0].changed_files, ["env/dev/values.yaml", "env/new/deep/file"]);
     assert_eq!((log[0].subject.as_str(), log[0].author.as_str()), ("Promote to dev", "Kargo <kargo@acme.example>"));
-    assert_eq!(log[0].time, at());
+    assert_eq!(log[0].time, promotion.started_at());
     for (key, value) in [("Promotion", "dev.1"), ("Stage", "dev"), ("Actor", "user:alice"), ("Key", "dev.1/step-2")] {
         assert_eq!(log[0].trailers[&format!("Kargo-{key}")], value);
     }
@@ -160,7 +99,7 @@ async fn git_07_what_ends_as_it_began_is_no_commit_and_no_push() {
     promotion.write("src/env/dev/values.yaml", "tag: v1\n").await;
     // Directories without files are none for Git.
     promotion.write("src/empty/file", "x").await;
-    promotion.workspace.remove(&promotion.cx(0), "src/empty/file").await.unwrap();
+    promotion.workspace().remove(&promotion.context(0), "src/empty/file").await.unwrap();
     let outcome = promotion.try_run("git-commit", json!({"path": "src", "message": "Nothing"})).await.unwrap();
     let StepOutcome::Skipped { outputs, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(outputs["commit"], json!(head));
@@ -193,7 +132,7 @@ async fn several_branches_of_one_repository_are_checked_out_together_and_files_c
     assert_eq!(commits["out"], json!(repository.head("env/dev")));
     assert_eq!((&commits["./tagged"], &commits["./first"]), (&json!(first), &json!(first)));
     promotion.run("git-clear", json!({"path": "out"})).await;
-    promotion.workspace.copy(&promotion.cx(0), "src", "out", None).await.unwrap();
+    promotion.workspace().copy(&promotion.context(0), "src", "out", None).await.unwrap();
     promotion.run("git-commit", json!({"path": "out", "message": "Render"})).await;
     let outputs = promotion.run("git-push", json!({"path": "out"})).await;
     assert_eq!(outputs["branch"], json!("env/dev"));
@@ -211,7 +150,7 @@ async fn files_of_another_repository_are_brought_along() {
     promotion.clone(&source, "main").await;
     let config = json!({"repoURL": target.url(), "checkout": [{"path": "out", "branch": "main"}]});
     promotion.run("git-clone", config).await;
-    promotion.workspace.copy(&promotion.cx(0), "src/env", "out/env", None).await.unwrap();
+    promotion.workspace().copy(&promotion.context(0), "src/env", "out/env", None).await.unwrap();
     promotion.run("git-commit", json!({"path": "out", "message": "Copy"})).await;
     promotion.run("git-push", json!({"path": "out"})).await;
     let pushed = files(&target, "main");
@@ -269,7 +208,6 @@ async fn git_03_the_same_file_changed_twice_is_a_conflict_that_names_it() {
         (vec![("env/dev/values.yaml", "tag: v3\n")], Some("env/dev/values.yaml")),
         // The same change is none.
         (vec![("env/dev/values.yaml", "tag: v2\n")], None),
-        (vec![("env/dev", "a file\n")], None),
         (vec![("env/dev/other.yaml", "x\n")], None),
     ] {
         let repository = start();
@@ -277,9 +215,6 @@ async fn git_03_the_same_file_changed_twice_is_a_conflict_that_names_it() {
         promotion.clone(&repository, "main").await;
         promotion.write("src/env/dev/values.yaml", "tag: v2\n").await;
         promotion.commit("Ours").await;
-        if theirs[0].0 == "env/dev" {
-            continue;
-        }
         let tip = repository.commit("main", &theirs, "Theirs");
         match conflict {
             Some(file) => {
@@ -293,6 +228,33 @@ async fn git_03_the_same_file_changed_twice_is_a_conflict_that_names_it() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn git_03_what_one_has_removed_and_the_other_changed_is_a_conflict() {
+    for becomes_a_file in [false, true] {
+        let repository = start();
+        let mut promotion = Promotion::new("dev.1");
+        promotion.clone(&repository, "main").await;
+        promotion.workspace().remove(&promotion.context(0), "src/env").await.unwrap();
+        if becomes_a_file {
+            promotion.write("src/env", "a file").await;
+        }
+        promotion.commit("Ours").await;
+        repository.commit("main", &[("env/dev/values.yaml", "tag: v3\n")], "Theirs");
+        let reason = promotion.fails("git-push", json!({"path": "src"})).await;
+        assert!(reason.contains("same files") && reason.contains(": env"), "{becomes_a_file}: {reason}");
+        assert_eq!(repository.log("main").len(), 2);
+    }
+    // What they removed too is no conflict, and what they left alone goes.
+    let repository = start();
+    let mut promotion = Promotion::new("dev.1");
+    promotion.clone(&repository, "main").await;
+    promotion.workspace().remove(&promotion.context(0), "src/env").await.unwrap();
+    promotion.commit("Ours").await;
+    repository.commit("main", &[("other/file", "x")], "Theirs");
+    promotion.push().await;
+    assert_eq!(files(&repository, "main").keys().collect::<Vec<_>>(), ["README.md", "other/file"]);
 }
 
 #[tokio::test]
@@ -375,10 +337,10 @@ async fn a_push_whose_answer_was_lost_is_found_again_also_under_the_commits_of_o
         // Its commits go on top of this, so that their ids are others than before.
         repository.commit("main", &[("b", "1")], "Theirs");
         let config = json!({"path": "src"});
-        let before = promotion.workspace.mounted(&promotion.cx(0), "src").await.unwrap().unwrap();
+        let before = promotion.workspace().mounted(&promotion.context(0), "src").await.unwrap().unwrap();
         let first = promotion.call(9, "git-push", &config, false, None).await.unwrap();
         // The engine takes the workspace back when the answer is lost.
-        promotion.workspace.mount(&promotion.cx(0), "src", before.0, before.1).await.unwrap();
+        promotion.workspace().mount(&promotion.context(0), "src", before.0, before.1).await.unwrap();
         if on_top {
             repository.commit("main", &[("c", "1")], "Later");
         }
@@ -395,15 +357,10 @@ async fn a_push_whose_answer_was_lost_is_found_again_also_under_the_commits_of_o
 
 #[tokio::test]
 async fn git_04_after_a_restart_the_steps_bring_the_same_workspace_back() {
-    let key = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/sign/testkey")).ok();
-    let steps = match key {
-        Some(key) => steps().sign(Signer::ssh(key).unwrap()),
-        None => steps(),
-    };
     let repository = start();
     // Where the promotion is interrupted: behind so many steps.
     for interrupted in 1..=7 {
-        let mut promotion = Promotion::with(&format!("dev.{interrupted}"), steps.clone());
+        let mut promotion = Promotion::new(&format!("dev.{interrupted}"));
         promotion.clone(&repository, "main").await;
         let (before, mut edits) = (repository.log("main").len(), Vec::new());
         for n in 0..2 {
@@ -422,23 +379,23 @@ async fn git_04_after_a_restart_the_steps_bring_the_same_workspace_back() {
         assert_eq!(after, before + 3);
 
         // All that the first so many steps did, on a workspace that is new.
-        let mut again = Promotion::with(&format!("dev.{interrupted}"), steps.clone());
+        let again = promotion.restarted();
         let mut edits = edits.into_iter();
-        for (step, uses, config, outputs) in promotion.done.iter().take(interrupted) {
-            if *uses == "git-commit" {
+        for DoneStep { number, uses, config, outputs, .. } in promotion.done().iter().take(interrupted) {
+            if uses == "git-commit" {
                 let (path, text) = edits.next().unwrap();
                 again.write(&path, &text).await;
             }
-            let outcome = again.call(*step, uses, config, true, Some(outputs)).await.unwrap();
+            let outcome = again.call(*number, uses, config, true, Some(outputs)).await.unwrap();
             assert!(!matches!(outcome, StepOutcome::Failed { .. }), "{uses}: {outcome:?}");
         }
         // And the rest as if it had never got an answer.
-        for (step, uses, config, outputs) in promotion.done.iter().skip(interrupted) {
-            if *uses == "git-commit" {
+        for DoneStep { number, uses, config, outputs, .. } in promotion.done().iter().skip(interrupted) {
+            if uses == "git-commit" {
                 let (path, text) = edits.next().unwrap();
                 again.write(&path, &text).await;
             }
-            let outcome = again.call(*step, uses, config, true, None).await.unwrap();
+            let outcome = again.call(*number, uses, config, true, None).await.unwrap();
             let StepOutcome::Succeeded { outputs: now, .. } = outcome else { panic!("{uses}: {outcome:?}") };
             assert_eq!(&now, outputs, "{interrupted}: {uses}");
         }
@@ -536,7 +493,7 @@ async fn a_configuration_that_cannot_work_is_refused_with_its_fault() {
     let reason = promotion.fails("git-clone", checkout(json!([{"path": "taken"}]))).await;
     assert!(reason.contains("already"), "{reason}");
     // Expressions are not evaluated when a pipeline is checked.
-    let plugins = &promotion.plugins;
+    let plugins = promotion.plugins();
     let template = json!({"repoURL": "${{ vars.repo }}", "checkout": [{"path": "a", "create": "${{ vars.create }}"}]});
     assert!(plugins.step("git-clone").unwrap().validate(&template).is_ok());
     assert!(plugins.step("git-clone").unwrap().validate(&checkout(json!([]))).is_err());

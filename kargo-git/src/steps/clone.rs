@@ -218,6 +218,7 @@ async fn clone(
         let mut checkout = Checkout {
             origin: Arc::clone(&origin),
             branch,
+            elsewhere: false,
             base: None,
             commits: Vec::new(),
             tags: Vec::new(),

@@ -156,7 +156,8 @@ async fn restore(
         let commit = Known { id: recorded, tree: checkout.origin.commit(cx, recorded).await?.tree };
         (commit, checkout.directory(commit))
     };
-    checkout.standing_on(commit).mount(cx, request.workspace(), &config.path, directory).await?;
+    let branch = outputs.get("branch").and_then(Value::as_str).unwrap_or_default();
+    checkout.standing_on(commit, branch).mount(cx, request.workspace(), &config.path, directory).await?;
     Ok(StepOutcome::succeeded())
 }
 
@@ -226,7 +227,8 @@ impl Work<'_> {
     async fn push(self) -> Result<StepOutcome> {
         let (cx, branch) = (self.cx, self.target.branch.as_str());
         let head = self.checkout.head()?;
-        if self.checkout.commits.is_empty() && self.checkout.branch.as_deref() == Some(branch) {
+        let own = self.checkout.branch.as_deref() == Some(branch);
+        if own && self.checkout.commits.is_empty() && !self.checkout.elsewhere {
             return Ok(pushed(self.config, &self.checkout, head, branch));
         }
         let remote = self.checkout.origin.remote.clone();
@@ -405,7 +407,7 @@ impl Work<'_> {
         // What is not committed stays, unless other files came from the branch.
         let directory = if commit.tree == stood.tree { self.directory } else { self.checkout.directory(commit) };
         let outcome = pushed(self.config, &self.checkout, commit, &self.target.branch);
-        let checkout = self.checkout.standing_on(commit);
+        let checkout = self.checkout.standing_on(commit, &self.target.branch);
         checkout.mount(self.cx, self.request.workspace(), &self.config.path, directory).await?;
         Ok(outcome)
     }
