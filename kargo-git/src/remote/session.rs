@@ -10,6 +10,7 @@ use kargo_core::{Error, ErrorKind, Result, near_match};
 
 use super::local::Local;
 use super::objects::NewObjects;
+use super::transport::Transport;
 use super::wire::Wire;
 
 /// A ref of a repository.
@@ -216,6 +217,11 @@ impl Session {
             }
         };
         Err(Error::new(ErrorKind::NotFound, format!("The repository {} has no branch {branch}; {hint}", self.shown())))
+    }
+
+    /// Whether there is a connection that nobody else uses, and that somebody has to let go of.
+    pub(crate) fn holds_connection(&self) -> bool {
+        matches!(self, Self::Wire(wire) if matches!(wire.transport, Transport::Ssh(_)))
     }
 
     /// Lets go of the connection, which is made again when it is needed. What was fetched stays.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::checkout::Checkout;
-use super::{read, validate};
+use super::read;
 
 const USES: &str = "git-clear";
 
@@ -24,7 +24,7 @@ struct Config {
 #[async_trait]
 impl Step for GitClear {
     fn validate(&self, config: &Value) -> Result<()> {
-        validate::<Config>(USES, config, |_| Ok(()))
+        read::<Config>(USES, config).map(drop)
     }
 
     fn restores(&self) -> bool {

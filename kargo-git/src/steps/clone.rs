@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Author, Checkout, Known, New};
 use super::origin::GitOrigin;
-use super::{AuthorConfig, GitSteps, given, invalid, read, validate};
+use super::{AuthorConfig, GitSteps, given, invalid, read};
 use crate::commit::{self, Draft};
 use crate::remote::{NewObjects, Remote, RemoteRef, Session, parse_id};
 use crate::sign::Signer;
@@ -141,7 +141,7 @@ fn check(config: &Config) -> Result<()> {
 #[async_trait]
 impl Step for GitClone {
     fn validate(&self, config: &Value) -> Result<()> {
-        validate(USES, config, check)
+        check(&read(USES, config)?)
     }
 
     fn restores(&self) -> bool {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known, New};
 use super::record::record;
-use super::{AuthorConfig, read, validate};
+use super::{AuthorConfig, read};
 use crate::commit::{self, Draft};
 
 const USES: &str = "git-commit";
@@ -28,7 +28,7 @@ struct Config {
 #[async_trait]
 impl Step for GitCommit {
     fn validate(&self, config: &Value) -> Result<()> {
-        validate::<Config>(USES, config, |_| Ok(()))
+        read::<Config>(USES, config).map(drop)
     }
 
     fn restores(&self) -> bool {

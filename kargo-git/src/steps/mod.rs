@@ -124,7 +124,7 @@ impl fmt::Debug for GitSteps {
 }
 
 /// Who makes commits, in a step's configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AuthorConfig {
     name: String,
@@ -133,25 +133,17 @@ struct AuthorConfig {
     signing_key: Option<String>,
 }
 
+impl fmt::Debug for AuthorConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorConfig").field("name", &self.name).field("email", &self.email).finish_non_exhaustive()
+    }
+}
+
 /// Reads the configuration of the step `uses`.
 fn read<T: DeserializeOwned>(uses: &str, config: &Value) -> Result<T> {
     T::deserialize(config).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("The configuration is none of {uses}: {error}.")).because(error)
     })
-}
-
-/// Checks a configuration before its expressions are evaluated; what they give is checked when the step runs.
-fn validate<T: DeserializeOwned>(uses: &str, config: &Value, check: impl FnOnce(&T) -> Result<()>) -> Result<()> {
-    if is_template(config) { Ok(()) } else { check(&read(uses, config)?) }
-}
-
-fn is_template(config: &Value) -> bool {
-    match config {
-        Value::String(text) => text.contains("${{") || text.contains("${%"),
-        Value::Array(values) => values.iter().any(is_template),
-        Value::Object(fields) => fields.values().any(is_template),
-        _ => false,
-    }
 }
 
 /// An optional text, of which Kargo's forms write an empty one for none.

@@ -29,6 +29,8 @@ pub(super) struct GitOrigin {
     pub(super) remote: Remote,
     pub(super) hash: gix::hash::Kind,
     session: Arc<Mutex<Session>>,
+    /// Whether the session holds a connection of its own.
+    connected: bool,
     /// How often something was asked for.
     uses: Arc<AtomicU64>,
 }
@@ -37,7 +39,8 @@ impl GitOrigin {
     /// Goes on with a session by which the commits were fetched that are to be looked into.
     pub(super) async fn new(remote: Remote, mut session: Session) -> Result<Arc<Self>> {
         let hash = session.hash().await?;
-        let origin = Self { remote, hash, session: Arc::new(Mutex::new(session)), uses: Arc::default() };
+        let connected = session.holds_connection();
+        let origin = Self { remote, hash, session: Arc::new(Mutex::new(session)), connected, uses: Arc::default() };
         origin.rest_when_idle();
         Ok(Arc::new(origin))
     }
@@ -79,6 +82,9 @@ impl GitOrigin {
 
     /// Lets go of the connection when it is not used for a while: a promotion may wait for days, and servers count connections.
     fn rest_when_idle(&self) {
+        if !self.connected {
+            return;
+        }
         let before = self.uses.fetch_add(1, Ordering::SeqCst) + 1;
         let (session, uses): (Weak<Mutex<Session>>, _) = (Arc::downgrade(&self.session), Arc::clone(&self.uses));
         tokio::spawn(async move {

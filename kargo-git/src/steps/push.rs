@@ -14,7 +14,7 @@ use super::checkout::{Checkout, Known, New};
 use super::merge::{Merged, merge};
 use super::record::record;
 use super::web::{PROVIDERS, commit_url};
-use super::{GitSteps, given, invalid, read, validate};
+use super::{GitSteps, given, invalid, read};
 use crate::commit::find_own;
 use crate::history::relate;
 use crate::remote::{OWN_BRANCHES, Push, PushOutcome, RefUpdate, Session, parse_id};
@@ -77,7 +77,7 @@ fn check(config: &Config) -> Result<()> {
 #[async_trait]
 impl Step for GitPush {
     fn validate(&self, config: &Value) -> Result<()> {
-        validate(USES, config, check)
+        check(&read(USES, config)?)
     }
 
     fn restores(&self) -> bool {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, NewTag};
-use super::{invalid, read, validate};
+use super::{invalid, read};
 use crate::update::branch_fault;
 
 const USES: &str = "git-tag";
@@ -36,7 +36,7 @@ fn check(config: &Config) -> Result<()> {
 #[async_trait]
 impl Step for GitTag {
     fn validate(&self, config: &Value) -> Result<()> {
-        validate(USES, config, check)
+        check(&read(USES, config)?)
     }
 
     fn restores(&self) -> bool {

@@ -7,4 +7,5 @@ mod discovery;
 mod reading;
 mod refs;
 mod server;
+mod steps;
 mod writing;
