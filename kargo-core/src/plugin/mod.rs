@@ -24,6 +24,7 @@
 mod adapt;
 mod context;
 mod criterion;
+mod data;
 mod deployer;
 mod expression;
 mod history;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use context::{Context, Progress};
 pub use criterion::{Criterion, Judgement};
+pub use data::ProjectData;
 pub use deployer::{DeployRequest, Deployer, Deployment, Health, Observation, ObserveRequest};
 pub use expression::ExpressionCriterion;
 pub use history::{History, Relation};

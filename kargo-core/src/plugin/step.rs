@@ -1,7 +1,7 @@
 //! One entry of a promotion's step list.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Context;
+use super::{Context, Deployer};
 use crate::error::Result;
 use crate::promotion::PromotionInfo;
 use crate::workspace::Workspace;
@@ -63,6 +63,12 @@ pub trait Step: Debug + Send + Sync + 'static {
         false
     }
 
+    /// What a stage's [health watch](crate::HealthWatch) asks how the target is, after the step has succeeded there: with the step's
+    /// configuration, and the output `revision`. Default: nothing.
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        None
+    }
+
     /// Does the work, or looks how it is getting on.
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome>;
 
@@ -91,15 +97,15 @@ impl Default for StepDefaults {
     }
 }
 
-/// A step to run.
-#[derive(Debug, Clone)]
+/// A step to run. Its `Debug` leaves out what may hold secrets.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct StepRequest<'a> {
     /// The promotion it belongs to.
     pub promotion: &'a PromotionInfo,
     /// The step's name in it.
     pub alias: &'a str,
-    /// Its configuration.
+    /// Its configuration, with the values that its expressions gave. It may hold secrets.
     pub config: &'a Value,
     /// What earlier steps put out, by alias, in the order in which they ran.
     pub outputs: &'a [(String, Map<String, Value>)],
@@ -113,6 +119,17 @@ pub struct StepRequest<'a> {
     /// [`Step::restores`]. It must then have no effect outside the workspace, and do there what it did before.
     pub restored: Option<&'a Map<String, Value>>,
     pub(crate) workspace: Workspace,
+}
+
+impl Debug for StepRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepRequest")
+            .field("promotion", &self.promotion.id)
+            .field("alias", &self.alias)
+            .field("started_at", &self.started_at)
+            .field("resumed", &self.resumed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> StepRequest<'a> {
@@ -131,7 +148,8 @@ impl<'a> StepRequest<'a> {
         }
     }
 
-    /// The files that the steps of the promotion work on.
+    /// The files that the steps of the promotion work on, as those before this one have left them: also in a second call of this one,
+    /// whatever the first did there. What it leaves counts when it succeeds. In [`Step::abort`] it is empty.
     pub fn workspace(&self) -> &Workspace {
         &self.workspace
     }
@@ -222,6 +240,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
         (**self).restores()
     }
 
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        (**self).deployer()
+    }
+
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
         (**self).run(cx, request).await
     }
@@ -247,6 +269,10 @@ impl<T: Step + ?Sized> Step for Box<T> {
 
     fn restores(&self) -> bool {
         (**self).restores()
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        (**self).deployer()
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
