@@ -194,7 +194,7 @@ impl Default for Timeouts {
     }
 }
 
-/// What one piece of work may cost at most: one write, one look.
+/// What one piece of work may cost at most: one write, one look, or all that the steps of a promotion read through one `git-clone`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Requests over HTTP; logins and requests over ssh. Default: 100.

@@ -104,6 +104,11 @@ impl NewObjects {
         self.0.get(id)
     }
 
+    /// Takes in all of `others`.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.iter().map(|(id, object)| (*id, object.clone())));
+    }
+
     /// Keeps what is reached from `tips`: several edits leave trees of the states between them behind.
     pub(crate) fn keep_reached(
         &mut self,

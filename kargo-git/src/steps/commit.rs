@@ -10,6 +10,7 @@ use super::checkout::{Checkout, Known, New};
 use super::record::record;
 use super::{AuthorConfig, read};
 use crate::commit::{self, Draft};
+use crate::remote::parse_id;
 
 const USES: &str = "git-commit";
 
@@ -71,7 +72,7 @@ impl Step for GitCommit {
 fn check_restored(request: &StepRequest<'_>, commit: Known, repeatable: bool) -> Result<()> {
     let recorded = request.restored.and_then(|outputs| outputs.get("commit")?.as_str());
     match recorded {
-        Some(recorded) if repeatable && recorded != commit.id.to_string() => Err(Error::new(
+        Some(recorded) if repeatable && parse_id(recorded) != Some(commit.id) => Err(Error::new(
             ErrorKind::Corrupt,
             format!("After the restart the commit is {} and no longer {recorded}; promote again.", commit.id),
         )),

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use kargo_core::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 
 use super::names;
-use crate::remote::{CommitInfo, Remote, Session, parse_id};
+use crate::remote::{CommitInfo, NewObjects, Remote, Session, parse_id};
 use crate::tree;
 
 /// How long a connection to a server is kept that nobody uses.
@@ -29,6 +29,8 @@ pub(super) struct GitOrigin {
     pub(super) remote: Remote,
     pub(super) hash: gix::hash::Kind,
     session: Arc<Mutex<Session>>,
+    /// What was pushed from here, and need not be fetched.
+    pushed: std::sync::Mutex<NewObjects>,
     /// Whether the session holds a connection of its own.
     connected: bool,
     /// How often something was asked for.
@@ -40,7 +42,8 @@ impl GitOrigin {
     pub(super) async fn new(remote: Remote, mut session: Session) -> Result<Arc<Self>> {
         let hash = session.hash().await?;
         let connected = session.holds_connection();
-        let origin = Self { remote, hash, session: Arc::new(Mutex::new(session)), connected, uses: Arc::default() };
+        let (session, pushed) = (Arc::new(Mutex::new(session)), Default::default());
+        let origin = Self { remote, hash, session, pushed, connected, uses: Arc::default() };
         origin.rest_when_idle();
         Ok(Arc::new(origin))
     }
@@ -50,14 +53,29 @@ impl GitOrigin {
         self.hash == other.hash && self.remote.same_as(&other.remote)
     }
 
+    /// Remembers what the repository has got from here: not every server gives it back by its id.
+    pub(super) fn keep(&self, objects: &NewObjects) {
+        self.pushed().extend(objects);
+    }
+
     /// These trees and files, in their order. One request for all that are not here yet.
     pub(super) async fn objects(&self, cx: &Context, ids: &[ObjectId], wanted: Kind) -> Result<Vec<Vec<u8>>> {
-        let objects = cx.guard("read from a repository", async {
-            let found = self.session.lock().await.objects(ids).await;
-            self.rest_when_idle();
-            found
-        });
-        let objects = objects.await?.into_iter().zip(ids).map(|((kind, data), id)| match kind == wanted {
+        let mut found: Vec<Option<(Kind, Vec<u8>)>> = {
+            let pushed = self.pushed();
+            ids.iter().map(|id| pushed.get(id).cloned()).collect()
+        };
+        let open = ids.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let open: Vec<ObjectId> = open.map(|(id, _)| *id).collect();
+        if !open.is_empty() {
+            let read = cx.guard("read from a repository", async {
+                let read = self.session.lock().await.objects(&open).await;
+                self.rest_when_idle();
+                read
+            });
+            let mut read = read.await?.into_iter();
+            found.iter_mut().filter(|found| found.is_none()).for_each(|found| *found = read.next());
+        }
+        let objects = found.into_iter().flatten().zip(ids).map(|((kind, data), id)| match kind == wanted {
             true => Ok(data),
             false => Err(Error::new(
                 ErrorKind::Corrupt,
@@ -65,6 +83,10 @@ impl GitOrigin {
             )),
         });
         objects.collect()
+    }
+
+    fn pushed(&self) -> std::sync::MutexGuard<'_, NewObjects> {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A commit.

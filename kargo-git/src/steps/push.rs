@@ -273,7 +273,10 @@ impl Work<'_> {
             let new = checkout.head()?;
             let update = [RefUpdate { name: name.clone(), old: tip, new: Some(new.id) }];
             match session.push(&Push { updates: &update, objects: &checkout.objects, options: &[] }).await? {
-                PushOutcome::Updated => return self.stand(new).await,
+                PushOutcome::Updated => {
+                    checkout.origin.keep(&checkout.objects);
+                    return self.stand(new).await;
+                }
                 PushOutcome::Conflict { tip, .. } => {
                     // What moved it may have been another process at work on the same step.
                     look = true;

@@ -60,7 +60,9 @@ async fn a_promotion_costs_what_it_changes_and_stock_git_reads_it() {
 async fn what_costs_more_than_it_may_is_an_error_that_says_so() {
     let server = Server::find();
     let (name, repository) = server.repository("steps-limit");
-    let files: Vec<(String, String)> = (0..20).map(|n| (format!("dir/d{n}/file"), noise(1 << 10))).collect();
+    let texts = noise(20 << 10);
+    let files: Vec<(String, String)> =
+        (0..20).map(|n| (format!("dir/d{n}/file"), texts[n << 10..(n + 1) << 10].to_owned())).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     repository.commit("main", &files, "Files");
     let url = format!("{}/{name}", server.url);
