@@ -494,4 +494,26 @@ async fn a_configuration_that_cannot_work_is_refused_with_its_fault() {
     assert!(reason.contains("already"), "{reason}");
     let plugins = promotion.plugins();
     assert!(plugins.step("git-clone").unwrap().validate(&checkout(json!([]))).is_err());
+    // Of what expressions are yet to give, the fields are checked.
+    let template = |path: &str| {
+        let checkout = json!([{path: "a", "create": "${{ vars.create }}"}, "${{ vars.more }}"]);
+        json!({"repoURL": "${{ vars.repo }}", "checkout": checkout})
+    };
+    let clone = plugins.step("git-clone").unwrap();
+    clone.validate_template(&template("path")).unwrap();
+    assert!(clone.validate_template(&template("paht")).unwrap_err().message().contains("path"));
+    for (uses, config, fault) in [
+        ("git-push", json!({"path": "${{ vars.path }}", "target": "main"}), "no field target; did you mean targetBranch?"),
+        ("git-commit", json!({"path": "${{ vars.path }}"}), "needs the field message"),
+        ("git-clear", json!("${{ vars.path }}"), "has fields"),
+        ("git-tag", json!({"path": "${{ vars.path }}", "tag": "v1"}), "path, tag and message"),
+    ] {
+        let error = plugins.step(uses).unwrap().validate_template(&config).unwrap_err();
+        assert!(error.message().contains(fault), "{error}");
+    }
+    // A version stays a text, whatever expression gives it.
+    for (uses, pointer) in [("git-tag", "/tag"), ("git-clone", "/checkout/0/tag"), ("git-commit", "/message")] {
+        assert!(plugins.step(uses).unwrap().takes_text(pointer), "{uses} {pointer}");
+    }
+    assert!(!plugins.step("git-push").unwrap().takes_text("/maxAttempts"));
 }

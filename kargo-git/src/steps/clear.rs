@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::checkout::Checkout;
-use super::read;
+use super::{check_fields, is_one_of, read};
 
 const USES: &str = "git-clear";
 
@@ -25,6 +25,14 @@ struct Config {
 impl Step for GitClear {
     fn validate(&self, config: &Value) -> Result<()> {
         read::<Config>(USES, config).map(drop)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        check_fields(USES, config, &["path"], &[])
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        is_one_of(pointer, &["path"])
     }
 
     fn restores(&self) -> bool {

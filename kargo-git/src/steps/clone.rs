@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Author, Checkout, Known, New};
 use super::origin::GitOrigin;
-use super::{AuthorConfig, GitSteps, given, invalid, read};
+use super::{AuthorConfig, GitSteps, check_fields, given, invalid, is_one_of, read};
 use crate::commit::{self, Draft};
 use crate::remote::{NewObjects, Remote, RemoteRef, Session, parse_id};
 use crate::sign::Signer;
@@ -142,6 +142,22 @@ fn check(config: &Config) -> Result<()> {
 impl Step for GitClone {
     fn validate(&self, config: &Value) -> Result<()> {
         check(&read(USES, config)?)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        const FIELDS: [&str; 4] = ["author", "insecureSkipTLSVerify", "recurseSubmodules", "blobless"];
+        check_fields(USES, config, &["repoURL", "checkout"], &FIELDS)?;
+        let checkouts = config["checkout"].as_array().into_iter().flatten().filter(|checkout| checkout.is_object());
+        for checkout in checkouts {
+            let optional = ["branch", "commit", "tag", "create", "as", "sparse"];
+            check_fields("a checkout of git-clone", checkout, &["path"], &optional)?;
+        }
+        Ok(())
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        pointer.contains("/sparse/")
+            || is_one_of(pointer, &["repoURL", "path", "branch", "commit", "tag", "as", "name", "email", "signingKey"])
     }
 
     fn restores(&self) -> bool {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known, New};
 use super::record::record;
-use super::{AuthorConfig, read};
+use super::{check_fields, is_one_of, AuthorConfig, read};
 use crate::commit::{self, Draft};
 use crate::remote::parse_id;
 
@@ -32,12 +32,16 @@ impl Step for GitCommit {
         read::<Config>(USES, config).map(drop)
     }
 
-    fn restores(&self) -> bool {
-        true
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        check_fields(USES, config, &["path", "message"], &["author"])
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
-        pointer == "/message"
+        is_one_of(pointer, &["path", "message", "name", "email", "signingKey"])
+    }
+
+    fn restores(&self) -> bool {
+        true
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {

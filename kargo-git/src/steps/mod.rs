@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use kargo_core::plugin::PluginsBuilder;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::{Error, ErrorKind, Result, near_match};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -144,6 +144,27 @@ fn read<T: DeserializeOwned>(uses: &str, config: &Value) -> Result<T> {
     T::deserialize(config).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("The configuration is none of {uses}: {error}.")).because(error)
     })
+}
+
+/// Checks what can be checked of a configuration whose expressions are not evaluated yet: that its fields are there and are known.
+fn check_fields(uses: &str, config: &Value, required: &[&str], optional: &[&str]) -> Result<()> {
+    let Value::Object(fields) = config else { return Err(invalid(format!("The configuration of {uses} has fields."))) };
+    if let Some(missing) = required.iter().find(|field| !fields.contains_key(**field)) {
+        return Err(invalid(format!("{uses} needs the field {missing}.")));
+    }
+    let known = || required.iter().chain(optional).copied();
+    match fields.keys().find(|field| known().all(|known| known != field.as_str())) {
+        Some(unknown) => {
+            let near = near_match(unknown, known()).map(|near| format!("; did you mean {near}?"));
+            Err(invalid(format!("{uses} has no field {unknown}{}", near.as_deref().unwrap_or("."))))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a field, by its JSON pointer, has one of these names.
+fn is_one_of(pointer: &str, names: &[&str]) -> bool {
+    pointer.rsplit('/').next().is_some_and(|name| names.contains(&name))
 }
 
 /// An optional text, of which Kargo's forms write an empty one for none.

@@ -14,7 +14,7 @@ use super::checkout::{Checkout, Known, New};
 use super::merge::{Merged, merge};
 use super::record::record;
 use super::web::{PROVIDERS, commit_url};
-use super::{GitSteps, given, invalid, read};
+use super::{check_fields, is_one_of, GitSteps, given, invalid, read};
 use crate::commit::find_own;
 use crate::history::relate;
 use crate::remote::{OWN_BRANCHES, Push, PushOutcome, RefUpdate, Session, parse_id};
@@ -80,12 +80,16 @@ impl Step for GitPush {
         check(&read(USES, config)?)
     }
 
-    fn restores(&self) -> bool {
-        true
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        check_fields(USES, config, &["path"], &["targetBranch", "generateTargetBranch", "tag", "force", "maxAttempts", "provider"])
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
-        matches!(pointer, "/tag" | "/targetBranch")
+        is_one_of(pointer, &["path", "targetBranch", "tag", "provider"])
+    }
+
+    fn restores(&self) -> bool {
+        true
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, NewTag};
-use super::{invalid, read};
+use super::{is_one_of, invalid, read};
 use crate::update::branch_fault;
 
 const USES: &str = "git-tag";
@@ -39,12 +39,18 @@ impl Step for GitTag {
         check(&read(USES, config)?)
     }
 
-    fn restores(&self) -> bool {
-        true
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        // Fields that are not known are let pass.
+        let named = config.as_object().is_some_and(|fields| ["path", "tag", "message"].iter().all(|field| fields.contains_key(*field)));
+        if named { Ok(()) } else { Err(invalid(format!("{USES} needs the fields path, tag and message."))) }
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
-        matches!(pointer, "/tag" | "/message")
+        is_one_of(pointer, &["path", "tag", "message"])
+    }
+
+    fn restores(&self) -> bool {
+        true
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
