@@ -14,6 +14,7 @@
 //! | run it | [`engine`], [`store`] |
 //! | ask why freight is not further | [`Engine::why`], [`decide`] |
 //! | read the audit trail | [`Engine::journal`], [`Engine::events`], [`state`] |
+//! | run Kargo's own steps on files | [`steps`], [`edit`], [`workspace`] |
 //! | evaluate Kargo's expressions | [`expr`] |
 //! | show all this to people | [`view`] |
 //! | read and write the files of a promotion | [`workspace`] |
@@ -49,6 +50,7 @@ pub mod freight;
 pub mod pipeline;
 pub mod plugin;
 pub mod state;
+pub mod steps;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
