@@ -503,7 +503,11 @@ async fn a_configuration_that_cannot_work_is_refused_with_its_fault() {
     clone.validate_template(&template("path")).unwrap();
     assert!(clone.validate_template(&template("paht")).unwrap_err().message().contains("path"));
     for (uses, config, fault) in [
-        ("git-push", json!({"path": "${{ vars.path }}", "target": "main"}), "no field target; did you mean targetBranch?"),
+        (
+            "git-push",
+            json!({"path": "${{ vars.path }}", "target": "main"}),
+            "no field target; did you mean targetBranch?",
+        ),
         ("git-commit", json!({"path": "${{ vars.path }}"}), "needs the field message"),
         ("git-clear", json!("${{ vars.path }}"), "has fields"),
         ("git-tag", json!({"path": "${{ vars.path }}", "tag": "v1"}), "path, tag and message"),

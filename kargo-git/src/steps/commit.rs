@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known, New};
 use super::record::record;
-use super::{check_fields, is_one_of, AuthorConfig, read};
+use super::{AuthorConfig, check_fields, is_one_of, read};
 use crate::commit::{self, Draft};
 use crate::remote::parse_id;
 

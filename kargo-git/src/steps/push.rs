@@ -14,7 +14,7 @@ use super::checkout::{Checkout, Known, New};
 use super::merge::{Merged, merge};
 use super::record::record;
 use super::web::{PROVIDERS, commit_url};
-use super::{check_fields, is_one_of, GitSteps, given, invalid, read};
+use super::{GitSteps, check_fields, given, invalid, is_one_of, read};
 use crate::commit::find_own;
 use crate::history::relate;
 use crate::remote::{OWN_BRANCHES, Push, PushOutcome, RefUpdate, Session, parse_id};
@@ -81,7 +81,12 @@ impl Step for GitPush {
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {
-        check_fields(USES, config, &["path"], &["targetBranch", "generateTargetBranch", "tag", "force", "maxAttempts", "provider"])
+        check_fields(
+            USES,
+            config,
+            &["path"],
+            &["targetBranch", "generateTargetBranch", "tag", "force", "maxAttempts", "provider"],
+        )
     }
 
     fn takes_text(&self, pointer: &str) -> bool {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, NewTag};
-use super::{is_one_of, invalid, read};
+use super::{invalid, is_one_of, read};
 use crate::update::branch_fault;
 
 const USES: &str = "git-tag";
@@ -41,7 +41,9 @@ impl Step for GitTag {
 
     fn validate_template(&self, config: &Value) -> Result<()> {
         // Fields that are not known are let pass.
-        let named = config.as_object().is_some_and(|fields| ["path", "tag", "message"].iter().all(|field| fields.contains_key(*field)));
+        let named = config
+            .as_object()
+            .is_some_and(|fields| ["path", "tag", "message"].iter().all(|field| fields.contains_key(*field)));
         if named { Ok(()) } else { Err(invalid(format!("{USES} needs the fields path, tag and message."))) }
     }
 
