@@ -2,7 +2,8 @@
 
 use gix::bstr::{BStr, BString};
 
-/// The first of 256 characters that no name has: the last of the last plane for private use. Each stands for a byte.
+/// The characters of the last plane for private use begin here whose last byte is a byte of a name that is no text. Only bytes from 128 on
+/// are ever such: nobody can write a `/` in this way.
 const BYTES: u32 = 0x10_ff00;
 
 /// A name as text. Bytes that are no text become characters of [`BYTES`], by which [`stored`] finds them again, so that a directory that
@@ -28,7 +29,7 @@ pub(super) fn shown(name: &BStr) -> String {
 pub(super) fn stored(text: &str) -> BString {
     let mut name = Vec::with_capacity(text.len());
     for c in text.chars() {
-        match u32::from(c).checked_sub(BYTES).and_then(|byte| u8::try_from(byte).ok()) {
+        match u32::from(c).checked_sub(BYTES).and_then(|byte| u8::try_from(byte).ok()).filter(|byte| !byte.is_ascii()) {
             Some(byte) => name.push(byte),
             None => name.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
@@ -49,6 +50,13 @@ mod tests {
         }
         let old = b"stra\xdfe.yaml";
         assert_eq!(shown(BStr::new(old)).chars().count(), 11, "each byte is one character");
+    }
+
+    #[test]
+    fn no_text_makes_a_name_with_a_slash() {
+        for c in '\u{10ff00}'..='\u{10ff7f}' {
+            assert_eq!(stored(&c.to_string()), c.to_string(), "{c:?} stands for itself");
+        }
     }
 
     proptest! {

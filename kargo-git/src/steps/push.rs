@@ -333,7 +333,8 @@ impl Work<'_> {
                 Relation::Earlier | Relation::Same => Ok(Plan::Move(self.checkout.clone())),
                 Relation::Later => self.integrate(tip).await,
                 Relation::Diverged => Ok(Plan::Fail(format!(
-                    "{branch} of {url} stands at {tip}, whose history does not have {}, on which {:?} stands; check {branch} out, or push to another branch",
+                    "{branch} of {url} stands at {tip}, whose history does not have {}, on which {:?} stands; \
+                     check {branch} out, or push to another branch",
                     base.id, self.config.path
                 ))),
                 _ => Err(Error::new(

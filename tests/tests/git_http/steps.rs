@@ -1,6 +1,7 @@
 //! Kargo's steps for Git against a server.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -160,6 +161,33 @@ async fn servers_without_filters_of_the_old_protocol_and_with_other_ids_are_writ
         assert_eq!(git(repository.path(), &["cat-file", "-t", "v2"]), "tag");
         fsck(&repository);
     }
+}
+
+#[tokio::test]
+async fn names_that_are_no_text_and_what_is_no_file_stay_as_they_are() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-odd");
+    let head = repository.head("main");
+    let stream = format!(
+        "commit refs/heads/main\ncommitter T <t@localhost> 1 +0000\ndata 3\nOdd\nfrom refs/heads/main^0\n\
+         M 100644 inline \"env/dev/stra\\337e.yaml\"\ndata 2\nx\n\nM 120000 inline env/dev/link\ndata 11\nvalues.yaml\n\
+         M 100755 inline env/dev/run\ndata 2\nx\n\nM 160000 {head} env/dev/module\n"
+    );
+    let mut import = Command::new("git");
+    import.arg("-C").arg(repository.path()).args(["fast-import", "--quiet"]).stdin(Stdio::piped());
+    let mut import = import.spawn().unwrap();
+    import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    let listed = || git(repository.path(), &["ls-tree", "main", "env/dev/"]);
+    let (before, url) = (listed(), format!("{}/{name}", server.url));
+    assert!(before.contains("337"), "{before}");
+    let mut promotion = promotion("dev.1", access(&server, &url));
+    change(&mut promotion, &url, "v2").await;
+    promotion.run("git-push", push()).await;
+    let others =
+        |listed: &str| listed.lines().filter(|line| !line.ends_with("values.yaml")).collect::<Vec<_>>().join("|");
+    assert_eq!(others(&before), others(&listed()));
+    assert_eq!(git(repository.path(), &["diff", "--numstat", "main~1", "main"]), format!("1\t1\t{PATH}"));
 }
 
 /// Four writers in each of two processes, each of them 20 commits to one branch.
