@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A server of the repositories below a directory. It ends with the process.
 #[derive(Debug)]
@@ -18,6 +19,15 @@ pub struct GitServer {
 struct Traffic {
     requests: AtomicU64,
     sent: AtomicU64,
+    /// Milliseconds.
+    delay: AtomicU64,
+}
+
+impl Traffic {
+    /// Waits for as long as a round trip takes.
+    fn wait(&self) {
+        std::thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
+    }
 }
 
 impl GitServer {
@@ -34,7 +44,10 @@ impl GitServer {
             for stream in listener.incoming().flatten() {
                 let (root, traffic) = (root.clone(), Arc::clone(&counted));
                 // A client that goes away ends its own thread only.
-                std::thread::spawn(move || while answer(&stream, &root, &traffic).unwrap_or(false) {});
+                std::thread::spawn(move || {
+                    traffic.wait();
+                    while answer(&stream, &root, &traffic).unwrap_or(false) {}
+                });
             }
         });
         Self { url, traffic }
@@ -43,6 +56,11 @@ impl GitServer {
     /// The URL of a repository.
     pub fn url(&self, name: &str) -> String {
         format!("{}/{name}", self.url)
+    }
+
+    /// Lets each connection and each answer from now on take so much longer, as if the server were far away.
+    pub fn delay(&self, round_trip: Duration) {
+        self.traffic.delay.store(round_trip.as_millis().try_into().unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// How many requests were answered, and how many bytes that took, since this was asked last.
@@ -64,8 +82,10 @@ fn answer(stream: &TcpStream, root: &PathBuf, traffic: &Traffic) -> std::io::Res
     let mut backend = Command::new("git");
     backend.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
     backend.env("REQUEST_METHOD", &method).env("PATH_INFO", path).env("QUERY_STRING", query);
-    backend.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "uploadpack.allowFilter");
-    backend.env("GIT_CONFIG_VALUE_0", "true").env("REMOTE_ADDR", "127.0.0.1");
+    backend.env("GIT_CONFIG_COUNT", "2").env("REMOTE_ADDR", "127.0.0.1");
+    for (n, key) in ["uploadpack.allowFilter", "http.receivepack"].into_iter().enumerate() {
+        backend.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), "true");
+    }
     let (mut length, mut chunked) = (0, false);
     loop {
         let mut header = String::new();
@@ -83,6 +103,7 @@ fn answer(stream: &TcpStream, root: &PathBuf, traffic: &Traffic) -> std::io::Res
         }
     }
     let body = body(&mut reader, length, chunked)?;
+    traffic.wait();
     backend.env("CONTENT_LENGTH", body.len().to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut backend = backend.stderr(Stdio::null()).spawn()?;
     let mut stdin = backend.stdin.take();

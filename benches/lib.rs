@@ -3,7 +3,9 @@
 mod git_server;
 mod history;
 mod process;
+mod stock_git;
 
 pub use git_server::GitServer;
 pub use history::{History, Long, name, pipeline};
 pub use process::{processor_time, resident, resident_at_most};
+pub use stock_git::{commit, git, import, measure, measure_after, repack};

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use gix::ObjectId;
 use gix::objs::{Kind, WriteTo as _};
-use kargo_core::plugin::{Context, WriteRequest};
-use kargo_core::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+use kargo_core::{Error, ErrorKind, PromotionInfo, Result};
 
 use crate::history::{Extent, walk};
 use crate::remote::{NewObjects, Session};
@@ -22,9 +22,35 @@ pub(crate) struct Identity {
     pub(crate) email: String,
 }
 
-/// The message: subject or the step's own text, then trailers.
-pub(crate) fn message(cx: &Context, request: &WriteRequest<'_>, own: Option<&str>) -> String {
-    let promotion = request.promotion;
+impl Identity {
+    /// A name and a mail address, without the characters that Git cannot keep in them. Of what is empty then, `self` stays: servers that
+    /// check commits refuse one without a name.
+    pub(crate) fn or(&self, name: &str, email: &str) -> Self {
+        let clean = |text: &str, default: &str| {
+            let text: String = text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect();
+            if text.trim().is_empty() { default.to_owned() } else { text.trim().to_owned() }
+        };
+        Self { name: clean(name, &self.name), email: clean(email, &self.email) }
+    }
+
+    /// As it stands in a commit or a tag made at `at`, without an offset. Git keeps seconds.
+    pub(crate) fn at(&self, at: Timestamp) -> gix::actor::Signature {
+        gix::actor::Signature {
+            name: self.name.as_str().into(),
+            email: self.email.as_str().into(),
+            time: gix::date::Time { seconds: at.as_second(), offset: 0 },
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { name: "Kargo".to_owned(), email: "kargo@localhost".to_owned() }
+    }
+}
+
+/// The message: subject or the step's own text, then trailers. `key` is that of the step.
+pub(crate) fn message(promotion: &PromotionInfo, key: &str, own: Option<&str>) -> String {
     let text = match own.map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) => text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect(),
         None => {
@@ -39,7 +65,7 @@ pub(crate) fn message(cx: &Context, request: &WriteRequest<'_>, own: Option<&str
         ("Kargo-Stage", promotion.stage.as_str()),
         // The promotion's, which is the same in every try, and not the call's.
         ("Kargo-Actor", promotion.actor.as_str()),
-        (KEY, cx.key()),
+        (KEY, key),
     ];
     let mut message = format!("{text}\n\n");
     for (key, value) in trailers {
@@ -48,40 +74,44 @@ pub(crate) fn message(cx: &Context, request: &WriteRequest<'_>, own: Option<&str
     message
 }
 
-/// Makes the commit of `tree` on top of `parent` and adds it to `objects`.
-pub(crate) async fn commit(
-    identity: &Identity,
-    signer: Option<&Signer>,
-    request: &WriteRequest<'_>,
-    message: &str,
-    tree: ObjectId,
-    parent: ObjectId,
-    objects: &mut NewObjects,
-) -> Result<ObjectId> {
-    let who = gix::actor::Signature {
-        name: identity.name.as_str().into(),
-        email: identity.email.as_str().into(),
-        // From the journal, so that a replay makes the same commit. Git keeps seconds.
-        time: gix::date::Time { seconds: request.started_at.as_second(), offset: 0 },
-    };
-    let mut commit = gix::objs::Commit {
-        tree,
-        parents: [parent].into_iter().collect(),
-        author: who.clone(),
-        committer: who,
-        encoding: None,
-        message: message.into(),
-        extra_headers: Vec::new(),
-    };
-    let mut data = bytes(&commit)?;
-    if let Some(signer) = signer {
-        // Of all else; in the commit it stands behind the committer.
-        let signature = signer.sign(&data).await?;
-        let field = gix::objs::commit::signature_field_name(parent.kind());
-        commit.extra_headers.push((field.into(), signature.trim_end().into()));
-        data = bytes(&commit)?;
+/// All of a commit but what is in it and what it stands on: that may have to be chosen again.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) identity: Identity,
+    pub(crate) signer: Option<Signer>,
+    pub(crate) message: String,
+    /// From the journal, so that a replay makes the same commit.
+    pub(crate) at: Timestamp,
+}
+
+impl Draft {
+    /// Makes the commit of `tree` on top of `parent`, or one without a parent, and adds it to `objects`.
+    pub(crate) async fn commit(
+        &self,
+        tree: ObjectId,
+        parent: Option<ObjectId>,
+        objects: &mut NewObjects,
+    ) -> Result<ObjectId> {
+        let who = self.identity.at(self.at);
+        let mut commit = gix::objs::Commit {
+            tree,
+            parents: parent.into_iter().collect(),
+            author: who.clone(),
+            committer: who,
+            encoding: None,
+            message: self.message.as_str().into(),
+            extra_headers: Vec::new(),
+        };
+        let mut data = bytes(&commit)?;
+        if let Some(signer) = &self.signer {
+            // Of all else; in the commit it stands behind the committer.
+            let signature = signer.sign(&data).await?;
+            let field = gix::objs::commit::signature_field_name(tree.kind());
+            commit.extra_headers.push((field.into(), signature.trim_end().into()));
+            data = bytes(&commit)?;
+        }
+        objects.insert(tree.kind(), Kind::Commit, data)
     }
-    objects.insert(parent.kind(), Kind::Commit, data)
 }
 
 fn bytes(commit: &gix::objs::Commit) -> Result<Vec<u8>> {

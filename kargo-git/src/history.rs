@@ -121,7 +121,8 @@ async fn is_reachable(session: &mut Session) -> bool {
     session.refs(&["HEAD"]).await.is_ok()
 }
 
-async fn relate(session: &mut Session, observed: ObjectId, wanted: ObjectId) -> Result<Relation> {
+/// How `observed` stands to `wanted`.
+pub(crate) async fn relate(session: &mut Session, observed: ObjectId, wanted: ObjectId) -> Result<Relation> {
     let both = session.commits(&[observed, wanted], 1, false).await?;
     let since = both.values().map(|info| info.time).min().unwrap_or(0);
     let nothing = HashSet::new();

@@ -49,10 +49,12 @@ mod pull_request;
 mod remote;
 mod sign;
 mod source;
+mod steps;
 mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tree;
+mod turn;
 mod update;
 mod writer;
 
@@ -65,9 +67,10 @@ pub use forge::{
     PullRequestQuery, PullRequestState, Readiness, RepositoryOptions,
 };
 pub use pull_request::{MergePullRequest, OpenPullRequest, WaitForPullRequest};
-pub use remote::{Credentials, Limits, Remote, RemoteBuilder, Timeouts};
+pub use remote::{Credentials, Limits, PushOptions, RefChange, Remote, RemoteBuilder, Timeouts};
 pub use sign::Signer;
 pub use source::{CommitDetails, GitSource};
+pub use steps::GitSteps;
 pub use subscription::{CommitSelectionStrategy, GitSubscription};
 pub use update::{KeyUpdate, YamlUpdate};
 pub use writer::GitWriter;

@@ -2,6 +2,8 @@
 
 pub mod forge;
 
+mod promotion;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use gix::bstr::ByteSlice as _;
 use gix::objs::tree::EntryKind;
 use gix::refs::transaction::PreviousValue;
 use jiff::Timestamp;
+
+pub use promotion::{DoneStep, StepByStep};
 
 /// A bare repository. Its own directory goes when the last clone of the value is dropped.
 ///

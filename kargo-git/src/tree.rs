@@ -86,17 +86,8 @@ impl TreeEdit {
         if self.root == self.base {
             return Ok(None);
         }
-        // Several edits leave trees of the states between them behind; only what the last one reaches is kept.
-        let mut reached = std::collections::HashSet::new();
-        let mut open = vec![self.root];
-        while let Some(id) = open.pop() {
-            let Some((kind, data)) = self.new.get(&id) else { continue };
-            if reached.insert(id) && *kind == Kind::Tree {
-                open.extend(parse(data, self.hash)?.into_iter().map(|entry| entry.oid));
-            }
-        }
         let mut new = self.new;
-        new.retain(|id| reached.contains(id));
+        new.keep_reached([self.root], self.hash)?;
         Ok(Some((self.root, new)))
     }
 
@@ -136,13 +127,8 @@ impl TreeEdit {
         Ok(())
     }
 
-    fn store(&mut self, mut entries: Vec<Entry>) -> Result<ObjectId> {
-        entries.sort();
-        let tree = gix::objs::Tree { entries };
-        let mut data = Vec::new();
-        tree.write_to(&mut data)
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, "A directory cannot be written.").because(error))?;
-        self.new.insert(self.hash, Kind::Tree, data)
+    fn store(&mut self, entries: Vec<Entry>) -> Result<ObjectId> {
+        store(entries, self.hash, &mut self.new)
     }
 
     async fn entries(&self, session: &mut Session, tree: ObjectId) -> Result<Vec<Entry>> {
@@ -158,7 +144,17 @@ impl TreeEdit {
     }
 }
 
-fn parse(data: &[u8], hash: gix::hash::Kind) -> Result<Vec<Entry>> {
+/// Adds the tree with these entries to `objects`.
+pub(crate) fn store(mut entries: Vec<Entry>, hash: gix::hash::Kind, objects: &mut NewObjects) -> Result<ObjectId> {
+    entries.sort();
+    let mut data = Vec::new();
+    gix::objs::Tree { entries }
+        .write_to(&mut data)
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, "A directory cannot be written.").because(error))?;
+    objects.insert(hash, Kind::Tree, data)
+}
+
+pub(crate) fn parse(data: &[u8], hash: gix::hash::Kind) -> Result<Vec<Entry>> {
     let tree = TreeRef::from_bytes(data, hash)
         .map_err(|error| corrupt("a directory cannot be read".to_owned()).because(error))?;
     Ok(tree.into_owned().entries)

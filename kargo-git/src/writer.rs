@@ -1,9 +1,6 @@
 //! The [`Writer`] for Git.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use gix::ObjectId;
@@ -12,21 +9,22 @@ use kargo_core::plugin::{Context, WriteRequest, Writer, Written};
 use kargo_core::{Error, ErrorKind, Result, Retry, edit};
 use serde_json::Value;
 
-use crate::commit::{self, Identity};
-use crate::remote::{PushOutcome, RefUpdate, Remote, Session};
+use crate::commit::{self, Draft, Identity};
+use crate::remote::{Push, PushOutcome, RefUpdate, Remote, Session};
 use crate::sign::Signer;
 use crate::tree::TreeEdit;
+use crate::turn::{pause, turn};
 use crate::update::{YamlUpdate, branch_fault};
 
 /// How often one call tries before it gives the step back to the engine. Kargo's default for pushes.
 const MAX_TRIES: u32 = 50;
 /// How often a refusal must be repeated, with the branch where it was, before it is believed: a server also refuses while it is moving
 /// the ref for somebody else.
-const REFUSALS: u32 = 3;
+pub(crate) const REFUSALS: u32 = 3;
 /// How long after the step's start a call counts as late.
-const LATE: SignedDuration = SignedDuration::from_secs(5);
+pub(crate) const LATE: SignedDuration = SignedDuration::from_secs(5);
 /// How often an answer may be lost before the step is given back to the engine.
-const LOST: u32 = 5;
+pub(crate) const LOST: u32 = 5;
 
 /// Writes values into YAML files of a branch, one commit for each step that changes something.
 ///
@@ -58,12 +56,7 @@ pub struct GitWriter {
 impl GitWriter {
     /// A writer to the branch `main` of `remote`, who commits as `Kargo <kargo@localhost>`.
     pub fn new(remote: Remote) -> Self {
-        Self {
-            remote,
-            branch: "main".to_owned(),
-            identity: Identity { name: "Kargo".to_owned(), email: "kargo@localhost".to_owned() },
-            signer: None,
-        }
+        Self { remote, branch: "main".to_owned(), identity: Identity::default(), signer: None }
     }
 
     /// Sets the branch of steps that name none.
@@ -76,15 +69,7 @@ impl GitWriter {
     /// Sets who makes the commits. Characters that Git cannot keep in names are left out; of what is empty then, the default stays.
     #[must_use]
     pub fn committer(mut self, name: &str, email: &str) -> Self {
-        let clean = |text: &str| {
-            text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).collect::<String>().trim().to_owned()
-        };
-        // Servers that check commits refuse one without a name.
-        for (text, part) in [(clean(name), &mut self.identity.name), (clean(email), &mut self.identity.email)] {
-            if !text.is_empty() {
-                *part = text;
-            }
-        }
+        self.identity = self.identity.or(name, email);
         self
     }
 
@@ -116,7 +101,12 @@ impl GitWriter {
         for each in &update.updates {
             values.push((each.key.clone(), each.value.resolve(&request.promotion.collection)?));
         }
-        let message = commit::message(cx, request, update.message.as_deref());
+        let draft = Draft {
+            identity: self.identity.clone(),
+            signer: self.signer.clone(),
+            message: commit::message(request.promotion, cx.key(), update.message.as_deref()),
+            at: request.started_at,
+        };
         // Writers of one process wait in turn rather than race each other to the server.
         let turn = turn(self.remote.lock_key(), branch);
         let _turn = turn.lock().await;
@@ -148,12 +138,11 @@ impl GitWriter {
             let Some((tree, mut objects)) = edited(&mut session, tip, branch, &update.path, &values).await? else {
                 return Ok(written(tip, false, branch));
             };
-            let new = commit::commit(&self.identity, self.signer.as_ref(), request, &message, tree, tip, &mut objects)
-                .await?;
-            let update = RefUpdate { name: format!("refs/heads/{branch}"), old: tip, new };
-            match session.push(&update, &objects).await? {
+            let new = draft.commit(tree, Some(tip), &mut objects).await?;
+            let update = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
+            match session.push(&Push { updates: &[update], objects: &objects, options: &[] }).await? {
                 PushOutcome::Updated => return Ok(written(new, true, branch)),
-                PushOutcome::Conflict { tip } => {
+                PushOutcome::Conflict { tip, .. } => {
                     // What moved it may have been another process at work on the same step.
                     look = true;
                     let now = tip.map_or("gone".to_owned(), |tip| format!("at {tip}"));
@@ -233,7 +222,7 @@ fn written(commit: ObjectId, changed: bool, branch: &str) -> Written {
     Written::new(id.as_str(), changed).output("commit", id).output("branch", branch)
 }
 
-fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
+pub(crate) fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
     let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
     Error::new(
         ErrorKind::PermissionDenied,
@@ -241,32 +230,10 @@ fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
     )
 }
 
-/// Full jitter: anything up to a bound that doubles to 5 seconds.
-fn pause(attempt: u32) -> Duration {
-    let bound = Duration::from_millis(50).saturating_mul(1 << attempt.min(7)).min(Duration::from_secs(5));
-    // The seed of a hash is as random as a pause needs.
-    let random = RandomState::new().hash_one(attempt);
-    bound.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
-}
-
-type Turns = HashMap<(String, String), Weak<tokio::sync::Mutex<()>>>;
-
-/// The lock for writers of this process to one branch.
-fn turn(repository: &str, branch: &str) -> Arc<tokio::sync::Mutex<()>> {
-    static TURNS: LazyLock<Mutex<Turns>> = LazyLock::new(Mutex::default);
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.retain(|_, turn| turn.strong_count() > 0);
-    let key = (repository.to_owned(), branch.to_owned());
-    if let Some(turn) = turns.get(&key).and_then(Weak::upgrade) {
-        return turn;
-    }
-    let turn = Arc::default();
-    turns.insert(key, Arc::downgrade(&turn));
-    turn
-}
-
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use jiff::Timestamp;
     use kargo_core::{Actor, Clock, Freight, PromotionInfo};
 

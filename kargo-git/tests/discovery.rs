@@ -125,9 +125,40 @@ async fn nothing_that_fits_within_the_depth_is_an_error_and_never_an_empty_resul
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.message().contains("19 tags"), "{error}");
     assert!(discover(&shallow, &by_tag).await.is_empty(), "all were looked at, and none fits");
-    // What was found before the end is told, though it is less than was wanted.
+    // Who looks deeper looks again, though the refs stand where they stood.
     let some = GitSubscription::new(repository.url()).branch("main").include_path("src");
+    let (_, cursor) = try_discover(&shallow, &some, None).await.unwrap().unwrap();
+    assert!(try_discover(&shallow, &some, Some(&cursor)).await.unwrap().is_none());
+    assert!(try_discover(&deep, &some, Some(&cursor)).await.unwrap().is_some());
+    // What was found before the end is told, though it is less than was wanted.
     assert_eq!(discover(&GitSource::new().search_depth(3), &some).await.len(), 3);
+}
+
+#[tokio::test]
+async fn history_that_a_repository_is_given_later_is_found() {
+    let repository = BareRepository::new();
+    let first = repository.commit("main", &[("env/a", "1"), ("src/a", "1")], "First");
+    let second = repository.commit("main", &[("src/a", "2")], "Second");
+    for name in ["v1.0.0", "v1.1.0"] {
+        repository.tag(name, "main", Some("Release\n"));
+    }
+    let (above, rest) = first.split_at(2);
+    let (file, elsewhere) = (repository.path().join("objects").join(above).join(rest), repository.path().join("kept"));
+    std::fs::rename(&file, &elsewhere).unwrap();
+    std::fs::write(repository.path().join("shallow"), format!("{second}\n")).unwrap();
+    let source = GitSource::new();
+    let all = GitSubscription::new(repository.url()).branch("main");
+    let (by_path, by_tag) = (all.clone().include_path("env"), all.clone().semver("*").include_path("env"));
+    assert_eq!(messages(&discover(&source, &all).await), ["Second"]);
+    // Where history ends, all is new.
+    assert_eq!(messages(&discover(&source, &by_path).await), ["Second"]);
+    assert_eq!(tags(&discover(&source, &by_tag).await), ["v1.1.0", "v1.0.0"]);
+
+    std::fs::rename(&elsewhere, &file).unwrap();
+    std::fs::remove_file(repository.path().join("shallow")).unwrap();
+    assert_eq!(messages(&discover(&source, &all).await), ["Second", "First"]);
+    assert_eq!(messages(&discover(&source, &by_path).await), ["First"]);
+    assert!(discover(&source, &by_tag).await.is_empty());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Commits and tags, as little of them as looks need.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice as _;
@@ -25,9 +25,9 @@ pub(crate) struct CachedCommit {
     pub(crate) committer: Box<str>,
     pub(crate) subject: Box<str>,
     /// What it changes, once that was looked at.
-    pub(super) changed: OnceLock<ChangedPaths>,
-    /// Whether the repository does not have the first parent.
-    pub(super) cut_off: AtomicBool,
+    changed: RwLock<Option<Arc<ChangedPaths>>>,
+    /// The newest look when the repository did not have the first parent; 0 when it has it, or nobody asked.
+    cut_off: AtomicU64,
 }
 
 impl CachedCommit {
@@ -40,19 +40,47 @@ impl CachedCommit {
             subject: readable(&info.subject()),
             author: readable(&info.author),
             committer: readable(&info.committer),
-            changed: OnceLock::new(),
-            cut_off: AtomicBool::new(false),
+            changed: RwLock::default(),
+            cut_off: AtomicU64::new(0),
         })
     }
 
-    /// What it changes beside its first parent, once that was looked at.
-    pub(crate) fn changed(&self) -> Option<&ChangedPaths> {
-        self.changed.get()
+    /// What it changes beside its first parent, once the look number `look` or a later one knows.
+    pub(crate) fn changed(&self, look: u64) -> Option<Arc<ChangedPaths>> {
+        if self.is_in_doubt(look) {
+            return None;
+        }
+        self.changed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers what it changes; false when that was known.
+    pub(super) fn set_changed(&self, paths: ChangedPaths) -> bool {
+        let mut changed = self.changed.write().unwrap_or_else(PoisonError::into_inner);
+        let new = changed.is_none();
+        changed.get_or_insert_with(|| Arc::new(paths));
+        new
     }
 
     /// Whether the repository does not have the first parent: it is a shallow one.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.cut_off.load(Ordering::Relaxed)
+        self.cut_off.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether the repository did not have the first parent before the look number `look`. It may have been given it since.
+    pub(super) fn is_in_doubt(&self, look: u64) -> bool {
+        (1..look).contains(&self.cut_off.load(Ordering::SeqCst))
+    }
+
+    /// Notes that the repository did not have the first parent in the look number `look`.
+    pub(super) fn cut_off(&self, look: u64) {
+        self.cut_off.fetch_max(look, Ordering::SeqCst);
+    }
+
+    /// Notes that the repository has the first parent, beside which it does not change what it seemed to.
+    pub(super) fn continues(&self) {
+        if self.cut_off.swap(0, Ordering::SeqCst) > 0 {
+            *self.changed.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     pub(super) fn size(&self) -> usize {

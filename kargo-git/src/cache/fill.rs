@@ -1,8 +1,7 @@
 //! Fetching what is not known yet. One at a time: who waited finds what another one has fetched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use gix::ObjectId;
 use gix::objs::Kind;
@@ -19,19 +18,19 @@ type Chain = Vec<(ObjectId, Arc<CachedCommit>)>;
 
 impl Store {
     /// Gets to know the first parents of `wanted.start`, and with `wanted.trees` what they change, as deep as is wanted or the
-    /// repository has them; less when it meets what is known.
-    pub(crate) async fn extend(self: &Arc<Self>, session: &mut Session, wanted: History) -> Result<()> {
+    /// repository has them; less when it meets what is known. `look` is the number of the look that wants to know.
+    pub(crate) async fn extend(self: &Arc<Self>, session: &mut Session, wanted: History, look: u64) -> Result<()> {
         let _fetching = self.fetching.lock().await;
-        if !self.lacks(&wanted.start, wanted.trees) {
+        if !self.lacks(&wanted.start, wanted.trees, look) {
             return Ok(());
         }
         let haves = if wanted.trees && wanted.behind == 0 { self.heads() } else { Vec::new() };
         session.fetch_history(wanted, &haves).await?;
-        let mut chain = self.chain(session, wanted).await?;
+        let mut chain = self.chain(session, wanted, look).await?;
         if !haves.is_empty() && self.ends_early(&chain, wanted.depth) {
             // A ref that was set back: the server thought that all of it was here.
             session.fetch_history(wanted, &[]).await?;
-            chain = self.chain(session, wanted).await?;
+            chain = self.chain(session, wanted, look).await?;
         }
         let Some((_, last)) = chain.last() else {
             return Err(Error::new(
@@ -40,10 +39,10 @@ impl Store {
             ));
         };
         if self.ends_early(&chain, wanted.depth) {
-            last.cut_off.store(true, Ordering::Relaxed);
+            last.cut_off(self.newest_look());
         }
         if wanted.trees {
-            self.compare_all(session, &chain).await?;
+            self.compare_all(session, &chain, look).await?;
             if wanted.behind == 0 && session.is_remote() {
                 let (root, store, reader) = (chain[0].1.tree, Arc::clone(self), session.reader());
                 let top = blocking(move |_| top_of(root, Trees::SHARE, &mut reader.open()?, &store.trees)).await?;
@@ -87,42 +86,49 @@ impl Store {
         Ok(())
     }
 
-    /// Gets to know what these commits change. Those that are not known are left out.
-    pub(crate) async fn compare(self: &Arc<Self>, session: &mut Session, ids: &[ObjectId]) -> Result<()> {
+    /// Gets to know what the commits change that these refs lead to. Those that are not known are left out.
+    pub(crate) async fn compare(self: &Arc<Self>, session: &mut Session, refs: &[&RemoteRef], look: u64) -> Result<()> {
         let _fetching = self.fetching.lock().await;
-        let commits = ids.iter().filter_map(|id| Some((*id, self.commit(id)?)));
-        let mut commits: Chain = commits.filter(|(_, commit)| commit.changed().is_none()).collect();
-        commits.sort_by_key(|(id, _)| *id);
-        commits.dedup_by_key(|(id, _)| *id);
-        let parent = |commit: &CachedCommit| commit.parent.filter(|parent| !self.knows(parent) && !commit.is_cut_off());
-        let orphans: Vec<ObjectId> =
-            commits.iter().filter(|(_, commit)| parent(commit).is_some()).map(|(id, _)| *id).collect();
+        let commits: BTreeMap<ObjectId, (ObjectId, Arc<CachedCommit>)> = refs
+            .iter()
+            .map(|each| (each.peeled.unwrap_or(each.id), each.id))
+            .filter_map(|(target, id)| Some((target, (id, self.commit(&target)?))))
+            .filter(|(_, (_, commit))| commit.changed(look).is_none())
+            .collect();
+        let parent = |commit: &CachedCommit| commit.parent.filter(|parent| !self.knows(parent));
+        // Servers that give no object by its id give what their refs stand on. Generations count from the commit, tag or not.
+        let by_id = session.gives_by_id().await?;
+        let orphans = commits.iter().filter(|(_, (_, commit))| parent(commit).is_some());
+        let mut orphans: Vec<ObjectId> = orphans.map(|(target, (id, _))| if by_id { *target } else { *id }).collect();
+        orphans.sort_unstable();
         if !orphans.is_empty() {
             session.fetch_objects(&orphans, 2).await?;
-            let parents = commits.iter().filter_map(|(_, commit)| parent(commit)).collect();
+            let parents = commits.values().filter_map(|(_, commit)| parent(commit)).collect();
             self.read_objects(session, parents, false).await?;
-            for (_, commit) in &commits {
-                if parent(commit).is_some() {
-                    commit.cut_off.store(true, Ordering::Relaxed);
-                }
+        }
+        for (_, commit) in commits.values() {
+            match parent(commit) {
+                Some(_) => commit.cut_off(self.newest_look()),
+                None => commit.continues(),
             }
         }
-        self.compare_all(session, &commits).await
+        self.compare_all(session, &commits.into_iter().map(|(id, (_, commit))| (id, commit)).collect(), look).await
     }
 
-    /// Whether something of the commit is unknown that a walk along first parents needs.
-    pub(crate) fn lacks(&self, id: &ObjectId, changes: bool) -> bool {
+    /// Whether something of the commit is unknown that the look number `look` needs on its walk along first parents.
+    fn lacks(&self, id: &ObjectId, changes: bool, look: u64) -> bool {
         match self.commit(id) {
             None => true,
             Some(commit) => {
-                (changes && commit.changed().is_none())
-                    || (!commit.is_cut_off() && commit.parent.is_some_and(|parent| self.commit(&parent).is_none()))
+                (changes && commit.changed(look).is_none())
+                    || ((!commit.is_cut_off() || commit.is_in_doubt(look))
+                        && commit.parent.is_some_and(|parent| self.commit(&parent).is_none()))
             }
         }
     }
 
     /// The first parents from `wanted.start` on that `session` has, up to one that lacks nothing.
-    async fn chain(self: &Arc<Self>, session: &Session, wanted: History) -> Result<Chain> {
+    async fn chain(self: &Arc<Self>, session: &Session, wanted: History, look: u64) -> Result<Chain> {
         let (store, reader) = (Arc::clone(self), session.reader());
         blocking(move |_| {
             let mut objects = reader.open()?;
@@ -130,7 +136,7 @@ impl Store {
             let mut next = Some(wanted.start);
             while let Some(id) = next
                 && chain.len() < wanted.depth as usize
-                && store.lacks(&id, wanted.trees)
+                && store.lacks(&id, wanted.trees, look)
             {
                 let commit = match store.commit(&id) {
                     Some(commit) => commit,
@@ -140,6 +146,9 @@ impl Store {
                     },
                 };
                 next = commit.parent;
+                if let Some((_, child)) = chain.last() {
+                    child.continues();
+                }
                 chain.push((id, commit));
             }
             Ok(chain)
@@ -154,9 +163,9 @@ impl Store {
     }
 
     /// Finds out what each commit changes whose first parent is known, or is not to be had.
-    async fn compare_all(self: &Arc<Self>, session: &mut Session, commits: &Chain) -> Result<()> {
+    async fn compare_all(self: &Arc<Self>, session: &mut Session, commits: &Chain, look: u64) -> Result<()> {
         let mut steps = Vec::new();
-        for (id, commit) in commits.iter().filter(|(_, commit)| commit.changed().is_none()) {
+        for (id, commit) in commits.iter().filter(|(_, commit)| commit.changed(look).is_none()) {
             let before = match commit.parent {
                 None => None,
                 // As Git does: where a shallow repository ends, everything is new.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kargo_core::{Error, Result};
+use kargo_core::{Error, ErrorKind, Result};
 
 use crate::remote::{RemoteRef, Session};
 
@@ -42,18 +42,21 @@ impl Listing {
     /// instead.
     pub(super) async fn refs(&self, session: &mut Session, prefixes: &[&str]) -> Result<Arc<Vec<RemoteRef>>> {
         let ticket = self.tickets.fetch_add(1, Ordering::SeqCst);
-        self.wanted().extend(prefixes.iter().map(|prefix| ((*prefix).to_owned(), 0)));
+        self.want(prefixes);
         let mut last = self.last.lock().await;
         if let Some(answer) = &*last
             && answer.ticket > ticket
             && prefixes.iter().all(|prefix| answer.prefixes.iter().any(|asked| asked == prefix))
         {
-            return match &answer.outcome {
-                Ok(refs) => Ok(Arc::clone(refs)),
-                Err(error) => Err(again(error)),
-            };
+            match &answer.outcome {
+                Ok(refs) => return Ok(Arc::clone(refs)),
+                Err(error) if is_everybodys(error) => return Err(again(error)),
+                Err(_) => {}
+            }
         }
         tokio::time::sleep(TOGETHER).await;
+        // Those that asked before and gave up have aged what this one waits for.
+        self.want(prefixes);
         let (ticket, asked) = {
             let mut wanted = self.wanted();
             if wanted.len() > MAX_PREFIXES {
@@ -80,9 +83,18 @@ impl Listing {
         self.size.load(Ordering::Relaxed)
     }
 
+    fn want(&self, prefixes: &[&str]) {
+        self.wanted().extend(prefixes.iter().map(|prefix| ((*prefix).to_owned(), 0)));
+    }
+
     fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an error is one for all who asked. How long one waits and how much one receives is a matter of each one's own settings.
+fn is_everybodys(error: &Error) -> bool {
+    !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unsupported)
 }
 
 /// The same error for another one who asked.
@@ -92,5 +104,61 @@ fn again(error: &Error) -> Error {
     match std::error::Error::source(error) {
         Some(source) => copy.because(source.to_string()),
         None => copy,
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::remote::{Limits, Remote};
+    use crate::testing::BareRepository;
+
+    const TAGS: &str = "refs/tags/";
+
+    fn repository() -> BareRepository {
+        let repository = BareRepository::new();
+        repository.commit("main", &[("a", "1")], "Start");
+        repository.tag("v1", "main", None);
+        repository
+    }
+
+    #[tokio::test]
+    async fn those_who_give_up_take_nothing_from_one_who_waits() {
+        let repository = repository();
+        let listing = Arc::new(Listing::default());
+        // Takes connections and never answers.
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = Remote::new(format!("http://{}/x", server.local_addr().unwrap())).unwrap();
+        let look = |remote: &Remote, prefix: &'static str| {
+            let (listing, mut session) = (Arc::clone(&listing), remote.session().unwrap());
+            tokio::spawn(async move { listing.refs(&mut session, &[prefix]).await })
+        };
+        let mut given_up = Vec::new();
+        for _ in 0..4 {
+            given_up.push(look(&silent, "refs/heads/main"));
+            // Each is in the queue before the next one is.
+            tokio::task::yield_now().await;
+        }
+        let patient = look(&Remote::new(repository.url()).unwrap(), TAGS);
+        tokio::task::yield_now().await;
+        for look in given_up {
+            let _asked = server.accept().await.unwrap();
+            look.abort();
+        }
+        let refs = patient.await.unwrap().unwrap();
+        assert!(refs.iter().any(|each| each.name == "refs/tags/v1"), "{refs:?}");
+    }
+
+    #[tokio::test]
+    async fn what_one_may_not_receive_is_no_error_for_the_others() {
+        let repository = repository();
+        let listing = Arc::new(Listing::default());
+        let poor = Remote::builder("http://127.0.0.1:1/x").limits(Limits { requests: 0, bytes: 0 }).build().unwrap();
+        let (mut poor, mut rich) = (poor.session().unwrap(), Remote::new(repository.url()).unwrap().session().unwrap());
+        let (first, second) = tokio::join!(listing.refs(&mut poor, &[TAGS]), listing.refs(&mut rich, &[TAGS]));
+        assert_eq!(first.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(second.unwrap().len(), 1);
     }
 }

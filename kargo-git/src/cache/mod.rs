@@ -29,7 +29,8 @@ const CAPACITY: usize = 256 << 20;
 /// What a host remembers of repositories, for all its sources and remotes together: commits, tags and the directories of the newest
 /// ones, never files. In memory, and bounded; the repositories that were not looked at for longest are forgotten first. Cheap to clone.
 ///
-/// Each repository is kept apart for each credential: what one was shown is never told to another. Who looks at the same time as others
+/// Each repository is kept apart for each credential: what one was shown is never told to another. It is kept apart as well for each set
+/// of certificates and host keys that is trusted. Who looks at the same time as others
 /// fetches together with them.
 ///
 /// ```
@@ -60,25 +61,26 @@ struct Entry {
     used: u64,
 }
 
-/// A repository as one credential sees it.
+/// A repository as one credential sees it, on the server that one kind of trust leads to.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     place: String,
     credentials: Option<ObjectId>,
+    trust: ObjectId,
 }
 
 impl Key {
-    /// For the repository at `place`, to the letter: servers may tell spellings apart.
-    pub(crate) fn new(place: &str, credentials: Option<&Credentials>) -> Result<Self> {
-        let digest = |credentials: &Credentials| {
-            let text = credentials.text();
-            gix::objs::compute_hash(gix::hash::Kind::Sha256, Kind::Blob, text.expose_secret().as_bytes()).map_err(
-                |error| {
-                    Error::new(ErrorKind::InvalidInput, "The credentials cannot be told from others.").because(error)
-                },
-            )
+    /// For the repository at `place`, to the letter: servers may tell spellings apart. `trust` is all by which the server is known to be
+    /// the right one: who trusts more may be talking to another, whose word does not count for the rest.
+    pub(crate) fn new(place: &str, credentials: Option<&Credentials>, trust: &[u8]) -> Result<Self> {
+        let digest = |bytes: &[u8]| {
+            gix::objs::compute_hash(gix::hash::Kind::Sha256, Kind::Blob, bytes).map_err(|error| {
+                Error::new(ErrorKind::InvalidInput, "The settings of the remote cannot be told from others.")
+                    .because(error)
+            })
         };
-        Ok(Self { place: place.to_owned(), credentials: credentials.map(digest).transpose()? })
+        let credentials = credentials.map(|credentials| digest(credentials.text().expose_secret().as_bytes()));
+        Ok(Self { place: place.to_owned(), credentials: credentials.transpose()?, trust: digest(trust)? })
     }
 }
 
@@ -155,7 +157,7 @@ mod tests {
     fn each_credential_has_a_store_of_its_own() {
         let cache = GitCache::new();
         let (alice, bob) = (Credentials::basic("alice", "a"), Credentials::basic("alice", "b"));
-        let store = |place, credentials| cache.store(&Key::new(place, credentials).unwrap());
+        let store = |place, credentials| cache.store(&Key::new(place, credentials, b"").unwrap());
         let mine = store("https://git.example/x", Some(&alice));
         assert!(Arc::ptr_eq(&mine, &store("https://git.example/x", Some(&alice))));
         for (place, credentials) in [
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn what_was_not_used_for_longest_is_forgotten_first() {
         let cache = GitCache::with_capacity(2500);
-        let keys = ["a", "b", "c"].map(|place| Key::new(place, None).unwrap());
+        let keys = ["a", "b", "c"].map(|place| Key::new(place, None, b"").unwrap());
         let id = |n: u8| ObjectId::from_bytes_or_panic(&[n; 20]);
         for (n, key) in keys.iter().enumerate() {
             cache.store(key).trees.keep(vec![(id(n as u8), vec![0; 1000].into())]);

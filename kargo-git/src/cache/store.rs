@@ -1,6 +1,7 @@
 //! What is known of one repository, as one credential sees it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gix::ObjectId;
@@ -26,6 +27,8 @@ pub(crate) struct Store {
     /// Held by whoever fetches, so that others find what they need instead of fetching it too.
     pub(super) fetching: tokio::sync::Mutex<()>,
     pub(crate) trees: Arc<Trees>,
+    /// How many looks have begun.
+    looks: AtomicU64,
     known: RwLock<Known>,
 }
 
@@ -43,6 +46,16 @@ struct Known {
 }
 
 impl Store {
+    /// The number of a look that begins now. What the repository did not have before that, it is asked for again.
+    pub(crate) fn begin_look(&self) -> u64 {
+        self.looks.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The number of the look that began last, for all that are at work can use what one of them finds.
+    pub(super) fn newest_look(&self) -> u64 {
+        self.looks.load(Ordering::SeqCst)
+    }
+
     /// The refs whose names begin with one of `prefixes`, as they are now. Those who ask at the same time are told together.
     pub(crate) async fn refs(&self, session: &mut Session, prefixes: &[&str]) -> Result<Arc<Vec<RemoteRef>>> {
         self.listing.refs(session, prefixes).await
@@ -89,7 +102,7 @@ impl Store {
 
     pub(super) fn remember_changes(&self, commit: &CachedCommit, changed: ChangedPaths) {
         let size = changed.size();
-        if commit.changed.set(changed).is_ok() {
+        if commit.set_changed(changed) {
             self.write().size += size;
         }
     }

@@ -1,4 +1,4 @@
-//! Changing a ref of a local repository so that a killed process is in nobody's way.
+//! Changing refs of a local repository so that a killed process is in nobody's way.
 //!
 //! Git locks a ref by creating `<ref>.lock`, which a killed process leaves behind for ever. Ours therefore takes a lock of the
 //! operating system first, which ends with its process, and notes in the locked file what it is about to do. Whoever gets that lock
@@ -18,18 +18,19 @@ const FILE: &str = "kargo-update";
 /// How old a ref lock without content must be before it is taken for a dead process's. Programs that live fill theirs at once.
 const YOUNG: Duration = Duration::from_secs(2);
 
-/// The right to change one ref, among all processes that use this crate.
+/// The right to change refs, among all processes that use this crate.
 #[derive(Debug)]
 pub(super) struct BranchLock {
     file: File,
-    ref_lock: PathBuf,
-    /// What a dead process had been about to write, in which ref lock.
-    left: Option<(PathBuf, String)>,
+    ref_locks: Vec<PathBuf>,
+    /// What a dead process had been about to write, in which ref locks.
+    left: Vec<(PathBuf, String)>,
 }
 
 impl BranchLock {
-    /// Waits for the lock until `give_up`, takes away what a dead process left, and notes that `name` is to become `new`. Blocking.
-    pub(super) fn acquire(directory: &Path, name: &str, new: ObjectId, give_up: Instant) -> Result<Self> {
+    /// Waits for the lock until `give_up`, takes away what a dead process left, and notes what each of `refs` is to become; the null id
+    /// stands for a ref that is to go. Blocking.
+    pub(super) fn acquire(directory: &Path, refs: &[(&str, ObjectId)], give_up: Instant) -> Result<Self> {
         let path = directory.join(FILE);
         let fault = |error: std::io::Error| {
             let kind = match error.kind() {
@@ -61,40 +62,29 @@ impl BranchLock {
         let mut note = String::new();
         file.read_to_string(&mut note).map_err(fault)?;
         // A note without its line feed was never finished, so its writer had not begun.
-        let left = note.strip_suffix('\n').and_then(|note| note.split_once(' '));
-        let left = left.map(|(id, name)| (lock_of(directory, name), id.to_owned()));
-        let mut lock = Self { file, ref_lock: lock_of(directory, name), left };
+        let lines = note.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')?.split_once(' '));
+        let left = lines.map(|(id, name)| (lock_of(directory, name), id.to_owned())).collect();
+        let ref_locks = refs.iter().map(|(name, _)| lock_of(directory, name)).collect();
+        let mut lock = Self { file, ref_locks, left };
         lock.remove_stale();
-        lock.note(&format!("{new} {name}\n")).map_err(fault)?;
+        let note: String = refs.iter().map(|(name, new)| format!("{new} {name}\n")).collect();
+        lock.note(&note).map_err(fault)?;
         Ok(lock)
     }
 
-    /// Removes a ref lock that a dead process of this crate left.
+    /// Removes the ref locks that a dead process of this crate left.
     pub(super) fn remove_stale(&self) {
-        let Some((path, wanted)) = &self.left else { return };
-        let Ok(content) = std::fs::read_to_string(path) else { return };
-        let age = || {
-            let changed = std::fs::metadata(path).and_then(|data| data.modified()).ok()?;
-            SystemTime::now().duration_since(changed).ok()
-        };
-        let content = content.trim_end();
-        // Another program's lock holds another id.
-        let dead = content == wanted || (wanted.starts_with(content) && age().is_some_and(|age| age >= YOUNG));
-        if dead {
-            tracing::warn!(path = %path.display(), "removing the lock of a ref that a killed process left");
-            // Who cannot remove it meets it again when the ref is changed, and says so.
-            let _ = std::fs::remove_file(path);
-        }
+        self.left.iter().for_each(|(path, wanted)| remove_stale(path, wanted));
     }
 
-    /// Whether somebody holds the ref's own lock.
-    pub(super) fn is_ref_locked(&self) -> bool {
-        self.ref_lock.exists()
+    /// The file of a ref's own lock that somebody holds.
+    pub(super) fn held(&self) -> Option<&Path> {
+        self.ref_locks.iter().map(PathBuf::as_path).find(|path| path.exists())
     }
 
-    /// The file of the ref's own lock.
-    pub(super) fn ref_lock_path(&self) -> &Path {
-        &self.ref_lock
+    /// The files of the refs' own locks.
+    pub(super) fn ref_locks(&self) -> &[PathBuf] {
+        &self.ref_locks
     }
 
     fn note(&mut self, text: &str) -> std::io::Result<()> {
@@ -106,12 +96,27 @@ impl BranchLock {
     }
 }
 
+fn remove_stale(path: &Path, wanted: &str) {
+    let Ok(content) = std::fs::read_to_string(path) else { return };
+    let age = || {
+        let changed = std::fs::metadata(path).and_then(|data| data.modified()).ok()?;
+        SystemTime::now().duration_since(changed).ok()
+    };
+    let content = content.trim_end();
+    // Another program's lock holds another id.
+    let dead = content == wanted || (wanted.starts_with(content) && age().is_some_and(|age| age >= YOUNG));
+    if dead {
+        tracing::warn!(path = %path.display(), "removing the lock of a ref that a killed process left");
+        // Who cannot remove it meets it again when the ref is changed, and says so.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 impl Drop for BranchLock {
     fn drop(&mut self) {
         // While a dead process's ref lock is still there, its note must stay for the next one. Otherwise a note that cannot be
         // taken away does no harm: it allows no more than removing a ref lock that holds its very id.
-        let kept = self.left.take().filter(|(path, _)| path.exists());
-        if kept.is_none() {
+        if !self.left.iter().any(|(path, _)| path.exists()) {
             let _ = self.file.set_len(0);
         }
     }
@@ -147,7 +152,7 @@ mod tests {
         std::fs::write(directory.path().join(FILE), format!("{} {MAIN}\n", id("a"))).unwrap();
         let stale = directory.path().join("refs/heads/main.lock");
         std::fs::write(&stale, format!("{}\n", id("a"))).unwrap();
-        let lock = BranchLock::acquire(directory.path(), MAIN, id("b"), soon()).unwrap();
+        let lock = BranchLock::acquire(directory.path(), &[(MAIN, id("b"))], soon()).unwrap();
         assert!(!stale.exists());
         drop(lock);
         assert_eq!(std::fs::read_to_string(directory.path().join(FILE)).unwrap(), "", "no note is left");
@@ -162,8 +167,8 @@ mod tests {
             }
             let foreign = directory.path().join("refs/heads/main.lock");
             std::fs::write(&foreign, &content).unwrap();
-            let lock = BranchLock::acquire(directory.path(), MAIN, id("b"), soon()).unwrap();
-            assert!(foreign.exists() && lock.is_ref_locked(), "note {note:?}, content {content:?}");
+            let lock = BranchLock::acquire(directory.path(), &[(MAIN, id("b"))], soon()).unwrap();
+            assert!(foreign.exists() && lock.held().is_some(), "note {note:?}, content {content:?}");
         }
     }
 
@@ -174,18 +179,33 @@ mod tests {
         let stale = directory.path().join("refs/heads/main.lock");
         let file = File::create(&stale).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
-        let lock = BranchLock::acquire(directory.path(), MAIN, id("b"), soon()).unwrap();
+        let lock = BranchLock::acquire(directory.path(), &[(MAIN, id("b"))], soon()).unwrap();
         assert!(!stale.exists());
         drop(lock);
     }
 
     #[test]
+    fn all_ref_locks_of_a_killed_process_are_taken_away() {
+        let directory = directory();
+        let locks =
+            ["refs/heads/main", "refs/heads/other", "refs/heads/gone"].map(|name| lock_of(directory.path(), name));
+        let note = format!("{} {MAIN}\n{} refs/heads/other\n{} refs/hea", id("a"), id("b"), id("c"));
+        std::fs::write(directory.path().join(FILE), note).unwrap();
+        for (lock, id) in locks.iter().zip([id("a"), id("b"), id("c")]) {
+            std::fs::write(lock, format!("{id}\n")).unwrap();
+        }
+        let held = BranchLock::acquire(directory.path(), &[(MAIN, id("d"))], soon()).unwrap();
+        assert_eq!(locks.map(|lock| lock.exists()), [false, false, true], "the last line was never finished");
+        assert_eq!(held.held(), None);
+    }
+
+    #[test]
     fn only_one_holds_the_lock_at_a_time() {
         let directory = directory();
-        let first = BranchLock::acquire(directory.path(), MAIN, id("a"), soon()).unwrap();
-        let error = BranchLock::acquire(directory.path(), MAIN, id("b"), soon()).unwrap_err();
+        let first = BranchLock::acquire(directory.path(), &[(MAIN, id("a"))], soon()).unwrap();
+        let error = BranchLock::acquire(directory.path(), &[(MAIN, id("b"))], soon()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         drop(first);
-        BranchLock::acquire(directory.path(), MAIN, id("b"), soon()).unwrap();
+        BranchLock::acquire(directory.path(), &[(MAIN, id("b"))], soon()).unwrap();
     }
 }

@@ -160,6 +160,11 @@ impl RemoteBuilder {
         http::client(self.timeouts, &self.ca, false)
     }
 
+    /// All that says which servers are believed to be the right ones, so that other settings give other bytes.
+    fn trust(&self) -> Vec<u8> {
+        format!("{:?}", (&self.host_keys, &self.ca)).into_bytes()
+    }
+
     /// The remote. Nothing is asked of it yet.
     ///
     /// # Errors
@@ -174,7 +179,7 @@ impl RemoteBuilder {
             }
             _ => None,
         };
-        let cache_key = Key::new(&shown, self.credentials.as_ref().or(from_url.as_ref()))?;
+        let cache_key = Key::new(&shown, self.credentials.as_ref().or(from_url.as_ref()), &self.trust())?;
         let place = match address {
             Address::Local(path) => Place::Local(path),
             Address::Http { ref base, credentials: ref from_url } => {
@@ -239,6 +244,26 @@ mod tests {
             assert!(with(loopback).build().is_ok(), "{loopback}");
         }
         assert!(with("http://localhost.example/x").build().is_err());
+    }
+
+    #[test]
+    fn who_trusts_other_servers_shares_nothing_of_what_they_said() {
+        let cache = GitCache::new();
+        let store = |change: fn(RemoteBuilder) -> RemoteBuilder| {
+            change(Remote::builder("git@git.example:acme/x.git").cache(cache.clone())).build().unwrap().store().0
+        };
+        let plain = store(|remote| remote);
+        assert!(Arc::ptr_eq(&plain, &store(|remote| remote)));
+        let known = store(|remote| remote.known_hosts("git.example ssh-ed25519 AAAA"));
+        for other in [
+            store(|remote| remote.known_hosts("git.example ssh-ed25519 BBBB")),
+            store(|remote| remote.known_hosts("git.example ssh-ed25519 AAAA").accept_new_host_keys()),
+            store(|remote| remote.accept_new_host_keys()),
+            store(|remote| remote.ca_certificates("-----BEGIN CERTIFICATE-----")),
+        ] {
+            assert!(!Arc::ptr_eq(&plain, &other) && !Arc::ptr_eq(&known, &other));
+        }
+        assert!(!Arc::ptr_eq(&plain, &known));
     }
 
     #[test]

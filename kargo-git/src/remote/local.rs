@@ -14,7 +14,7 @@ use kargo_core::{Error, ErrorKind, Result};
 
 use super::branch_lock::BranchLock;
 use super::objects::NewObjects;
-use super::session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef};
+use super::session::{CommitInfo, Push, PushOutcome, RefUpdate, RemoteRef, UpdateState};
 use super::{blocking, disk};
 
 /// How long another program may hold the lock of the ref before the try is given up.
@@ -114,12 +114,18 @@ impl Local {
         .await
     }
 
-    /// Stores the objects, then moves the ref under the locks. All is on the disk when it returns.
+    /// Stores the objects, then changes the refs under the locks. All is on the disk when it returns.
     ///
-    /// When the future is dropped the ref stays, unless it is being moved in that instant.
-    pub(super) async fn push(&self, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
-        let (path, update, objects) = (self.path.clone(), update.clone(), objects.clone());
-        blocking(move |abandoned| push(&open(&path)?, &update, &objects, abandoned)).await
+    /// When the future is dropped the refs stay, unless they are being changed in that instant.
+    pub(super) async fn push(&self, push: &Push<'_>) -> Result<PushOutcome> {
+        if !push.options.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("No hooks run in {}, so there is nobody to take push options; leave them out.", self.shown),
+            ));
+        }
+        let (path, updates, objects) = (self.path.clone(), push.updates.to_vec(), push.objects.clone());
+        blocking(move |abandoned| self::push(&open(&path)?, &updates, &objects, abandoned)).await
     }
 
     /// Gets the ref `name` onto the disk, in case whoever moved it was killed before that.
@@ -131,67 +137,76 @@ impl Local {
 
 fn push(
     repository: &gix::Repository,
-    update: &RefUpdate,
+    updates: &[RefUpdate],
     objects: &NewObjects,
     abandoned: &AtomicBool,
 ) -> Result<PushOutcome> {
-    let name = FullName::try_from(update.name.as_str()).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("{} is no name of a branch.", update.name)).because(error)
-    })?;
-    if is_checked_out(repository, &update.name)? {
-        return Ok(PushOutcome::Rejected {
-            reason: "the branch is checked out in the repository's work tree".to_owned(),
-            text: "write to a bare repository, or check another branch out".to_owned(),
-        });
+    for update in updates {
+        if is_checked_out(repository, &update.name)? {
+            return Ok(PushOutcome::Rejected {
+                reason: "the branch is checked out in the repository's work tree".to_owned(),
+                text: "write to a bare repository, or check another branch out".to_owned(),
+            });
+        }
     }
     store(repository, objects).map_err(|error| unwritable(repository, error))?;
     let give_up = Instant::now() + PATIENCE;
-    let lock = BranchLock::acquire(repository.common_dir(), &update.name, update.new, give_up)?;
+    let null = repository.object_hash().null();
+    let noted: Vec<_> = updates.iter().map(|update| (update.name.as_str(), update.new.unwrap_or(null))).collect();
+    let lock = BranchLock::acquire(repository.common_dir(), &noted, give_up)?;
     let mut failures = 0;
     let outcome = loop {
         wanted(abandoned)?;
-        match settled(repository, update)? {
-            Some(outcome) => break outcome,
-            None => {
-                let edit = RefEdit::update(
-                    name.clone(),
-                    update.new,
-                    PreviousValue::MustExistAndMatch(Target::Object(update.old)),
-                    "kargo: promotion",
-                );
-                let Err(error) = move_ref(repository, edit, lock.ref_lock_path(), abandoned) else {
-                    break PushOutcome::Updated;
-                };
-                wanted(abandoned)?;
-                if let Some(outcome) = settled(repository, update)? {
-                    break outcome;
-                }
-                // A lock may have gone since it was in the way, so one failure without it says nothing.
-                if !lock.is_ref_locked() {
-                    failures += 1;
-                    if failures >= FAILURES {
-                        return Err(unwritable(repository, error));
-                    }
-                } else if Instant::now() >= give_up {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        format!(
-                            "Another program holds {}; if none runs, delete that file.",
-                            lock.ref_lock_path().display()
-                        ),
-                    )
-                    .because(error));
-                }
-                lock.remove_stale();
-                std::thread::sleep(Duration::from_millis(20));
-            }
+        let open = match still_open(repository, updates)? {
+            Ok(open) => open,
+            Err(outcome) => break outcome,
+        };
+        let edits = open.into_iter().map(edit).collect::<Result<Vec<_>>>()?;
+        let Err(error) = change_refs(repository, edits, lock.ref_locks(), abandoned) else {
+            break PushOutcome::Updated;
+        };
+        wanted(abandoned)?;
+        if let Err(outcome) = still_open(repository, updates)? {
+            break outcome;
         }
+        match lock.held() {
+            // A lock may have gone since it was in the way, so one failure without it says nothing.
+            None => {
+                failures += 1;
+                if failures >= FAILURES {
+                    return Err(unwritable(repository, error));
+                }
+            }
+            Some(held) if Instant::now() >= give_up => {
+                let message = format!("Another program holds {}; if none runs, delete that file.", held.display());
+                return Err(Error::new(ErrorKind::Unavailable, message).because(error));
+            }
+            Some(_) => {}
+        }
+        lock.remove_stale();
+        std::thread::sleep(Duration::from_millis(20));
     };
     if matches!(outcome, PushOutcome::Updated) {
-        flush_ref(repository, &update.name).map_err(|error| unwritable(repository, error))?;
+        for update in updates {
+            flush_ref(repository, &update.name).map_err(|error| unwritable(repository, error))?;
+        }
     }
     drop(lock);
     Ok(outcome)
+}
+
+fn edit(update: &RefUpdate) -> Result<RefEdit> {
+    let name = FullName::try_from(update.name.as_str()).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("{} is no name of a ref.", update.name)).because(error)
+    })?;
+    let expected = match update.old {
+        Some(old) => PreviousValue::MustExistAndMatch(Target::Object(old)),
+        None => PreviousValue::MustNotExist,
+    };
+    Ok(match update.new {
+        Some(new) => RefEdit::update(name, new, expected, "kargo: promotion"),
+        None => RefEdit::delete(name, expected),
+    })
 }
 
 /// Whether a work tree, of the repository itself or linked to it, has the branch checked out.
@@ -225,16 +240,19 @@ fn store(repository: &gix::Repository, objects: &NewObjects) -> Result<(), gix::
     Ok(())
 }
 
-/// Moves the ref, whose new content is on the disk before it counts.
-fn move_ref(
+/// Changes the refs, whose new content is on the disk before it counts.
+fn change_refs(
     repository: &gix::Repository,
-    edit: RefEdit,
-    ref_lock: &Path,
+    edits: Vec<RefEdit>,
+    ref_locks: &[PathBuf],
     abandoned: &AtomicBool,
 ) -> Result<(), gix::error::Error> {
     let wait = Fail::AfterDurationWithBackoff(Duration::from_millis(100));
-    let prepared = repository.refs.transaction().prepare([edit], wait, wait)?;
-    disk::flush(ref_lock).map_err(gix::error::Error::from_error)?;
+    let prepared = repository.refs.transaction().prepare(edits, wait, wait)?;
+    // One that is where it should be is not locked.
+    for ref_lock in ref_locks.iter().filter(|ref_lock| ref_lock.exists()) {
+        disk::flush(ref_lock).map_err(gix::error::Error::from_error)?;
+    }
     if abandoned.load(Ordering::SeqCst) {
         return Err(gix::error::Error::from_error(std::io::Error::from(std::io::ErrorKind::Interrupted)));
     }
@@ -264,21 +282,28 @@ fn wanted(abandoned: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// The outcome, when the ref is no longer where it was.
-fn settled(repository: &gix::Repository, update: &RefUpdate) -> Result<Option<PushOutcome>> {
-    let reference = repository.try_find_reference(update.name.as_str()).map_err(unreadable)?;
-    if reference.as_ref().is_some_and(|reference| reference.try_id().is_none()) {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("{} stands for another branch; write to that one.", update.name),
-        ));
+/// What is left to do, or the outcome when there is nothing, or somebody came first.
+fn still_open<'a>(
+    repository: &gix::Repository,
+    updates: &'a [RefUpdate],
+) -> Result<Result<Vec<&'a RefUpdate>, PushOutcome>> {
+    let mut open = Vec::new();
+    for update in updates {
+        let reference = repository.try_find_reference(update.name.as_str()).map_err(unreadable)?;
+        if reference.as_ref().is_some_and(|reference| reference.try_id().is_none()) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{} stands for another branch; write to that one.", update.name),
+            ));
+        }
+        let tip = reference.and_then(|reference| reference.try_id().map(gix::Id::detach));
+        match update.state(tip) {
+            UpdateState::Done => {}
+            UpdateState::Open => open.push(update),
+            UpdateState::Overtaken => return Ok(Err(PushOutcome::Conflict { name: update.name.clone(), tip })),
+        }
     }
-    let tip = reference.and_then(|reference| reference.try_id().map(gix::Id::detach));
-    Ok(match tip {
-        Some(tip) if tip == update.new => Some(PushOutcome::Updated),
-        Some(tip) if tip == update.old => None,
-        tip => Some(PushOutcome::Conflict { tip }),
-    })
+    Ok(if open.is_empty() { Err(PushOutcome::Updated) } else { Ok(open) })
 }
 
 /// Who appears in the log of refs that a repository with a work tree keeps.
@@ -374,8 +399,8 @@ mod tests {
         let blob = objects.insert(old.kind(), Kind::Blob, b"2".to_vec()).unwrap();
         // Any object will do where only the order counts.
         let new = objects.insert(old.kind(), Kind::Blob, b"3".to_vec()).unwrap();
-        let update = RefUpdate { name: "refs/heads/main".to_owned(), old, new };
-        let outcome = push(&open(bare.path()).unwrap(), &update, &objects, &AtomicBool::new(false)).unwrap();
+        let update = RefUpdate { name: "refs/heads/main".to_owned(), old: Some(old), new: Some(new) };
+        let outcome = push(&open(bare.path()).unwrap(), &[update], &objects, &AtomicBool::new(false)).unwrap();
         assert!(matches!(outcome, PushOutcome::Updated), "{outcome:?}");
         let flushed = FLUSHED.take();
         let at = |path: &str| {

@@ -15,6 +15,7 @@ mod reader;
 mod session;
 mod ssh;
 mod transport;
+mod update;
 mod wire;
 
 use std::fmt;
@@ -39,8 +40,10 @@ pub(crate) use local::open;
 pub(crate) use objects::NewObjects;
 pub(crate) use packet::readable;
 pub(crate) use reader::{History, Objects};
-pub(crate) use session::{CommitInfo, PushOutcome, RefUpdate, RemoteRef, Session, person};
+pub(crate) use session::{CommitInfo, Push, PushOutcome, RefUpdate, RemoteRef, Session, person};
 use transport::Transport;
+pub(crate) use update::OWN_BRANCHES;
+pub use update::{PushOptions, RefChange};
 
 /// A repository: behind `http://` or `https://`, behind ssh as `ssh://[user@]host[:port]/path` or `[user@]host:path`, or on this machine
 /// as a path or a `file://` URL. Cheap to clone.
@@ -49,8 +52,9 @@ use transport::Transport;
 /// its [`GitCache`] what sources read of its history. Proxies are those of the environment, except for servers on this machine.
 ///
 /// Behind ssh it is spoken to through the system's program `ssh` (Debian's package openssh-client), which ends with the call. Reading
-/// takes one login, writing two, and looking for a commit in history one more; of a server that does not let the client ask for protocol
-/// version 2 (OpenSSH's `AcceptEnv GIT_PROTOCOL`), each request takes one. The user's and the system's `ssh_config` hold, so that jump
+/// takes one login and writing two. One more is taken each time that the refs are read again in the same call, as after a lost race or
+/// a refused push, and each time that more history is wanted. Of a server that does not let the client ask for protocol version 2
+/// (OpenSSH's `AcceptEnv GIT_PROTOCOL`), each request takes one. The user's and the system's `ssh_config` hold, so that jump
 /// hosts and the like work; without [`Credentials::ssh_key`] the keys are those of the user and of the agent. The host's key must be
 /// known: to this user, or by [`RemoteBuilder::known_hosts`].
 ///
@@ -154,6 +158,11 @@ impl Remote {
         (self.0.cache.store(&self.0.cache_key), &self.0.cache)
     }
 
+    /// Whether it is the same repository, as the same credentials and the same trust show it.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.0.cache_key == other.0.cache_key
+    }
+
     /// What two remotes of one repository have in common, however their URLs are written.
     pub(crate) fn lock_key(&self) -> &str {
         &self.0.lock_key
@@ -186,7 +195,7 @@ impl Default for Timeouts {
     }
 }
 
-/// What one piece of work may cost at most: one write, one look.
+/// What one piece of work may cost at most: one write, one look, or all that the steps of a promotion read through one `git-clone`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Requests over HTTP; logins and requests over ssh. Default: 100.

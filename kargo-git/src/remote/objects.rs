@@ -104,9 +104,40 @@ impl NewObjects {
         self.0.get(id)
     }
 
-    /// Keeps what `keep` says.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&ObjectId) -> bool) {
-        self.0.retain(|id, _| keep(id));
+    /// Takes in all of `others`.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.iter().map(|(id, object)| (*id, object.clone())));
+    }
+
+    /// Keeps what is reached from `tips`: several edits leave trees of the states between them behind.
+    pub(crate) fn keep_reached(
+        &mut self,
+        tips: impl IntoIterator<Item = ObjectId>,
+        hash: gix::hash::Kind,
+    ) -> Result<()> {
+        let mut reached = std::collections::HashSet::new();
+        let mut open: Vec<ObjectId> = tips.into_iter().collect();
+        while let Some(id) = open.pop() {
+            let Some((kind, data)) = self.0.get(&id) else { continue };
+            if !reached.insert(id) {
+                continue;
+            }
+            match kind {
+                Kind::Tree => open.extend(crate::tree::parse(data, hash)?.into_iter().map(|entry| entry.oid)),
+                Kind::Commit => {
+                    let info = super::CommitInfo::parse(data, hash)?;
+                    open.push(info.tree);
+                    open.extend(info.parents);
+                }
+                Kind::Tag => {
+                    let target = data.strip_prefix(b"object ").and_then(|rest| rest.get(..hash.len_in_hex()));
+                    open.extend(target.and_then(|hex| ObjectId::from_hex(hex).ok()));
+                }
+                Kind::Blob => {}
+            }
+        }
+        self.0.retain(|id, _| reached.contains(id));
+        Ok(())
     }
 
     /// In an order in which each object comes after those it refers to, so that whoever dies in the middle leaves none with a hole.

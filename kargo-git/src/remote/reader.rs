@@ -1,16 +1,17 @@
 //! Reading many objects of a repository: what is fetched together, and where it is found afterwards.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use gix::ObjectId;
 use gix::objs::Kind;
 use gix_pack::cache::lru::MemoryCappedHashmap;
-use kargo_core::Result;
+use kargo_core::{Error, ErrorKind, Result};
 
 use super::objects::Pack;
 use super::wire::Part;
-use super::{Session, local};
+use super::{Session, blocking, local};
 
 /// How many objects are asked for in one request at most. That many ids stay below the megabyte that proxies let through.
 const IDS: usize = 10_000;
@@ -101,6 +102,14 @@ impl Session {
         })
     }
 
+    /// Whether any object can be had by its id.
+    pub(crate) async fn gives_by_id(&mut self) -> Result<bool> {
+        match self {
+            Self::Local(_) => Ok(true),
+            Self::Wire(wire) => Ok(wire.advertisement().await?.gives_by_id()),
+        }
+    }
+
     /// Sees to it that a piece of history can be read, as far as the repository has it. What is reached from `haves`, with its trees,
     /// may be left out. One request.
     pub(crate) async fn fetch_history(&mut self, history: History, haves: &[ObjectId]) -> Result<()> {
@@ -126,12 +135,37 @@ impl Session {
         Ok(())
     }
 
-    /// Sees to it that these trees can be read, without what is in them. A request for 10,000 of them.
+    /// Sees to it that these trees and files can be read, without what is in the trees. A request for 10,000 of them.
     pub(crate) async fn fetch_trees(&mut self, ids: &[ObjectId]) -> Result<()> {
         let Self::Wire(wire) = self else { return Ok(()) };
         for ids in ids.chunks(IDS) {
             wire.fetch(ids, &[], Part::Object, 1).await?;
         }
         Ok(())
+    }
+
+    /// These trees and files, in their order. What is not here yet is fetched, all of it together.
+    pub(crate) async fn objects(&mut self, ids: &[ObjectId]) -> Result<Vec<(Kind, Vec<u8>)>> {
+        let mut found = self.find_all(ids.to_vec()).await?;
+        let missing: BTreeSet<ObjectId> =
+            ids.iter().zip(&found).filter(|(_, object)| object.is_none()).map(|(id, _)| *id).collect();
+        if !missing.is_empty() {
+            self.fetch_trees(&missing.into_iter().collect::<Vec<_>>()).await?;
+            found = self.find_all(ids.to_vec()).await?;
+        }
+        let shown = self.shown();
+        let missing = |id: &ObjectId| {
+            Error::new(ErrorKind::InvalidResponse, format!("{shown} was asked for {id} and sent something else."))
+        };
+        ids.iter().zip(found).map(|(id, object)| object.ok_or_else(|| missing(id))).collect()
+    }
+
+    async fn find_all(&self, ids: Vec<ObjectId>) -> Result<Vec<Option<(Kind, Vec<u8>)>>> {
+        let reader = self.reader();
+        blocking(move |_| {
+            let mut objects = reader.open()?;
+            ids.iter().map(|id| objects.find(id)).collect()
+        })
+        .await
     }
 }

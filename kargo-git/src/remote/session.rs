@@ -10,6 +10,7 @@ use kargo_core::{Error, ErrorKind, Result, near_match};
 
 use super::local::Local;
 use super::objects::NewObjects;
+use super::transport::Transport;
 use super::wire::Wire;
 
 /// A ref of a repository.
@@ -91,25 +92,61 @@ pub(crate) fn person(line: &[u8]) -> (String, i64) {
     (line[..end].trim().to_str_lossy().into_owned(), time.unwrap_or(0))
 }
 
-/// A ref to move.
-#[derive(Debug, Clone)]
+/// A ref to make, move or remove. Where it has to stand before that is a condition, on the server too: nobody's change is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefUpdate {
+    /// In full, such as `refs/heads/main`.
     pub(crate) name: String,
-    pub(crate) old: ObjectId,
-    pub(crate) new: ObjectId,
+    /// Where it stands; `None` when there is none.
+    pub(crate) old: Option<ObjectId>,
+    /// Where it is to stand; `None` when there is to be none.
+    pub(crate) new: Option<ObjectId>,
 }
 
-/// How moving a ref ended.
+impl RefUpdate {
+    /// What is to be done, now that the ref is at `tip`: nothing, this update, or no more since somebody else came first.
+    pub(super) fn state(&self, tip: Option<ObjectId>) -> UpdateState {
+        if tip == self.new {
+            UpdateState::Done
+        } else if tip == self.old {
+            UpdateState::Open
+        } else {
+            UpdateState::Overtaken
+        }
+    }
+}
+
+/// How a [`RefUpdate`] stands to where its ref is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UpdateState {
+    Done,
+    Open,
+    Overtaken,
+}
+
+/// Refs to change together: all of them or none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Push<'a> {
+    pub(crate) updates: &'a [RefUpdate],
+    /// What the refs lead to and the repository may not have.
+    pub(crate) objects: &'a NewObjects,
+    /// Lines for the hooks of the server.
+    pub(crate) options: &'a [String],
+}
+
+/// How changing refs ended.
 #[derive(Debug)]
 pub(crate) enum PushOutcome {
-    /// The ref is where it should be.
+    /// They are where they should be.
     Updated,
-    /// Somebody else moved it first.
+    /// Somebody else moved one first.
     Conflict {
+        /// Which one, in full.
+        name: String,
         /// Where it is now.
         tip: Option<ObjectId>,
     },
-    /// The server does not want to, though the ref has not moved.
+    /// The server does not want to, though none has moved.
     Rejected {
         /// The server's reason.
         reason: String,
@@ -182,6 +219,18 @@ impl Session {
         Err(Error::new(ErrorKind::NotFound, format!("The repository {} has no branch {branch}; {hint}", self.shown())))
     }
 
+    /// Whether there is a connection that nobody else uses, and that somebody has to let go of.
+    pub(crate) fn holds_connection(&self) -> bool {
+        matches!(self, Self::Wire(wire) if matches!(wire.transport, Transport::Ssh(_)))
+    }
+
+    /// Lets go of the connection, which is made again when it is needed. What was fetched stays.
+    pub(crate) fn rest(&mut self) {
+        if let Self::Wire(wire) = self {
+            wire.transport.rest();
+        }
+    }
+
     /// One object.
     pub(crate) async fn object(&mut self, id: ObjectId) -> Result<(Kind, Vec<u8>)> {
         match self {
@@ -212,11 +261,11 @@ impl Session {
         }
     }
 
-    /// Moves a ref, after storing `objects`.
-    pub(crate) async fn push(&mut self, update: &RefUpdate, objects: &NewObjects) -> Result<PushOutcome> {
+    /// Changes refs, after storing what they lead to.
+    pub(crate) async fn push(&mut self, push: &Push<'_>) -> Result<PushOutcome> {
         match self {
-            Self::Local(local) => local.push(update, objects).await,
-            Self::Wire(wire) => wire.push(update, objects).await,
+            Self::Local(local) => local.push(push).await,
+            Self::Wire(wire) => wire.push(push).await,
         }
     }
 }

@@ -83,6 +83,14 @@ impl Transport {
         }
     }
 
+    /// Lets go of the connection until the next request. Those over HTTP are looked after by the client.
+    pub(super) fn rest(&mut self) {
+        match self {
+            Self::Http(_) => {}
+            Self::Ssh(ssh) => ssh.rest(),
+        }
+    }
+
     /// To be said before something is asked about which a server's process can be asked but once.
     pub(super) fn turn_to(&mut self, topic: Topic) {
         match self {

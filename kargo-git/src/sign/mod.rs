@@ -55,6 +55,11 @@ impl Signer {
         Ok(Self(Arc::new(Kind::Gpg(gpg::Key::new(id.into(), home)?))))
     }
 
+    /// Whether the same commit always gets the same signature.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        matches!(&*self.0, Kind::Ssh(_))
+    }
+
     /// The signature of `payload`, armored.
     pub(crate) async fn sign(&self, payload: &[u8]) -> Result<String> {
         match &*self.0 {

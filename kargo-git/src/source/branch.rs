@@ -49,7 +49,7 @@ impl Look<'_> {
                 let branch = self.subscription.branch.clone();
                 candidates.push(super::candidate::commit(self.subscription, id, &commit, branch, None));
             }
-            next = commit.parent.filter(|_| !commit.is_cut_off());
+            next = commit.parent;
             if seen % 512 == 0 {
                 // Others on this thread are not made to wait for a long history.
                 tokio::task::yield_now().await;
@@ -86,7 +86,8 @@ impl Look<'_> {
     /// A commit with all that the rules look at.
     async fn commit(&mut self, tip: ObjectId, id: ObjectId, seen: u32, found: usize) -> Result<Arc<CachedCommit>> {
         let paths = !self.rules.paths.is_empty();
-        let known = |store: &Store| store.commit(&id).filter(|commit| !paths || commit.changed().is_some());
+        let number = self.number;
+        let known = |store: &Store| store.commit(&id).filter(|commit| !paths || commit.changed(number).is_some());
         if let Some(commit) = known(&self.store) {
             return Ok(commit);
         }
@@ -109,7 +110,7 @@ impl Look<'_> {
         };
         // Beyond the last one that counts, the one that it is compared with.
         let depth = depth.min(self.search_depth.saturating_sub(behind) + 1).max(2);
-        self.store.clone().extend(&mut self.session, History { tip, start, behind, depth, trees }).await
+        self.store.clone().extend(&mut self.session, History { tip, start, behind, depth, trees }, self.number).await
     }
 
     /// Whether a commit of the branch is a candidate.
@@ -119,6 +120,7 @@ impl Look<'_> {
         {
             return Ok(false);
         }
-        Ok(self.rules.paths.is_empty() || commit.changed().is_some_and(|changed| self.rules.paths.admits(changed)))
+        let changed = commit.changed(self.number);
+        Ok(self.rules.paths.is_empty() || changed.is_some_and(|changed| self.rules.paths.admits(&changed)))
     }
 }

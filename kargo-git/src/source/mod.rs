@@ -235,6 +235,7 @@ impl Source for GitSource {
         let mut look = Look {
             cx,
             session: remote.session()?,
+            number: store.begin_look(),
             store,
             subscription: &subscription,
             rules: &rules,
@@ -254,6 +255,8 @@ struct Look<'a> {
     cx: &'a Context,
     session: Session,
     store: Arc<Store>,
+    /// Its number.
+    number: u64,
     subscription: &'a GitSubscription,
     rules: &'a Rules,
     filter: Option<&'a Filter>,
@@ -276,9 +279,9 @@ impl Look<'_> {
         self.subscription.discovery_limit as usize
     }
 
-    /// What was seen, in a form that changes when the refs, the subscription or the filter do; `None` when it is what the last look saw.
+    /// What was seen, in a form that changes when the refs, the subscription, the depth or the filter do; `None` when it is what the last look saw.
     fn news<'a>(&self, refs: impl IntoIterator<Item = (&'a str, ObjectId)>) -> Option<Cursor> {
-        let cursor = cursor(self.request.config, self.filter.map(Filter::name), refs);
+        let cursor = cursor(self.request.config, self.search_depth, self.filter.map(Filter::name), refs);
         (self.request.cursor != Some(&cursor)).then_some(cursor)
     }
 
@@ -296,8 +299,13 @@ impl Look<'_> {
 }
 
 /// A digest, since ten thousand tags are too much to remember for each subscription.
-fn cursor<'a>(config: &Value, filter: Option<&str>, refs: impl IntoIterator<Item = (&'a str, ObjectId)>) -> Cursor {
-    let mut seen = format!("{config}\n");
+fn cursor<'a>(
+    config: &Value,
+    search_depth: u32,
+    filter: Option<&str>,
+    refs: impl IntoIterator<Item = (&'a str, ObjectId)>,
+) -> Cursor {
+    let mut seen = format!("{config}\n{search_depth}\n");
     if let Some(filter) = filter {
         seen.push_str(&format!("filter {filter}\n"));
     }

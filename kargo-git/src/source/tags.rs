@@ -66,8 +66,8 @@ impl Look<'_> {
             (chunk, rest) = rest.split_at(size.min(rest.len()));
             self.identify(chunk).await?;
             if !self.rules.paths.is_empty() {
-                let ids: Vec<ObjectId> = chunk.iter().map(Tag::target).collect();
-                self.store.clone().compare(&mut self.session, &ids).await?;
+                let refs: Vec<&RemoteRef> = chunk.iter().map(|tag| tag.found).collect();
+                self.store.clone().compare(&mut self.session, &refs, self.number).await?;
             }
             for tag in chunk {
                 if candidates.len() < self.limit() {
@@ -113,8 +113,8 @@ impl Look<'_> {
                 return Ok(None);
             }
         }
-        let admits =
-            self.rules.paths.is_empty() || commit.changed().is_some_and(|changed| self.rules.paths.admits(changed));
+        let admits = self.rules.paths.is_empty()
+            || commit.changed(self.number).is_some_and(|changed| self.rules.paths.admits(&changed));
         let made = || super::candidate::commit(self.subscription, id, &commit, None, Some(tag.name.to_owned()));
         Ok(admits.then(made))
     }

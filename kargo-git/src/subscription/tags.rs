@@ -31,7 +31,13 @@ impl TagRule {
         };
         Ok(Self {
             strict: subscription.strict_semvers,
-            constraint: subscription.semver_constraint.as_deref().map(Constraint::parse).transpose()?,
+            // Kargo's forms write an empty one for none.
+            constraint: subscription
+                .semver_constraint
+                .as_deref()
+                .filter(|constraint| !constraint.trim().is_empty())
+                .map(Constraint::parse)
+                .transpose()?,
             allow: regexes(&subscription.allow_tags_regexes, "allowTagsRegexes")?,
             ignore: regexes(&subscription.ignore_tags_regexes, "ignoreTagsRegexes")?,
         })
@@ -66,5 +72,14 @@ mod tests {
         assert_eq!(allowed, [true, false, false, true, false]);
         let versions = ["v1.0.0", "v1"].map(|tag| rules.tags.version(tag).is_some());
         assert_eq!(versions, [true, false], "strict versions have three numbers");
+    }
+
+    #[test]
+    fn an_empty_constraint_is_none() {
+        for empty in ["", "  "] {
+            let config = json!({"repoURL": "x", "commitSelectionStrategy": "SemVer", "semverConstraint": empty});
+            let (_, rules) = GitSubscription::from_config(&config).unwrap();
+            assert!(rules.tags.version("v3.0.0-rc.1").is_some(), "{empty:?}");
+        }
     }
 }

@@ -5,5 +5,7 @@ mod access;
 mod dialects;
 mod discovery;
 mod reading;
+mod refs;
 mod server;
+mod steps;
 mod writing;

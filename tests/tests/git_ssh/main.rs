@@ -6,4 +6,5 @@ mod conversation;
 mod reading;
 mod server;
 mod signing;
+mod steps;
 mod writing;

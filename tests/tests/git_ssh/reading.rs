@@ -48,3 +48,46 @@ async fn git_14_branches_tags_and_paths_are_found_as_over_http() {
         }
     }
 }
+
+#[tokio::test]
+async fn git_14_paths_of_annotated_tags_are_compared_on_servers_that_give_what_refs_stand_on_and_no_more() {
+    let server = Server::find();
+    let (name, repository) = server.repository("annotated");
+    configure(&repository, "uploadpack.allowAnySHA1InWant", "false");
+    let mut expected = Vec::new();
+    for n in 0..6 {
+        let path = if n % 2 == 0 { "env/dev/more.yaml" } else { "README.md" };
+        repository.commit("main", &[(path, &format!("{n}\n"))], &format!("Edit {n}"));
+        let inner = repository.tag(&format!("v1.{n}.0"), "main", Some("Release\n"));
+        if n % 2 == 0 {
+            expected.insert(0, format!("v1.{n}.0"));
+        }
+        if n == 4 {
+            // The tag of a tag.
+            let outer = repository.tag_object("v2.0.0", &inner, "Outer\n", jiff::Timestamp::now());
+            repository.point("refs/tags/v2.0.0", &outer);
+            expected.insert(0, "v2.0.0".to_owned());
+        }
+    }
+    // Only the tags lead to the commits.
+    repository.commit("main", &[("README.md", "last")], "Last");
+    let url = format!("{}/{name}", server.old);
+    let source = GitSource::new()
+        .credentials(&url, Credentials::ssh_key(server.key("user")))
+        .known_hosts(server.known_by("host"));
+    for subscription in [
+        GitSubscription::new(&url).semver("*").include_path("env"),
+        GitSubscription::new(&url).newest_tags().include_path("env"),
+    ] {
+        let config = Subscription::from(subscription).config;
+        let found = source.discover(&context("discover"), &DiscoverRequest::new(&config)).await.unwrap();
+        let Discovery::Found { candidates, .. } = found else { panic!("nothing was found") };
+        let tags = candidates.into_iter().map(|candidate| match candidate {
+            Artifact::Commit(commit) => commit.tag.unwrap(),
+            other => panic!("{other} is no commit"),
+        });
+        let mut tags: Vec<String> = tags.collect();
+        tags.sort_by(|a, b| b.cmp(a));
+        assert_eq!(tags, expected, "{config}");
+    }
+}

@@ -19,7 +19,7 @@ fn verified(repository: &BareRepository, settings: &[&str], gpg_home: &Path) -> 
     (output.status.success(), String::from_utf8([output.stderr, output.stdout].concat()).unwrap())
 }
 
-fn verified_by_ssh(server: &Server, repository: &BareRepository, key: &str) -> (bool, String) {
+pub(crate) fn verified_by_ssh(server: &Server, repository: &BareRepository, key: &str) -> (bool, String) {
     let directory = tempfile::tempdir().unwrap();
     let allowed = directory.path().join("allowed");
     std::fs::write(&allowed, format!("kargo@localhost {}", server.key(&format!("{key}.pub")))).unwrap();

@@ -124,6 +124,8 @@ impl Access {
         option("ForwardX11", "no");
         option("ClearAllForwardings", "yes");
         option("PermitLocalCommand", "no");
+        // What a configuration has the host run for people would take the place of Git's program.
+        option("RemoteCommand", "none");
         // A connection that is already there was made with somebody's key, and not with this one.
         option("ControlMaster", "no");
         option("ControlPath", "none");
@@ -222,7 +224,13 @@ mod tests {
     fn a_key_brings_its_user_and_shuts_out_other_keys() {
         let with = access("git.example:2222/x", Some("key"), Some("git.example ssh-ed25519 AAAA"));
         let command = arguments(&with.command(Service::Receive, false, Some(Path::new("/tmp/a b%"))).unwrap());
-        for expected in ["IdentitiesOnly=yes", "IdentityAgent=none", "IdentityFile=\"/tmp/a b%%\"", "BatchMode=yes"] {
+        for expected in [
+            "RemoteCommand=none",
+            "IdentitiesOnly=yes",
+            "IdentityAgent=none",
+            "IdentityFile=\"/tmp/a b%%\"",
+            "BatchMode=yes",
+        ] {
             assert!(command.iter().any(|argument| argument == expected), "{expected} is not in {command:?}");
         }
         assert!(command.iter().any(|argument| argument == "StrictHostKeyChecking=yes"));

@@ -53,6 +53,13 @@ impl Ssh {
         self.topics.push(topic);
     }
 
+    /// Ends the conversations; the next request begins one.
+    pub(super) fn rest(&mut self) {
+        self.upload = None;
+        self.receive = None;
+        self.topics.clear();
+    }
+
     async fn start(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
         // The old one goes first: servers count the connections of a user.
         *self.place(service) = None;

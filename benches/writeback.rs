@@ -1,0 +1,101 @@
+//! Changing one line of one file in a repository of 100,000 files and 1,000 commits: clone, edit, commit, push. Beside it stock git with a
+//! shallow clone and with a sparse one without files, against the same server in the same run; and all of it with a longer way to the server.
+#![allow(missing_docs, clippy::print_stdout)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use kargo_benches::{GitServer, commit, git, import, measure, repack};
+use kargo_core::plugin::Plugins;
+use kargo_git::testing::StepByStep;
+use kargo_git::{GitSource, GitSteps};
+use serde_json::json;
+
+const FILE: &str = "env/e1/app-02/part-3/values-4.yaml";
+const DIRECTORY: &str = "env/e1/app-02/part-3";
+
+struct Size {
+    apps: usize,
+    commits: usize,
+    runs: usize,
+}
+
+fn main() {
+    // `cargo test --benches` only wants to see it run.
+    let test = std::env::args().any(|arg| arg == "--test");
+    let size = if test { Size { apps: 4, commits: 10, runs: 1 } } else { Size { apps: 100, commits: 1_000, runs: 5 } };
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = GitServer::start(folder.path());
+    let mut stream = String::new();
+    let mut files = 0;
+    for n in 0..size.commits {
+        commit(&mut stream, n);
+        if n == 0 {
+            for (e, app, part, file) in paths(size.apps) {
+                values(&mut stream, &format!("env/e{e}/app-{app:02}/part-{part}/values-{file}.yaml"), 0);
+                files += 1;
+            }
+        }
+        values(&mut stream, &format!("env/e{}/app-{:02}/part-0/values-0.yaml", n % 10, n / 10 % size.apps), n);
+    }
+    import(folder.path(), "monorepo.git", &stream);
+    repack(&folder.path().join("monorepo.git"));
+    println!("one line of one of {files} files, {} commits", size.commits);
+    all(&size, folder.path(), &server);
+    server.delay(Duration::from_millis(50));
+    println!("the same with 50 ms for each connection and each request");
+    all(&size, folder.path(), &server);
+}
+
+/// Ten environments, so many apps, ten parts with ten files each.
+fn paths(apps: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    (0..10 * apps * 100).map(move |n| (n / (apps * 100), n / 100 % apps, n / 10 % 10, n % 10))
+}
+
+fn values(stream: &mut String, path: &str, n: usize) {
+    let contents = format!("image:\n  repository: ghcr.io/acme/app # {path}\n  tag: v{n}\nreplicas: 2\n");
+    writeln!(stream, "M 100644 inline {path}\ndata {}\n{contents}", contents.len()).expect("memory");
+}
+
+fn all(size: &Size, root: &Path, server: &GitServer) {
+    let url = server.url("monorepo.git");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // As in a host that is up for a while: what the server can do is known, and its connection may be there.
+    let plugins = GitSteps::new(GitSource::new()).register(Plugins::builder()).build();
+    let mut n = 0;
+    measure("git-clone, git-commit, git-push", size.runs * 3, server, || {
+        n += 1;
+        runtime.block_on(promote(StepByStep::new(&format!("dev.{n}"), plugins.clone()), &url, n));
+    });
+    let clone = root.join("clone");
+    let mut stock = |name: &str, arguments: &[&str], sparse: bool, runs: usize| {
+        measure(name, runs, server, || {
+            let _ = std::fs::remove_dir_all(&clone);
+            git(root, &[&["clone", "-q"], arguments, &[&url, "clone"]].concat());
+            if sparse {
+                git(&clone, &["sparse-checkout", "set", DIRECTORY]);
+            }
+            n += 1;
+            let path = clone.join(FILE);
+            let text = std::fs::read_to_string(&path).expect("the file is there");
+            std::fs::write(&path, text.replace("replicas: 2", &format!("replicas: 2 # {n}")))
+                .expect("the disk has room");
+            let who = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.example"];
+            git(&clone, &[&who[..], &["commit", "-qam", "Edit"]].concat());
+            git(&clone, &["push", "-q", "origin", "HEAD:main"]);
+        });
+    };
+    stock("  git clone --depth 1, commit, push", &["--depth", "1"], false, size.runs.min(3));
+    let sparse = ["--filter=blob:none", "--sparse", "--depth", "1"];
+    stock("  git clone --filter=blob:none --sparse --depth 1, ...", &sparse, true, size.runs);
+}
+
+async fn promote(mut promotion: StepByStep, url: &str, n: usize) {
+    promotion.run("git-clone", json!({"repoURL": url, "checkout": [{"path": "src", "branch": "main"}]})).await;
+    let path = format!("src/{FILE}");
+    let text = promotion.read(&path).await.expect("the file is there");
+    promotion.write(&path, &text.replace("replicas: 2", &format!("replicas: 2 # {n}"))).await;
+    promotion.run("git-commit", json!({"path": "src", "message": "Edit"})).await;
+    promotion.run("git-push", json!({"path": "src"})).await;
+}

@@ -1,0 +1,71 @@
+//! The step `git-clear`: takes all files out of a checkout.
+
+use async_trait::async_trait;
+use kargo_core::Result;
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::workspace::{EntryKind, Workspace};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::checkout::Checkout;
+use super::{check_fields, is_one_of, read};
+
+const USES: &str = "git-clear";
+
+#[derive(Debug)]
+pub(super) struct GitClear;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    path: String,
+}
+
+#[async_trait]
+impl Step for GitClear {
+    fn validate(&self, config: &Value) -> Result<()> {
+        read::<Config>(USES, config).map(drop)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        check_fields(USES, config, &["path"], &[])
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        is_one_of(pointer, &["path"])
+    }
+
+    fn restores(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        let config: Config = read(USES, request.config)?;
+        let (_, checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
+        if checkout.sparse.is_empty() {
+            request.workspace().clear(cx, &config.path).await?;
+        } else {
+            clear_sparse(cx, request.workspace(), &config.path, &checkout.sparse).await?;
+        }
+        Ok(StepOutcome::succeeded())
+    }
+}
+
+/// Takes out what a sparse checkout has: the directories that were asked for, and the files beside them on the way there, as Git's cone
+/// mode has it. The rest of the branch is not this promotion's.
+async fn clear_sparse(cx: &Context, workspace: &Workspace, root: &str, sparse: &[String]) -> Result<()> {
+    let below = |path: &str| sparse.iter().any(|wanted| path == wanted || path.starts_with(&format!("{wanted}/")));
+    let above = |path: &str| sparse.iter().any(|wanted| wanted.starts_with(&format!("{path}/")));
+    let mut open = vec![String::new()];
+    while let Some(directory) = open.pop() {
+        for entry in workspace.list(cx, &format!("{root}/{directory}")).await?.into_iter().flatten() {
+            let path = if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
+            if entry.kind != EntryKind::Directory || below(&path) {
+                workspace.remove(cx, &format!("{root}/{path}")).await?;
+            } else if above(&path) {
+                open.push(path);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,396 @@
+//! The step `git-clone`: mounts commits of a repository in the workspace.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gix::ObjectId;
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::workspace::{EntryKind, Node, Workspace};
+use kargo_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::checkout::{Author, Checkout, Known, New};
+use super::origin::GitOrigin;
+use super::{AuthorConfig, GitSteps, check_fields, given, invalid, is_one_of, read};
+use crate::commit::{self, Draft};
+use crate::remote::{NewObjects, Remote, RemoteRef, Session, parse_id};
+use crate::sign::Signer;
+use crate::tree;
+use crate::update::branch_fault;
+
+const USES: &str = "git-clone";
+
+#[derive(Debug)]
+pub(super) struct GitClone(pub(super) GitSteps);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Config {
+    #[serde(rename = "repoURL")]
+    repo_url: String,
+    checkout: Vec<Wanted>,
+    #[serde(default)]
+    author: Option<AuthorConfig>,
+    #[serde(default, rename = "insecureSkipTLSVerify")]
+    insecure_skip_tls_verify: bool,
+    #[serde(default)]
+    recurse_submodules: bool,
+    /// As in Kargo's files; without effect, since no file is fetched before a step reads it.
+    #[serde(default, rename = "blobless")]
+    _blobless: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Wanted {
+    path: String,
+    #[serde(default)]
+    branch: Option<String>,
+    #[serde(default)]
+    commit: Option<String>,
+    #[serde(default)]
+    tag: Option<String>,
+    #[serde(default)]
+    create: bool,
+    #[serde(default, rename = "as")]
+    alias: Option<String>,
+    #[serde(default)]
+    sparse: Vec<String>,
+}
+
+/// What is checked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What<'a> {
+    Default,
+    Branch(&'a str),
+    Tag(&'a str),
+    Commit(ObjectId),
+}
+
+impl Wanted {
+    fn what(&self) -> Result<What<'_>> {
+        let what = match (given(self.branch.as_ref()), given(self.commit.as_ref()), given(self.tag.as_ref())) {
+            (None, None, None) => What::Default,
+            (Some(branch), None, None) => What::Branch(branch),
+            (None, None, Some(tag)) => What::Tag(tag),
+            (None, Some(commit), None) => match parse_id(commit) {
+                Some(id) => What::Commit(id),
+                None => return Err(invalid(format!("{commit:?} is no id of a commit; write it in full."))),
+            },
+            _ => {
+                return Err(invalid(format!(
+                    "The checkout at {:?} names more than one of branch, commit and tag.",
+                    self.path
+                )));
+            }
+        };
+        if let What::Branch(name) | What::Tag(name) = what
+            && let Some(fault) = branch_fault(name)
+        {
+            return Err(invalid(format!("{name:?} is no name of a branch or tag: {fault}.")));
+        }
+        if self.create && !matches!(what, What::Branch(_)) {
+            return Err(invalid(format!("The checkout at {:?} can only create a branch; name it.", self.path)));
+        }
+        Ok(what)
+    }
+
+    /// Under which name its commit is put out.
+    fn alias(&self) -> &str {
+        given(self.alias.as_ref()).unwrap_or(&self.path)
+    }
+
+    fn sparse(&self) -> Vec<String> {
+        self.sparse.iter().map(|directory| normal(directory)).filter(|directory| !directory.is_empty()).collect()
+    }
+}
+
+fn check(config: &Config) -> Result<()> {
+    let unsupported = |what: &str| Err(Error::new(ErrorKind::Unsupported, format!("{USES} does not support {what}.")));
+    if config.insecure_skip_tls_verify {
+        return unsupported(
+            "insecureSkipTLSVerify; give the host's GitSource the CA's certificate with ca_certificates",
+        );
+    }
+    if config.recurse_submodules {
+        return unsupported("recurseSubmodules; clone the other repository with a step of its own");
+    }
+    if config.checkout.is_empty() {
+        return Err(invalid(format!("{USES} needs at least one checkout.")));
+    }
+    let (mut aliases, mut paths) = (BTreeSet::new(), Vec::<String>::new());
+    for wanted in &config.checkout {
+        wanted.what()?;
+        if !aliases.insert(wanted.alias()) {
+            return Err(invalid(format!(
+                "Two checkouts of {USES} are called {:?}; give one another \"as\".",
+                wanted.alias()
+            )));
+        }
+        let path = normal(&wanted.path);
+        if let Some(other) = paths.iter().find(|other| overlap(other, &path)) {
+            return Err(overlapping(&path, other));
+        }
+        paths.push(path);
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Step for GitClone {
+    fn validate(&self, config: &Value) -> Result<()> {
+        check(&read(USES, config)?)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        const FIELDS: [&str; 4] = ["author", "insecureSkipTLSVerify", "recurseSubmodules", "blobless"];
+        check_fields(USES, config, &["repoURL", "checkout"], &FIELDS)?;
+        let checkouts = config["checkout"].as_array().into_iter().flatten().filter(|checkout| checkout.is_object());
+        for checkout in checkouts {
+            let optional = ["branch", "commit", "tag", "create", "as", "sparse"];
+            check_fields("a checkout of git-clone", checkout, &["path"], &optional)?;
+        }
+        Ok(())
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        pointer.contains("/sparse/")
+            || is_one_of(pointer, &["repoURL", "path", "branch", "commit", "tag", "as", "name", "email", "signingKey"])
+    }
+
+    fn restores(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        let config: Config = read(USES, request.config)?;
+        check(&config)?;
+        let author = match &config.author {
+            Some(author) => self.author(author)?,
+            None => self.0.0.author.clone(),
+        };
+        for wanted in &config.checkout {
+            is_free(cx, request.workspace(), &wanted.path).await?;
+        }
+        let remote = self.0.0.access.remote(&config.repo_url)?;
+        let message = format!("{} is checked out", remote.url());
+        let commits = cx.guard("clone a repository", clone(cx, request, &config, &author, remote)).await?;
+        let outputs = Map::from_iter([("commits".to_owned(), Value::Object(commits))]);
+        Ok(StepOutcome::Succeeded { outputs, message })
+    }
+}
+
+impl GitClone {
+    fn author(&self, config: &AuthorConfig) -> Result<Author> {
+        let signer = match given(config.signing_key.as_ref()) {
+            Some(key) if key.contains("PGP PRIVATE KEY") => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "The signingKey of an author is a key of OpenSSH here; let the host sign with its OpenPGP key (GitSteps::sign).",
+                ));
+            }
+            Some(key) => Some(Signer::ssh(key)?),
+            None => None,
+        };
+        Ok(Author { identity: self.0.0.author.identity.or(&config.name, &config.email), signer })
+    }
+}
+
+async fn clone(
+    cx: &Context,
+    request: &StepRequest<'_>,
+    config: &Config,
+    author: &Author,
+    remote: Remote,
+) -> Result<Map<String, Value>> {
+    let mut session = remote.session()?;
+    let refs = refs(&mut session, config, request.restored.is_some()).await?;
+    let hash = session.hash().await?;
+    // A checkout without a commit is a branch that is to be made.
+    let mut found: Vec<(Option<String>, Option<ObjectId>)> = Vec::new();
+    let draft = first_draft(cx, request, author);
+    for wanted in &config.checkout {
+        let there = find(&mut session, wanted, &refs, request.restored.is_some()).await?;
+        let recorded = match request.restored {
+            Some(outputs) => Some(recorded(outputs, wanted.alias())?),
+            None => None,
+        };
+        found.push(match recorded {
+            Some(id) if wanted.create && first_commit(&draft, hash).await?.0.id == id => (there.0, None),
+            Some(id) => (there.0, Some(id)),
+            None => there,
+        });
+    }
+    let ids: BTreeSet<ObjectId> = found.iter().filter_map(|(_, id)| *id).collect();
+    let commits = match ids.is_empty() {
+        true => Default::default(),
+        false => session.commits(&ids.into_iter().collect::<Vec<_>>(), 1, true).await?,
+    };
+    let origin = GitOrigin::new(remote, session).await?;
+    let mut outputs = Map::new();
+    for (wanted, (branch, id)) in config.checkout.iter().zip(found) {
+        let mut checkout = Checkout {
+            origin: Arc::clone(&origin),
+            branch,
+            elsewhere: false,
+            base: None,
+            commits: Vec::new(),
+            tags: Vec::new(),
+            objects: Arc::default(),
+            author: author.clone(),
+            sparse: wanted.sparse(),
+        };
+        match id {
+            Some(id) => {
+                let tree = commits
+                    .get(&id)
+                    .map(|info| info.tree)
+                    .ok_or_else(|| invalid(format!("{id} of {} is no commit; name one.", origin.remote.url())))?;
+                checkout.base = Some(Known { id, tree });
+            }
+            None => {
+                let (commit, objects) = first_commit(&draft, hash).await?;
+                checkout.commits = vec![New { commit, key: cx.key().to_owned(), draft: draft.clone() }];
+                checkout.objects = Arc::new(objects);
+            }
+        }
+        let head = checkout.head()?;
+        let directory = checkout.directory(head);
+        outputs.insert(wanted.alias().to_owned(), json!(head.id.to_string()));
+        checkout.mount(cx, request.workspace(), &wanted.path, directory).await?;
+    }
+    Ok(outputs)
+}
+
+/// The refs that are asked for. One request for all.
+async fn refs(session: &mut Session, config: &Config, restored: bool) -> Result<Vec<RemoteRef>> {
+    let mut names = BTreeSet::new();
+    for wanted in &config.checkout {
+        match wanted.what()? {
+            What::Default => names.insert("HEAD".to_owned()),
+            What::Branch(branch) if !restored => names.insert(format!("refs/heads/{branch}")),
+            What::Tag(tag) if !restored => names.insert(format!("refs/tags/{tag}")),
+            _ => false,
+        };
+    }
+    match names.is_empty() {
+        true => Ok(Vec::new()),
+        false => session.refs(&names.iter().map(String::as_str).collect::<Vec<_>>()).await,
+    }
+}
+
+/// The branch and the commit that are wanted; no commit for a branch that is to be made.
+async fn find(
+    session: &mut Session,
+    wanted: &Wanted,
+    refs: &[RemoteRef],
+    restored: bool,
+) -> Result<(Option<String>, Option<ObjectId>)> {
+    let named = |name: &str| refs.iter().find(|each| each.name == name);
+    Ok(match wanted.what()? {
+        What::Default => {
+            let head = named("HEAD");
+            let branch = head.and_then(|head| head.target.as_deref()?.strip_prefix("refs/heads/"));
+            match head {
+                Some(head) => (branch.map(str::to_owned), Some(head.id)),
+                None => {
+                    let shown = session.shown();
+                    let message = format!(
+                        "The default branch of {shown} has no commit; name a branch, with create if it is new."
+                    );
+                    return Err(Error::new(ErrorKind::NotFound, message));
+                }
+            }
+        }
+        What::Branch(branch) => {
+            let id = match named(&format!("refs/heads/{branch}")) {
+                Some(found) => Some(found.id),
+                None if wanted.create || restored => None,
+                // Asked again, so that the error can name branches that there are.
+                None => Some(session.tip(branch).await?),
+            };
+            (Some(branch.to_owned()), id)
+        }
+        What::Tag(tag) => match named(&format!("refs/tags/{tag}")) {
+            Some(found) => (None, Some(found.peeled.unwrap_or(found.id))),
+            None if restored => (None, None),
+            None => {
+                let message = format!("The repository {} has no tag {tag}.", session.shown());
+                return Err(Error::new(ErrorKind::NotFound, message));
+            }
+        },
+        What::Commit(id) => (None, Some(id)),
+    })
+}
+
+/// The commit that the step put out when it succeeded.
+fn recorded(outputs: &Map<String, Value>, alias: &str) -> Result<ObjectId> {
+    let id = outputs.get("commits").and_then(|commits| commits.get(alias)?.as_str()).and_then(parse_id);
+    id.ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt, format!("What {USES} put out has no commit for {alias:?}; promote again."))
+    })
+}
+
+fn first_draft(cx: &Context, request: &StepRequest<'_>, author: &Author) -> Draft {
+    Draft {
+        identity: author.identity.clone(),
+        signer: author.signer.clone(),
+        message: commit::message(request.promotion, cx.key(), Some("Initial commit")),
+        at: request.started_at,
+    }
+}
+
+/// The commit with which a new branch begins, without files and without history.
+async fn first_commit(draft: &Draft, hash: gix::hash::Kind) -> Result<(Known, NewObjects)> {
+    let mut objects = NewObjects::default();
+    let tree = tree::store(Vec::new(), hash, &mut objects)?;
+    let id = draft.commit(tree, None, &mut objects).await?;
+    Ok((Known { id, tree }, objects))
+}
+
+/// Sees to it that a checkout at `path` hides nothing, and no other one.
+async fn is_free(cx: &Context, workspace: &Workspace, path: &str) -> Result<()> {
+    let at = normal(path);
+    if let Some(other) = workspace.mounts().await.iter().find(|mount| overlap(&normal(mount), &at)) {
+        return Err(overlapping(&at, other));
+    }
+    let taken = match workspace.node(cx, path).await? {
+        None => false,
+        Some(Node::Directory(_)) => workspace.list(cx, path).await?.is_some_and(|entries| !entries.is_empty()),
+        Some(node) => node.kind() != EntryKind::Directory,
+    };
+    if taken {
+        return Err(invalid(format!(
+            "There is something at {path:?} already; check out to another path, or delete it first."
+        )));
+    }
+    Ok(())
+}
+
+/// A path without what does not count in it; empty for the workspace itself.
+fn normal(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn overlap(one: &str, other: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        outer.is_empty() || inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+    };
+    within(one, other) || within(other, one)
+}
+
+fn overlapping(path: &str, other: &str) -> Error {
+    invalid(format!(
+        "The checkouts at {path:?} and {other:?} are in each other's way; give each a directory of its own."
+    ))
+}

@@ -1,0 +1,85 @@
+//! The step `git-commit`: makes a commit of what is in a checkout.
+
+use async_trait::async_trait;
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::checkout::{Checkout, Known, New};
+use super::record::record;
+use super::{AuthorConfig, check_fields, is_one_of, read};
+use crate::commit::{self, Draft};
+use crate::remote::parse_id;
+
+const USES: &str = "git-commit";
+
+#[derive(Debug)]
+pub(super) struct GitCommit;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    path: String,
+    message: String,
+    #[serde(default)]
+    author: Option<AuthorConfig>,
+}
+
+#[async_trait]
+impl Step for GitCommit {
+    fn validate(&self, config: &Value) -> Result<()> {
+        read::<Config>(USES, config).map(drop)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        check_fields(USES, config, &["path", "message"], &["author"])
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        is_one_of(pointer, &["path", "message", "name", "email", "signingKey"])
+    }
+
+    fn restores(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        let config: Config = read(USES, request.config)?;
+        let (directory, mut checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
+        let head = checkout.head()?;
+        let mut objects = (*checkout.objects).clone();
+        let tree = record(cx, request.workspace(), &directory, &checkout.origin, &mut objects).await?;
+        let outputs = |commit: Known| Map::from_iter([("commit".to_owned(), json!(commit.id.to_string()))]);
+        if tree == head.tree {
+            check_restored(request, head, true)?;
+            let reason = format!("nothing in {} differs from its commit {}", config.path, head.id);
+            return Ok(StepOutcome::Skipped { outputs: outputs(head), reason });
+        }
+        let identity = &checkout.author.identity;
+        let draft = Draft {
+            identity: config.author.as_ref().map_or_else(|| identity.clone(), |who| identity.or(&who.name, &who.email)),
+            signer: checkout.author.signer.clone(),
+            message: commit::message(request.promotion, cx.key(), Some(&config.message)),
+            at: request.started_at,
+        };
+        let commit = Known { id: draft.commit(tree, Some(head.id), &mut objects).await?, tree };
+        check_restored(request, commit, draft.signer.as_ref().is_none_or(|signer| signer.is_repeatable()))?;
+        checkout.commits.push(New { commit, key: cx.key().to_owned(), draft });
+        checkout.keep(objects)?;
+        checkout.mount(cx, request.workspace(), &config.path, directory).await?;
+        Ok(StepOutcome::Succeeded { outputs: outputs(commit), message: format!("made the commit {}", commit.id) })
+    }
+}
+
+/// Sees to it that a restored checkout has the commit that it had: later steps have put its id into files and pull requests.
+fn check_restored(request: &StepRequest<'_>, commit: Known, repeatable: bool) -> Result<()> {
+    let recorded = request.restored.and_then(|outputs| outputs.get("commit")?.as_str());
+    match recorded {
+        Some(recorded) if repeatable && parse_id(recorded) != Some(commit.id) => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("After the restart the commit is {} and no longer {recorded}; promote again.", commit.id),
+        )),
+        _ => Ok(()),
+    }
+}

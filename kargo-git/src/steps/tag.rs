@@ -1,0 +1,107 @@
+//! The step `git-tag`: makes an annotated tag of the commit on which a checkout stands.
+
+use async_trait::async_trait;
+use gix::objs::{Kind, WriteTo as _};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::checkout::{Checkout, NewTag};
+use super::{invalid, is_one_of, read};
+use crate::update::branch_fault;
+
+const USES: &str = "git-tag";
+
+#[derive(Debug)]
+pub(super) struct GitTag;
+
+/// Fields that are not known are let pass, as in Kargo.
+#[derive(Debug, Deserialize)]
+struct Config {
+    path: String,
+    tag: String,
+    message: String,
+    #[serde(default)]
+    force: bool,
+}
+
+fn check(config: &Config) -> Result<()> {
+    match branch_fault(&config.tag) {
+        Some(fault) => Err(invalid(format!("{:?} is no name of a tag: {fault}.", config.tag))),
+        None => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Step for GitTag {
+    fn validate(&self, config: &Value) -> Result<()> {
+        check(&read(USES, config)?)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        // Fields that are not known are let pass.
+        let named = config
+            .as_object()
+            .is_some_and(|fields| ["path", "tag", "message"].iter().all(|field| fields.contains_key(*field)));
+        if named { Ok(()) } else { Err(invalid(format!("{USES} needs the fields path, tag and message."))) }
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        is_one_of(pointer, &["path", "tag", "message"])
+    }
+
+    fn restores(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        let config: Config = read(USES, request.config)?;
+        check(&config)?;
+        let (directory, mut checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
+        let head = checkout.head()?;
+        let message: String = config.message.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
+        let tag = gix::objs::Tag {
+            target: head.id,
+            target_kind: Kind::Commit,
+            name: config.tag.as_str().into(),
+            // From the journal, so that a replay makes the same tag.
+            tagger: Some(checkout.author.identity.at(request.started_at)),
+            message: format!("{}\n", message.trim()).into(),
+            signature: None,
+        };
+        let mut data = Vec::new();
+        tag.write_to(&mut data)
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, "The tag cannot be written.").because(error))?;
+        let mut objects = (*checkout.objects).clone();
+        let id = objects.insert(checkout.origin.hash, Kind::Tag, data)?;
+        if !config.force {
+            let here = checkout.tags.iter().find(|tag| tag.name == config.tag).map(|tag| tag.id);
+            let there = match request.restored {
+                Some(_) => None,
+                None => cx.guard("look for a tag", tag_on_server(&checkout, &config.tag)).await?,
+            };
+            if let Some(other) = here.or(there).filter(|other| *other != id) {
+                let url = checkout.origin.remote.url();
+                let reason = format!(
+                    "there is a tag {} in {url} already, {other}; choose another name, or leave the step out with an if",
+                    config.tag
+                );
+                return Ok(StepOutcome::Failed { reason });
+            }
+        }
+        checkout.tags.retain(|tag| tag.name != config.tag);
+        checkout.tags.push(NewTag { name: config.tag.clone(), id });
+        checkout.keep(objects)?;
+        checkout.mount(cx, request.workspace(), &config.path, directory).await?;
+        let outputs = Map::from_iter([("commit".to_owned(), json!(head.id.to_string()))]);
+        Ok(StepOutcome::Succeeded { outputs, message: format!("{} is tagged {}", head.id, config.tag) })
+    }
+}
+
+/// What the tag points at in the repository, when there is one.
+async fn tag_on_server(checkout: &Checkout, tag: &str) -> Result<Option<gix::ObjectId>> {
+    let name = format!("refs/tags/{tag}");
+    let refs = checkout.origin.remote.session()?.refs(&[&name]).await?;
+    Ok(refs.into_iter().find(|each| each.name == name).map(|each| each.id))
+}
