@@ -142,7 +142,7 @@ async fn what_is_no_index_is_an_error_that_says_so() {
         (Fault::body("text/yaml", "entries:\n  shop: [".as_bytes()), "YAML"),
         (Fault::truncated(), "127.0.0.1"),
         (Fault::endless(), "bytes that this answer may have"),
-        (Fault::body("text/yaml", "a: &a [x]\nentries: &b\n  shop: *b"), "no chart"),
+        (Fault::body("text/yaml", "a: &a [x]\nentries: &b\n  shop: *b"), "alias"),
     ] {
         registry.clear_faults();
         registry.inject(fault);
