@@ -36,8 +36,6 @@ pub(super) enum Purpose {
 const TOKEN_LIFETIME: u64 = 60;
 /// How long credentials are used before their source is asked again.
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(300);
-/// How long a credential source may take.
-const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(30);
 /// The most that the answer of a token server may have, in bytes.
 const TOKEN_BODY: usize = 64 * 1024;
 
@@ -245,11 +243,12 @@ impl Auth {
         {
             return Ok(known.clone());
         }
-        let asked = tokio::time::timeout(CREDENTIALS_DEADLINE, self.source.get(repository.host(), repository.name()));
+        let deadline = self.source.deadline();
+        let asked = tokio::time::timeout(deadline, self.source.get(repository.host(), repository.name()));
         let credentials = asked.await.map_err(|_| {
             Error::new(
                 ErrorKind::Timeout,
-                format!("The credentials for {repository} were not provided within {CREDENTIALS_DEADLINE:?}."),
+                format!("The credentials for {repository} were not provided within {deadline:?}."),
             )
         })??;
         let fingerprint = match &credentials {

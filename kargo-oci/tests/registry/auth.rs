@@ -341,3 +341,28 @@ async fn what_was_learned_with_one_credential_is_not_told_to_another() {
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
 }
+
+/// Knows nothing, and takes its time over that.
+#[derive(Debug)]
+struct Slow;
+
+#[async_trait::async_trait]
+impl kargo_oci::CredentialSource for Slow {
+    async fn get(&self, _host: &str, _repository: &str) -> kargo_core::Result<Credentials> {
+        std::future::pending().await
+    }
+
+    fn deadline(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(50)
+    }
+}
+
+#[tokio::test]
+async fn a_source_of_credentials_has_as_long_as_it_says() {
+    let registry = Registry::builder().auth(BearerAuth::new("robot", "right")).start().await;
+    let client = Client::builder().credentials(Slow).tries(1).build().unwrap();
+    let error = client.list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Timeout && error.message().contains("50ms"), "{error}");
+    let patient = kargo_oci::DockerConfig::text("{}").helper_deadline(std::time::Duration::from_secs(90));
+    assert!(kargo_oci::CredentialSource::deadline(&patient) > std::time::Duration::from_secs(90));
+}
