@@ -23,6 +23,9 @@ const LOOKUP: Duration = Duration::from_secs(5);
 /// How much of the body of a failure is read, in bytes.
 const FAILURE_BODY: usize = 64 * 1024;
 
+/// The media types of pages for people.
+const PAGES: [&str; 2] = ["text/html", "application/xhtml+xml"];
+
 /// What is sent. The body is at hand, so that it can be sent again.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -84,6 +87,21 @@ impl Response {
         Some(pause.min(LONGEST_ASKED))
     }
 
+    /// Whether this is a page for people, by what it says it is or by how it begins. Proxies send them with any status.
+    pub(super) fn is_page(&self) -> bool {
+        let content_type = self.header(CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        let mut body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body).trim_ascii_start();
+        // Pages of XHTML may begin with the declaration that XML has.
+        if body.starts_with(b"<?xml") {
+            let end = body.iter().position(|&byte| byte == b'>').map_or(body.len(), |end| end + 1);
+            body = body[end..].trim_ascii_start();
+        }
+        let begins = |with: &[u8]| body.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
+        PAGES.iter().any(|page| content_type.eq_ignore_ascii_case(page))
+            || begins(b"<!doctype html")
+            || begins(b"<html")
+    }
+
     /// The body as JSON, whatever the content type says: registries are not careful with it. The seed takes in what it reads, and
     /// so can end the reading of what is too much.
     pub(super) fn json<'a, T: DeserializeSeed<'a>>(&'a self, seed: T, what: &str) -> Result<T::Value> {
@@ -143,8 +161,9 @@ pub(super) async fn exchange(
         match response.headers().get(LOCATION).filter(|_| follows) {
             Some(location) => {
                 let to = redirect(&url, location)?;
-                if to.host_str() != url.host_str() && leads_inside(&url, &to).await {
-                    return Err(refused_redirect(&url, "redirects to a name of an internal address"));
+                // Compared with where it began: the name of a stop in between could stand for another address by now.
+                if to.host_str() != url.host_str() && leads_inside(&request.url, &to).await {
+                    return Err(refused_redirect(&url, "redirects to an internal address"));
                 }
                 url = to;
             }
@@ -167,9 +186,6 @@ fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
     if !to.username().is_empty() || to.password().is_some() {
         return Err(refused_redirect(from, "redirects to a URL with a user in it"));
     }
-    if is_internal(&to) && !is_internal(from) {
-        return Err(refused_redirect(from, "redirects to an internal address"));
-    }
     Ok(to)
 }
 
@@ -177,7 +193,7 @@ fn refused_redirect(from: &Url, why: &str) -> Error {
     Error::new(ErrorKind::InvalidResponse, format!("{} {why}; this is not followed.", from.authority()))
 }
 
-/// Whether `to` has a name that stands for an internal address, while that of `from` does not: a public server has no business
+/// Whether `to` is an internal address or a name of one, while `from` is neither: a public server has no business
 /// in the network that this program runs in. What cannot be looked up is left to the request, or to the proxy that makes it.
 async fn leads_inside(from: &Url, to: &Url) -> bool {
     is_inside(to).await && !is_inside(from).await
@@ -323,6 +339,9 @@ mod tests {
         assert!(is_inside(&inside).await && !is_inside(&outside).await);
         assert!(leads_inside(&outside, &inside).await);
         assert!(!leads_inside(&inside, &inside).await && !leads_inside(&inside, &outside).await);
+        let [private, other] = ["https://10.0.0.1/", "https://192.168.7.7/"].map(|url| Url::parse(url).unwrap());
+        assert!(leads_inside(&outside, &private).await && !leads_inside(&other, &private).await);
+        assert!(!leads_inside(&inside, &private).await, "a name of an internal address is as good as the address");
         for address in ["127.0.0.2", "::1", "fe80::1", "10.0.0.1", "::ffff:192.168.0.1", "0.0.0.0"] {
             assert!(is_internal_address(address.parse().unwrap()), "{address}");
         }
@@ -331,8 +350,7 @@ mod tests {
     #[test]
     fn redirects_that_weaken_are_refused() {
         let from = Url::parse("https://registry.example/v2/").unwrap();
-        for to in ["http://registry.example/x", "https://10.0.0.1/", "https://me:pw@cdn.example/", "ftp://cdn.example/"]
-        {
+        for to in ["http://registry.example/x", "https://me:pw@cdn.example/", "ftp://cdn.example/"] {
             assert!(redirect(&from, &HeaderValue::from_static(to)).is_err(), "{to}");
         }
         assert_eq!(

@@ -21,7 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Retry};
-use reqwest::header::HeaderValue;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -141,7 +141,7 @@ impl ClientBuilder {
 
     /// How many requests a second each host is sent at most, where a second's worth may go out at once: 50 by default, and as
     /// many as can be to hosts of this machine. At least 1. It holds for all that share the client, and for each host by
-    /// itself.
+    /// itself. Requests to token servers and those that follow a redirect, which mostly are to other hosts, are not counted.
     pub fn requests_per_second(mut self, requests: u32) -> Self {
         self.requests_per_second = Some(requests.max(1));
         self
@@ -273,6 +273,11 @@ impl Client {
             }
             cx.sleep(pause + jitter(Duration::from_millis(100))).await?;
         }
+        self.wait_for_turn(cx, call).await
+    }
+
+    async fn wait_for_turn(&self, cx: &Context, call: &Call<'_>) -> Result<()> {
+        let host = call.repository.host();
         let usual = (!call.repository.is_loopback()).then_some(REQUESTS_PER_SECOND);
         let Some(per_second) = self.0.requests_per_second.or(usual) else { return Ok(()) };
         match self.0.pace.turn(host, per_second, cx.now()).await {
@@ -326,7 +331,10 @@ impl Client {
                     return Err(exposed(call));
                 }
                 match inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await {
-                    Ok(proof) => response = exchange(http, &call.request, Some(&proof)).await?,
+                    Ok(proof) => {
+                        self.wait_for_turn(cx, call).await?;
+                        response = exchange(http, &call.request, Some(&proof)).await?;
+                    }
                     // Nothing new to show: the 403 stands.
                     Err(error) if is_stale && error.kind() == ErrorKind::Unauthenticated => {}
                     Err(error) => return Err(error),
@@ -360,13 +368,31 @@ fn jitter(most: Duration) -> Duration {
     Duration::from_millis(random % span)
 }
 
-/// Turns 404 into an error.
+/// Turns 404 into an error, and so a page for people: no registry answers with one, so it says nothing of what the registry has.
 fn found(response: Response, call: &Call<'_>, cx: &Context) -> Result<Response> {
+    if call.purpose != Purpose::File && response.is_page() {
+        return Err(no_registry(&response, call));
+    }
     if response.status != StatusCode::NOT_FOUND {
         return Ok(response);
     }
     let error = status_error(&response, &format!("{} {}", call.doing, call.repository), cx.now());
     Err(error.operation(call.doing).with("repository", call.repository))
+}
+
+/// The error of a page for people in a registry's place: a proxy's log-in page, or that of a server that is being looked after.
+fn no_registry(response: &Response, call: &Call<'_>) -> Error {
+    let text = format!(
+        "Could not {} {}: {} answered with status {} and content type {:?}, a page for people; it begins with {}. Is this the address \
+         of a registry, and is there a proxy before it that wants a log-in?",
+        call.doing,
+        call.repository,
+        response.url.authority(),
+        response.status.as_u16(),
+        response.header(CONTENT_TYPE).unwrap_or(""),
+        excerpt(&response.body),
+    );
+    Error::new(ErrorKind::Unavailable, text).operation(call.doing).with("repository", call.repository)
 }
 
 /// The error that a status stands for. `doing` completes "could not".

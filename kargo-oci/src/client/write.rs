@@ -27,7 +27,8 @@ impl Client {
         let doing = "push a blob to";
         let head = Request::new(Method::HEAD, self.url(repository, &format!("blobs/{digest}"))?, ANSWER);
         let call = Call { repository, purpose: Purpose::Write, doing, request: head };
-        if self.call(cx, &call).await?.status == StatusCode::OK {
+        let answer = self.call(cx, &call).await?;
+        if answer.status == StatusCode::OK && !answer.is_page() {
             return Ok(digest);
         }
         let start = Request::new(Method::POST, self.url(repository, "blobs/uploads/")?, ANSWER);
