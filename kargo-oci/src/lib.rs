@@ -38,7 +38,10 @@ mod spec;
 mod writer;
 
 pub use chart::{ChartSource, ChartSubscription};
-pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
+pub use client::{
+    Client, ClientBuilder, Copied, CopyOptions, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform,
+    Referrer,
+};
 pub use credentials::{CredentialSource, Credentials, DockerConfig, StaticCredentials};
 pub use image::{
     Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,

@@ -6,10 +6,11 @@ use oci_spec::image::Digest;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 
+use super::answer::found;
 use super::auth::Purpose;
 use super::exchange::{Request, Response, too_large};
 use super::manifest::{ACCEPTED, Manifest, accepted};
-use super::{Call, Client, found};
+use super::{Call, Client};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
 
 /// The most that a manifest may have, in bytes: what the specification asks registries to accept.
@@ -226,7 +227,7 @@ impl Client {
         request.may_cut = true;
         request.accept = HeaderValue::try_from(ACCEPTED.join(", ")).ok();
         request.if_none_match = unless.and_then(|digest| HeaderValue::try_from(format!("\"{digest}\"")).ok());
-        Ok((Call { repository, purpose: Purpose::Read, doing, request }, expected))
+        Ok((Call::new(repository, Purpose::Read, doing, request), expected))
     }
 
     /// A small blob, such as an image's configuration, of at most 8 MiB.
@@ -243,7 +244,7 @@ impl Client {
         let expected = checked_digest(digest)?;
         let mut request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, CONFIG_BYTES);
         request.may_cut = true;
-        let call = Call { repository, purpose: Purpose::Read, doing: "fetch a blob of", request };
+        let call = Call::new(repository, Purpose::Read, "fetch a blob of", request);
         let response = self.by_digest(cx, &call, &expected, &naming(repository, digest), |_| true).await?;
         expect_ok(&response, repository, digest)?;
         if response.is_cut {

@@ -9,10 +9,11 @@ use reqwest::{Method, Url};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::answer::found;
 use super::auth::Purpose;
 use super::exchange::{Request, Response};
 use super::link::next_page;
-use super::{Call, Client, found};
+use super::{Call, Client};
 use crate::repository::{Repository, is_tag};
 
 /// The page size that is asked for. Registries may return fewer; some refuse it, and are then asked without.
@@ -164,12 +165,12 @@ impl Client {
 
     async fn page(&self, cx: &Context, repository: &Repository, url: &Url, limit: usize) -> Result<Response> {
         let request = Request::new(Method::GET, url.clone(), limit);
-        let call = Call { repository, purpose: Purpose::List, doing: "list the tags of", request };
+        let call = Call::new(repository, Purpose::List, "list the tags of", request);
         found(self.call(cx, &call).await?, &call, cx)
     }
 }
 
 /// Whether the request itself was not liked, as opposed to who made it or when.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
 }

@@ -3,6 +3,7 @@
 
 mod auth;
 mod charts;
+mod copy;
 mod discovery;
 mod hostile;
 mod listing;
