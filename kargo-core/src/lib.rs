@@ -16,6 +16,7 @@
 //! | read the audit trail | [`Engine::journal`], [`Engine::events`], [`state`] |
 //! | evaluate Kargo's expressions | [`expr`] |
 //! | show all this to people | [`view`] |
+//! | read and write the files of a promotion | [`workspace`] |
 //! | write a plug-in | [`plugin`] |
 //! | test one's own pipeline without a network or a sleep | `testing`, behind the feature of that name |
 //!
@@ -53,6 +54,7 @@ pub mod store;
 pub mod testing;
 pub mod version;
 pub mod view;
+pub mod workspace;
 
 mod actor;
 mod clock;

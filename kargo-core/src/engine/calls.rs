@@ -368,6 +368,8 @@ fn step_request<'a>(
         started_at: task.started_at.unwrap_or(info.requested_at),
         resumed,
         state: task.state.as_ref(),
+        restored: None,
+        workspace: crate::workspace::Workspace::new(),
     }
 }
 

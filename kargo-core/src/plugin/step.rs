@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Context;
 use crate::error::Result;
 use crate::promotion::PromotionInfo;
+use crate::workspace::Workspace;
 
 /// One kind of entry of a promotion's step list. Writers and deployers are steps through adapters; a host registers more.
 ///
@@ -46,6 +47,20 @@ pub trait Step: Debug + Send + Sync + 'static {
     /// How long the step may take and how many errors it may have, when its entry does not say.
     fn defaults(&self) -> StepDefaults {
         StepDefaults::default()
+    }
+
+    /// Whether a field of the configuration takes a text, by its JSON pointer (`/updates/0/value`). There the text that an expression
+    /// gives stays a text; elsewhere `1.10` becomes a number, as in Kargo. Default: no field does.
+    fn takes_text(&self, pointer: &str) -> bool {
+        let _ = pointer;
+        false
+    }
+
+    /// Whether the step, having succeeded, must be run again to bring back what it did to the promotion's [`Workspace`] when that was lost,
+    /// by a restart or because another host has taken over. It is then called with [`StepRequest::restored`], and what it returns is
+    /// ignored unless it is an error. Default: no.
+    fn restores(&self) -> bool {
+        false
     }
 
     /// Does the work, or looks how it is getting on.
@@ -94,12 +109,45 @@ pub struct StepRequest<'a> {
     pub resumed: bool,
     /// What the last call wanted to remember. `None` in the first call, and when the last call's answer was lost.
     pub state: Option<&'a Value>,
+    /// What the step put out when it succeeded, if this call is to bring back what it did to the workspace and nothing else: see
+    /// [`Step::restores`]. It must then have no effect outside the workspace, and do there what it did before.
+    pub restored: Option<&'a Map<String, Value>>,
+    pub(crate) workspace: Workspace,
 }
 
 impl<'a> StepRequest<'a> {
     /// A first call, for the tests of plug-ins.
     pub fn new(promotion: &'a PromotionInfo, alias: &'a str, config: &'a Value, started_at: Timestamp) -> Self {
-        Self { promotion, alias, config, outputs: &[], started_at, resumed: false, state: None }
+        Self {
+            promotion,
+            alias,
+            config,
+            outputs: &[],
+            started_at,
+            resumed: false,
+            state: None,
+            restored: None,
+            workspace: Workspace::new(),
+        }
+    }
+
+    /// The files that the steps of the promotion work on.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Hands over the workspace.
+    #[must_use]
+    pub fn with_workspace(mut self, workspace: &Workspace) -> Self {
+        self.workspace = workspace.clone();
+        self
+    }
+
+    /// Makes it a call that brings back what the step did to the workspace.
+    #[must_use]
+    pub fn restoring(mut self, outputs: &'a Map<String, Value>) -> Self {
+        self.restored = Some(outputs);
+        self
     }
 
     /// Hands over what earlier steps put out.
@@ -166,6 +214,14 @@ impl<T: Step + ?Sized> Step for Arc<T> {
         (**self).defaults()
     }
 
+    fn takes_text(&self, pointer: &str) -> bool {
+        (**self).takes_text(pointer)
+    }
+
+    fn restores(&self) -> bool {
+        (**self).restores()
+    }
+
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
         (**self).run(cx, request).await
     }
@@ -183,6 +239,14 @@ impl<T: Step + ?Sized> Step for Box<T> {
 
     fn defaults(&self) -> StepDefaults {
         (**self).defaults()
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        (**self).takes_text(pointer)
+    }
+
+    fn restores(&self) -> bool {
+        (**self).restores()
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
