@@ -7,6 +7,8 @@
 //!   [`ImageSource::explain`] says why.
 //! * [`ChartSource`] finds Helm charts, in registries and in classic repositories; [`ChartSubscription`] says which.
 //! * [`ImageTagWriter`] gives the image of freight another tag, such as `prod`.
+//! * [`Client::copy`] copies images between repositories and registries, with what refers to them; [`OciPushStep`] and
+//!   [`OciDownloadStep`] are Kargo's steps for registries.
 //! * [`SignatureVerifier`] verifies that images are signed by a key that is trusted, as cosign does it.
 //! * [`DockerConfig`] has the credentials that Docker, Podman and Kubernetes keep; [`CredentialSource`] is for everything else.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
@@ -32,9 +34,11 @@ mod client;
 mod credentials;
 mod flight;
 mod image;
+mod reference;
 mod repository;
 mod signature;
 mod spec;
+mod step;
 mod writer;
 
 pub use chart::{ChartSource, ChartSubscription};
@@ -49,4 +53,5 @@ pub use image::{
 pub use repository::Repository;
 pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed};
 pub use spec::ImageSpec;
+pub use step::{OciDownload, OciDownloadStep, OciPush, OciPushStep};
 pub use writer::{ImageTag, ImageTagWriter};

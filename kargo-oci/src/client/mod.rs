@@ -37,6 +37,7 @@ use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
 pub use self::copy::{Copied, CopyOptions};
+pub(crate) use self::descriptor::Descriptor;
 pub(crate) use self::file::Validators;
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
 pub(crate) use self::read::Fault;

@@ -1,5 +1,7 @@
 //! Reading manifests and blobs. Everything is hashed before it is believed.
 
+use std::time::Duration;
+
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use oci_spec::image::Digest;
@@ -241,14 +243,42 @@ impl Client {
 
     /// As [`Client::blob`], but tells what is wrong with an image from what is wrong with the registry.
     pub(crate) async fn try_blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<Vec<u8>, Fault> {
+        self.fetch_blob(cx, repository, digest, CONFIG_BYTES, None).await
+    }
+
+    /// A blob that has so many bytes, all of which are in memory then.
+    ///
+    /// # Errors
+    /// As for [`Client::blob`].
+    pub(crate) async fn blob_of_size(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        size: u64,
+    ) -> Result<Vec<u8>> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        // As long as the call has: the bytes may be many, and silence is no answer here either.
+        Ok(self.fetch_blob(cx, repository, digest, size, Some(cx.remaining())).await?)
+    }
+
+    async fn fetch_blob(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        limit: usize,
+        patience: Option<Duration>,
+    ) -> Result<Vec<u8>, Fault> {
         let expected = checked_digest(digest)?;
-        let mut request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, CONFIG_BYTES);
+        let mut request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, limit);
         request.may_cut = true;
+        request.patience = patience;
         let call = Call::new(repository, Purpose::Read, "fetch a blob of", request);
         let response = self.by_digest(cx, &call, &expected, &naming(repository, digest), |_| true).await?;
         expect_ok(&response, repository, digest)?;
         if response.is_cut {
-            let error = too_large(&response.url, CONFIG_BYTES).operation(call.doing).with("blob", digest);
+            let error = too_large(&response.url, limit).operation(call.doing).with("blob", digest);
             return Err(Fault::Image { error, digest: None });
         }
         Ok(response.body)

@@ -11,6 +11,7 @@ mod pace;
 mod retry;
 mod selection;
 mod signatures;
+mod steps;
 mod tag_writer;
 mod write;
 
