@@ -10,6 +10,7 @@
 //! * [`Client::copy`] copies images between repositories and registries, with what refers to them; [`OciPushStep`] and
 //!   [`OciDownloadStep`] are Kargo's steps for registries.
 //! * [`SignatureVerifier`] verifies that images are signed by a key that is trusted, as cosign does it.
+//! * [`AttestationVerifier`] verifies what a trusted key says of them: provenance, vulnerabilities, an SBOM.
 //! * [`DockerConfig`] has the credentials that Docker, Podman and Kubernetes keep; [`CredentialSource`] is for everything else.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
@@ -29,6 +30,7 @@
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod attestation;
 mod chart;
 mod client;
 mod credentials;
@@ -41,6 +43,10 @@ mod spec;
 mod step;
 mod writer;
 
+pub use attestation::{
+    Attestation, AttestationCheck, AttestationVerifier, Attestations, Claim, ProvenanceRule, Severity,
+    VulnerabilityRule,
+};
 pub use chart::{ChartSource, ChartSubscription};
 pub use client::{
     Client, ClientBuilder, Copied, CopyOptions, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform,

@@ -257,9 +257,20 @@ impl Client {
         digest: &str,
         size: u64,
     ) -> Result<Vec<u8>> {
+        Ok(self.try_blob_of_size(cx, repository, digest, size).await?)
+    }
+
+    /// As [`Client::blob_of_size`], but tells what is wrong with the blob from what is wrong with the registry.
+    pub(crate) async fn try_blob_of_size(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        size: u64,
+    ) -> Result<Vec<u8>, Fault> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         // As long as the call has: the bytes may be many, and silence is no answer here either.
-        Ok(self.fetch_blob(cx, repository, digest, size, Some(cx.remaining())).await?)
+        self.fetch_blob(cx, repository, digest, size, Some(cx.remaining())).await
     }
 
     async fn fetch_blob(

@@ -1,6 +1,7 @@
 //! The client and the source against a registry in this process.
 #![allow(clippy::unwrap_used)]
 
+mod attestations;
 mod auth;
 mod charts;
 mod copy;
