@@ -10,6 +10,7 @@ mod file;
 mod link;
 mod manifest;
 mod pace;
+mod pages;
 mod read;
 mod realm;
 mod referrers;
@@ -33,6 +34,7 @@ use self::auth::{Auth, Purpose, Target};
 use self::challenge::Challenge;
 use self::exchange::{Request, Response, exchange};
 use self::pace::{Pace, REQUESTS_PER_SECOND};
+use self::pages::Pages;
 use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
@@ -86,6 +88,8 @@ struct Inner {
     /// Hosts that do not know the referrers API.
     lacks_referrers: Mutex<HashSet<String>>,
     pace: Pace,
+    /// Pages of listings that were the same the last time they were asked for.
+    pages: Mutex<Pages>,
     requests_per_second: Option<u32>,
 }
 
@@ -172,6 +176,7 @@ impl ClientBuilder {
             refuses_page_size: Mutex::default(),
             lacks_referrers: Mutex::default(),
             pace: Pace::default(),
+            pages: Mutex::default(),
             requests_per_second: self.requests_per_second,
         })))
     }

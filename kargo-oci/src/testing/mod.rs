@@ -76,6 +76,7 @@ pub struct RegistryBuilder {
     refuses_above: Option<usize>,
     absolute_links: bool,
     opaque_pages: bool,
+    lists_have_etags: bool,
     lacks_referrers: bool,
     refuses_mounts: bool,
 }
@@ -108,6 +109,12 @@ impl RegistryBuilder {
     /// Names the next page by something that is no tag, and returns tags in no useful order, as ECR does.
     pub fn opaque_pages(mut self) -> Self {
         self.opaque_pages = true;
+        self
+    }
+
+    /// Gives each page of a listing an `ETag`, and does not send it again to a client that has it.
+    pub fn list_etags(mut self) -> Self {
+        self.lists_have_etags = true;
         self
     }
 

@@ -333,7 +333,14 @@ impl Incoming<'_> {
             format!("<{origin}/v2/{name}/tags/list?last={last}&n={size}>; rel=\"next\"")
         });
         let body = json!({"name": name, "tags": tags}).to_string().into_bytes();
+        let etag = options.lists_have_etags.then(|| format!("\"{}\"", crate::repository::sha256_hex(&body)));
+        if etag.is_some() && self.if_none_match == etag {
+            return empty(StatusCode::NOT_MODIFIED);
+        }
         let mut response = answer(StatusCode::OK, "application/json", body);
+        if let Some(etag) = etag {
+            set(&mut response, ETAG, &etag);
+        }
         if let Some(link) = link {
             set(&mut response, LINK, &link);
         }
