@@ -144,9 +144,9 @@ async fn what_our_client_copies_skopeo_sees_with_the_same_digest() {
         // All of it is there, by its digests: skopeo checks them as it takes it away.
         let directory = tempfile::tempdir().unwrap();
         let account = format!("{user}:{password}");
-        for (reference, number) in [("prod".to_owned(), 1), (index.replace(':', "-"), 2)] {
+        for (reference, number) in [(":prod".to_owned(), 1), (format!("@{sbom}"), 2)] {
             let (source, target) =
-                (format!("docker://{to}:{reference}"), format!("dir:{}/{number}", directory.path().display()));
+                (format!("docker://{to}{reference}"), format!("dir:{}/{number}", directory.path().display()));
             skopeo(&["copy", "--all", KEEP, "--src-tls-verify=false", "--src-creds", &account, &source, &target]).await;
         }
         let raw = ["inspect", "--raw", "--tls-verify=false", "--creds", &account, &format!("docker://{to}:prod")];
