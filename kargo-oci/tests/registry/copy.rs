@@ -197,6 +197,21 @@ async fn annotations_go_to_each_image_and_its_index_names_the_new_digests() {
     }
     assert_eq!(copy(&from, &digest, &to, &options).await.unwrap(), copied_nothing(&copied));
 
+    // What BuildKit attaches to an image in the index goes on being about it.
+    let about = |digest: &str| serde_json::json!({"vnd.docker.reference.digest": digest});
+    let [image, attached] = ["image", "attached"].map(|text| here.put_image("app", text, &layered(text)));
+    let entry = |digest: &str, annotations: serde_json::Value| serde_json::json!({"mediaType": MANIFEST, "digest": digest, "size": 7, "annotations": annotations});
+    let entries = [entry(&image, serde_json::json!({})), entry(&attached, about(&image))];
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
+    let built = here.put_manifest("app", "built", media_type, index.to_string());
+    copy(&from, &built, &to, &options).await.unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&client().manifest(&cx(), &to, "prod").await.unwrap().bytes).unwrap();
+    let now = json["manifests"][0]["digest"].as_str().unwrap();
+    assert!(now != image && json["manifests"][1]["annotations"] == about(now), "{json}");
+    assert_whole(&there, "app", "prod").await;
+
     // Of a single image, only what is for images counts; within its repository it works as well.
     let single = here.put_image("app", "2.0.0", &layered("three"));
     let copied = copy(&from, &single, &from, &options).await.unwrap();
