@@ -7,7 +7,10 @@
 //!   [`ImageSource::explain`] says why.
 //! * [`ChartSource`] finds Helm charts, in registries and in classic repositories; [`ChartSubscription`] says which.
 //! * [`ImageTagWriter`] gives the image of freight another tag, such as `prod`.
+//! * [`Client::copy`] copies images between repositories and registries, with what refers to them; [`OciPushStep`] and
+//!   [`OciDownloadStep`] are Kargo's steps for registries.
 //! * [`SignatureVerifier`] verifies that images are signed by a key that is trusted, as cosign does it.
+//! * [`AttestationVerifier`] verifies what a trusted key says of them: provenance, vulnerabilities, an SBOM.
 //! * [`DockerConfig`] has the credentials that Docker, Podman and Kubernetes keep; [`CredentialSource`] is for everything else.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
@@ -27,18 +30,28 @@
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod attestation;
 mod chart;
 mod client;
 mod credentials;
 mod flight;
 mod image;
+mod reference;
 mod repository;
 mod signature;
 mod spec;
+mod step;
 mod writer;
 
+pub use attestation::{
+    Attestation, AttestationCheck, AttestationVerifier, Attestations, Claim, ProvenanceRule, Severity,
+    VulnerabilityRule,
+};
 pub use chart::{ChartSource, ChartSubscription};
-pub use client::{Client, ClientBuilder, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform};
+pub use client::{
+    Client, ClientBuilder, Copied, CopyOptions, Manifest, ManifestContent, ManifestEntry, ManifestHead, Platform,
+    Referrer,
+};
 pub use credentials::{CredentialSource, Credentials, DockerConfig, StaticCredentials};
 pub use image::{
     Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,
@@ -46,4 +59,5 @@ pub use image::{
 pub use repository::Repository;
 pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed};
 pub use spec::ImageSpec;
+pub use step::{OciDownload, OciDownloadStep, OciPush, OciPushStep};
 pub use writer::{ImageTag, ImageTagWriter};

@@ -190,6 +190,42 @@ pub(crate) fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", sha256_hex(bytes))
 }
 
+/// Hashes bytes that come piece by piece.
+#[derive(Debug)]
+pub(crate) enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    /// By the algorithm of a digest that was checked.
+    pub(crate) fn for_digest(digest: &Digest) -> Self {
+        match digest.algorithm() {
+            DigestAlgorithm::Sha512 => Self::Sha512(Sha512::new()),
+            _ => Self::Sha256(Sha256::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Whether all of it is what `digest` names.
+    pub(crate) fn is(self, digest: &Digest) -> bool {
+        match self {
+            Self::Sha256(hasher) => {
+                *digest.algorithm() == DigestAlgorithm::Sha256 && digest.digest() == hex(&hasher.finalize())
+            }
+            Self::Sha512(hasher) => {
+                *digest.algorithm() == DigestAlgorithm::Sha512 && digest.digest() == hex(&hasher.finalize())
+            }
+        }
+    }
+}
+
 /// Whether `bytes` are what `digest` names.
 pub(crate) fn is_digest_of(digest: &Digest, bytes: &[u8]) -> bool {
     match digest.algorithm() {

@@ -3,12 +3,15 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
 use kargo_core::{ErrorKind, Subscription};
 use kargo_oci::testing::Registry;
-use kargo_oci::{ChartSource, ChartSubscription, Client, ImageSpec, Repository};
+use kargo_oci::{ChartSource, ChartSubscription, Client, CopyOptions, ImageSpec, Repository};
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -120,10 +123,90 @@ async fn an_alias_bomb(client: &Client) {
     assert!(peak < 16 * MIB, "{peak}");
 }
 
+/// Two registries in one: what is asked for below `/v2/from/` is there, of blobs of so many zeros, and what is sent to `/v2/to/` is
+/// counted and forgotten.
+async fn registry_of_zeros(manifest: String, config: String, size: usize, received: Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (manifest, config, received) = (manifest.clone(), config.clone(), Arc::clone(&received));
+            tokio::spawn(async move {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    stream.read_exact(&mut byte).await?;
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+                let length =
+                    head.split_once("content-length: ").and_then(|(_, rest)| rest.split("\r\n").next()?.parse().ok());
+                let mut left: usize = length.unwrap_or(0);
+                let mut chunk = vec![0; 64 * 1024];
+                while left > 0 {
+                    let read = stream.read(&mut chunk).await?;
+                    left -= read;
+                    received.fetch_add(read, Ordering::Relaxed);
+                }
+                let kind = "content-type: application/vnd.oci.image.manifest.v1+json";
+                let (status, header, body) = match head.split(' ').next() {
+                    Some("get") if head.contains("/manifests/") => ("200 OK", kind, manifest),
+                    Some("get") if head.contains(&config) => ("200 OK", "x: y", "{}".to_owned()),
+                    Some("get") => {
+                        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n");
+                        stream.write_all(head.as_bytes()).await?;
+                        for _ in 0..size / chunk.len() {
+                            stream.write_all(&chunk).await?;
+                        }
+                        return Ok(());
+                    }
+                    Some("head") => ("404 Not Found", "x: y", String::new()),
+                    Some("post") => ("202 Accepted", "location: /upload", String::new()),
+                    _ => ("201 Created", "x: y", String::new()),
+                };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nconnection: close\r\n{header}\r\ncontent-length: {length}\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).await
+            });
+        }
+    });
+    host
+}
+
+async fn a_large_copy(client: &Client) {
+    let size = 512 * MIB;
+    let hash = |bytes: &mut dyn Iterator<Item = &[u8]>| {
+        let mut hash = Sha256::new();
+        bytes.for_each(|bytes| hash.update(bytes));
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    };
+    let zeros = vec![0; MIB];
+    let (layer, config) =
+        (hash(&mut std::iter::repeat_n(zeros.as_slice(), 512)), hash(&mut std::iter::once(b"{}".as_slice())));
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type, "config": {"digest": config, "size": 2},
+        "layers": [{"digest": layer, "size": size}],
+    });
+    let received = Arc::new(AtomicUsize::new(0));
+    let server = || registry_of_zeros(manifest.to_string(), config.clone(), size, Arc::clone(&received));
+    let (here, there) = (server().await, server().await);
+    let [from, to] = [here, there].map(|host| Repository::parse(&format!("{host}/app")).unwrap());
+    let (cx, options, started) = (Context::system("test"), CopyOptions::default(), Instant::now());
+    let (copied, peak) = peak_of(client.copy(&cx, &from, "1", &to, "1", &options)).await;
+    assert_eq!(copied.unwrap().bytes, size as u64 + 2);
+    assert!(received.load(Ordering::Relaxed) > size);
+    println!("a copy of 512 MiB: {} KiB, {:?}", peak / 1024, started.elapsed());
+    assert!(peak < 16 * MIB, "{peak}");
+}
+
 #[tokio::test]
 async fn memory_stays_small_whatever_a_server_sends() {
     let client = Client::builder().tries(1).build().unwrap();
     nine_thousand_tags(&client).await;
+    a_large_copy(&client).await;
     a_large_index(&client).await;
     an_alias_bomb(&client).await;
     too_many_tags(&client).await;

@@ -8,8 +8,8 @@ use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
 use kargo_core::{Artifact, ErrorKind, Subscription};
 use kargo_oci::testing::Registry;
 use kargo_oci::{
-    ChartSource, ChartSubscription, Client, Credentials, DockerConfig, ImageSource, ImageSpec, ImageSubscription,
-    ManifestContent, Repository, SelectionStrategy, Signed, StaticCredentials,
+    ChartSource, ChartSubscription, Client, CopyOptions, Credentials, DockerConfig, ImageSource, ImageSpec,
+    ImageSubscription, ManifestContent, PublicKey, Repository, SelectionStrategy, Signed, StaticCredentials,
 };
 use kargo_tests::server;
 use serde_json::Value;
@@ -119,6 +119,115 @@ async fn an_image_goes_through_a_layout_on_disk_and_comes_back_the_same() {
     skopeo(&["copy", KEEP, "--dest-tls-verify=false", &layout, &format!("docker://{to}:3.1.4")]).await;
     assert_eq!(client.manifest(&cx(), &to, "3.1.4").await.unwrap().digest, digest);
     assert_eq!(client.head_manifest(&cx(), &to, "3.1.4").await.unwrap().digest, Some(digest));
+}
+
+#[tokio::test]
+async fn what_our_client_copies_skopeo_sees_with_the_same_digest() {
+    let (open, closed) = (server("KARGO_TEST_REGISTRY"), server("KARGO_TEST_REGISTRY_AUTH"));
+    let (user, password) = (server("KARGO_TEST_REGISTRY_USER"), server("KARGO_TEST_REGISTRY_PASSWORD"));
+    let credentials =
+        StaticCredentials::new().with(closed.as_str(), Credentials::basic(user.as_str(), password.as_str()));
+    let client = Client::builder().credentials(credentials).build().unwrap();
+    let from = fresh(&open, "original");
+    let layer: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let specs = [ImageSpec::new("linux", "amd64").layer(layer), ImageSpec::new("linux", "arm64").label("board", "pi")];
+    let index = client.push_index(&cx(), &from, "1.0.0", &specs, &BTreeMap::new()).await.unwrap();
+    let sbom = push_sbom(&client, &from, &index).await;
+    let (beside, beyond) = (fresh(&open, "beside"), fresh(&closed, "beyond"));
+    for (to, through) in [(&beside, 0), (&beyond, 4)] {
+        let options = CopyOptions::default().referrers();
+        let copied = client.copy(&cx(), &from, &index, to, "prod", &options).await.unwrap();
+        assert_eq!((copied.digest.as_str(), copied.referrers), (index.as_str(), 1));
+        // Those of the SBOM, which are new to the registry, come to these.
+        assert!(copied.streamed >= through && (copied.mounted > 0) == (through == 0), "{copied:?}");
+        assert!(!client.copy(&cx(), &from, &index, to, "prod", &CopyOptions::default()).await.unwrap().changed);
+        // All of it is there, by its digests: skopeo checks them as it takes it away.
+        let directory = tempfile::tempdir().unwrap();
+        let account = format!("{user}:{password}");
+        for (reference, number) in [(":prod".to_owned(), 1), (format!("@{sbom}"), 2)] {
+            let (source, target) =
+                (format!("docker://{to}{reference}"), format!("dir:{}/{number}", directory.path().display()));
+            skopeo(&["copy", "--all", KEEP, "--src-tls-verify=false", "--src-creds", &account, &source, &target]).await;
+        }
+        let raw = ["inspect", "--raw", "--tls-verify=false", "--creds", &account, &format!("docker://{to}:prod")];
+        assert_eq!(skopeo(&raw).await.into_bytes(), client.manifest(&cx(), &from, &index).await.unwrap().bytes);
+        let found = client.referrers(&cx(), to, &index).await.unwrap();
+        assert_eq!(found.iter().map(|found| &found.digest).collect::<Vec<_>>(), [&sbom]);
+    }
+    let options = CopyOptions::default().annotation("org.example.stage", "prod");
+    let copied = client.copy(&cx(), &from, "1.0.0", &beside, "annotated", &options).await.unwrap();
+    let target = format!("docker://{beside}:annotated");
+    let seen = skopeo_json(&["inspect", "--raw", "--tls-verify=false", &target]).await;
+    let child = seen["manifests"][0]["digest"].as_str().unwrap();
+    let child = skopeo_json(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{beside}@{child}")]).await;
+    assert_eq!(child["annotations"]["org.example.stage"], "prod");
+    assert_eq!(skopeo_json(&["inspect", "--tls-verify=false", &target]).await["Digest"], copied.digest.as_str());
+}
+
+/// Pushes an SBOM that refers to this image, and returns its digest.
+async fn push_sbom(client: &Client, repository: &Repository, subject: &str) -> String {
+    let (media_type, kind) = ("application/vnd.oci.image.manifest.v1+json", "application/spdx+json");
+    let text = br#"{"spdxVersion":"SPDX-2.3"}"#.to_vec();
+    let (size, layer) = (text.len(), client.push_blob(&cx(), repository, text).await.unwrap());
+    let config = client.push_blob(&cx(), repository, b"{}".to_vec()).await.unwrap();
+    let subject = client.manifest(&cx(), repository, subject).await.unwrap();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type, "artifactType": kind,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
+        "layers": [{"mediaType": kind, "digest": layer, "size": size}],
+        "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": subject.bytes.len()},
+    });
+    client.push_manifest(&cx(), repository, "sbom", media_type, manifest.to_string().into_bytes()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_attestation_that_openssl_has_signed_counts() {
+    let host = server("KARGO_TEST_REGISTRY");
+    let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "attested"));
+    let digest = client.push_image(&cx(), &app, "1.0.0", &dated(1)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (private, public, signed, signature) = (path("key"), path("key.pub"), path("signed"), path("signature"));
+    openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &private]).await;
+    openssl(&["pkey", "-in", &private, "-pubout", "-out", &public]).await;
+    let statement = serde_json::json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://spdx.dev/Document", "predicate": {},
+        "subject": [{"name": app.to_string(), "digest": {"sha256": digest.strip_prefix("sha256:")}}],
+    })
+    .to_string();
+    let kind = "application/vnd.in-toto+json";
+    std::fs::write(&signed, format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len())).unwrap();
+    openssl(&["dgst", "-sha256", "-sign", &private, "-out", &signature, &signed]).await;
+    let base64 = async |file: &str| openssl(&["base64", "-A", "-in", file]).await;
+    let payload = path("payload");
+    std::fs::write(&payload, &statement).unwrap();
+    let envelope = serde_json::json!({
+        "payload": base64(&payload).await, "payloadType": kind, "signatures": [{"sig": base64(&signature).await}],
+    })
+    .to_string();
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let config = client.push_blob(&cx(), &app, b"{}".to_vec()).await.unwrap();
+    let layer = client.push_blob(&cx(), &app, envelope.clone().into_bytes()).await.unwrap();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
+        "layers": [{"mediaType": "application/vnd.dsse.envelope.v1+json", "digest": layer, "size": envelope.len()}],
+    });
+    let tag = format!("{}.att", digest.replace(':', "-"));
+    client.push_manifest(&cx(), &app, &tag, media_type, manifest.to_string().into_bytes()).await.unwrap();
+    let key: PublicKey = std::fs::read_to_string(&public).unwrap().parse().unwrap();
+    let found = client.attestations(&cx(), &app, &digest, &[key]).await.unwrap();
+    assert_eq!((found.signed.len(), found.claims.len()), (1, 0));
+    assert_eq!(found.signed[0].predicate_type, "https://spdx.dev/Document");
+    let nobody = client.attestations(&cx(), &app, &digest, &[]).await.unwrap();
+    assert_eq!((nobody.signed.len(), nobody.claims.len()), (0, 1));
+}
+
+async fn openssl(arguments: &[&str]) -> String {
+    let output =
+        Command::new("openssl").args(arguments).kill_on_drop(true).output().await.expect("openssl is installed");
+    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[tokio::test]

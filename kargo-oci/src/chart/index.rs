@@ -9,8 +9,9 @@ use kargo_core::{Error, ErrorKind, Result};
 const VERSIONS: usize = 200_000;
 /// How deep an index may be nested. A chart's metadata may be, a little.
 const DEPTH: usize = 64;
-/// How many charts an error names.
+/// How many charts an error names, and how many characters of each.
 const NAMED: usize = 10;
+const NAME: usize = 60;
 
 /// Where in the index the reader is, by the keys above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub(super) fn versions(text: &str, chart: &str, place: &str) -> Result<Vec<Strin
                 None => {
                     let name = if let Node::Scalar(name) = &node { name.clone() } else { String::new() };
                     if parent.level == Level::Entries && name != chart && others.len() < NAMED {
-                        others.insert(name.clone());
+                        others.insert(name.chars().take(NAME).collect::<String>());
                     }
                     parent.key = Some(name);
                     if matches!(node, Node::Scalar(_) | Node::Alias) {
@@ -91,6 +92,11 @@ pub(super) fn versions(text: &str, chart: &str, place: &str) -> Result<Vec<Strin
             (Some(Level::Entries), Some(name), Node::List) if name == chart => {
                 has_chart = true;
                 Level::Versions
+            }
+            (Some(Level::Entries), Some(name), Node::Alias) if name == chart => {
+                return Err(invalid(&format!(
+                    "has the versions of {chart} as an alias of YAML, which is not followed"
+                )));
             }
             (Some(Level::Versions), _, Node::Map) => Level::Version,
             (Some(Level::Version), Some("version"), Node::Scalar(version)) => {
@@ -185,5 +191,9 @@ entries:
         let missing = versions(INDEX, "shopp", "r").unwrap_err();
         assert!(missing.kind() == ErrorKind::NotFound && missing.message().contains("\"shop\""), "{missing}");
         assert_eq!(versions("entries: null", "shop", "r").unwrap_err().kind(), ErrorKind::NotFound);
+        let alias = versions("entries:\n  other: &x [{version: 1.0.0}]\n  shop: *x\n", "shop", "r").unwrap_err();
+        assert!(alias.kind() == ErrorKind::InvalidResponse && alias.message().contains("alias"), "{alias}");
+        let long = versions(&format!("entries:\n  {}: []\n", "x".repeat(900)), "shop", "r").unwrap_err();
+        assert!(long.message().contains("xxx") && long.message().len() < 300, "{long}");
     }
 }

@@ -58,7 +58,8 @@ impl ChartSource {
             let tags = self.client.list_tags(cx, repository).await?;
             Ok(Arc::new(tags.iter().map(|tag| version_of_tag(tag)).collect()))
         };
-        self.listings.join(repository, listing).await
+        // Whoever lists for all may have more time than this call.
+        cx.guard("list the tags of", self.listings.join(repository, listing)).await
     }
 
     async fn index(&self, cx: &Context, url: &Url, chart: &str, known: Option<&Validators>) -> Result<Fetched> {
@@ -78,7 +79,7 @@ impl ChartSource {
             })??;
             Ok(Some((Arc::new(versions), found.validators)))
         };
-        self.indexes.join(&key, fetching).await
+        cx.guard("fetch", self.indexes.join(&key, fetching)).await
     }
 }
 

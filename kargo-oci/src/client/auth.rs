@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::challenge::Challenge;
-use super::exchange::{Request, excerpt, exchange};
+use super::exchange::{Payload, Request, excerpt, exchange};
 use super::realm;
 use crate::credentials::{CredentialSource, Credentials};
 use crate::repository::{Repository, host_without_port, sha256_hex};
@@ -36,8 +36,6 @@ pub(super) enum Purpose {
 const TOKEN_LIFETIME: u64 = 60;
 /// How long credentials are used before their source is asked again.
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(300);
-/// How long a credential source may take.
-const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(30);
 /// The most that the answer of a token server may have, in bytes.
 const TOKEN_BODY: usize = 64 * 1024;
 
@@ -154,10 +152,16 @@ impl Auth {
                 let realm = realm::check(target.url, realm, &self.trusted_realms)?;
                 let mut known = self.known(cx, repository, None).await?;
                 let actions = if purpose == Purpose::Write { "pull,push" } else { "pull" };
-                let scope = match scope {
+                let mut scope = match scope {
                     Some(scope) if !scope.is_empty() => scope.clone(),
                     _ => format!("repository:{}:{actions}", repository.name()),
                 };
+                // Not every registry says that it wants this too.
+                if let Some(other) = target.also_reads.map(|other| format!("repository:{}:", other.name()))
+                    && !scope.contains(&other)
+                {
+                    scope.push_str(&format!(" {other}pull"));
+                }
                 let ask = TokenRequest { realm: &realm, service: service.as_deref(), scope: &scope, repository };
                 match self.token(cx, http, &ask, &known, rejected).await {
                     // The token server says that the password is wrong; perhaps it has been changed since it was read.
@@ -245,11 +249,12 @@ impl Auth {
         {
             return Ok(known.clone());
         }
-        let asked = tokio::time::timeout(CREDENTIALS_DEADLINE, self.source.get(repository.host(), repository.name()));
+        let deadline = self.source.deadline();
+        let asked = tokio::time::timeout(deadline, self.source.get(repository.host(), repository.name()));
         let credentials = asked.await.map_err(|_| {
             Error::new(
                 ErrorKind::Timeout,
-                format!("The credentials for {repository} were not provided within {CREDENTIALS_DEADLINE:?}."),
+                format!("The credentials for {repository} were not provided within {deadline:?}."),
             )
         })??;
         let fingerprint = match &credentials {
@@ -311,6 +316,8 @@ pub(super) struct Target<'a> {
     pub(super) repository: &'a Repository,
     pub(super) url: &'a Url,
     pub(super) purpose: Purpose,
+    /// Another repository of the registry that is read along.
+    pub(super) also_reads: Option<&'a Repository>,
 }
 
 struct TokenRequest<'a> {
@@ -406,7 +413,7 @@ fn exchange_request(ask: &TokenRequest<'_>, token: &SecretString) -> Request {
         .append_pair("refresh_token", token.expose_secret());
     let mut request = Request::new(Method::POST, ask.realm.clone(), TOKEN_BODY);
     request.content_type = Some(HeaderValue::from_static("application/x-www-form-urlencoded"));
-    request.body = Some(form.query().unwrap_or_default().as_bytes().to_vec());
+    request.body = Some(Payload::Whole(form.query().unwrap_or_default().as_bytes().to_vec()));
     request
 }
 
@@ -436,7 +443,7 @@ mod tests {
         for number in 0..REMEMBERED + 5 {
             let repository = Repository::parse(&format!("r.example/preview/{number}")).unwrap();
             let url = Url::parse("https://r.example/v2/").unwrap();
-            let target = Target { repository: &repository, url: &url, purpose: Purpose::Read };
+            let target = Target { repository: &repository, url: &url, purpose: Purpose::Read, also_reads: None };
             auth.answer(&cx, &http, &target, &Challenge::Basic, None).await.unwrap_err();
         }
         assert_eq!(auth.challenges.lock().await.len(), 5);

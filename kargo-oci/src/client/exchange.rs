@@ -1,13 +1,14 @@
 //! One HTTP exchange: redirects by our own rules, a body that cannot grow past its limit, errors as sentences.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LOCATION, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeSeed;
@@ -23,6 +24,11 @@ const LOOKUP: Duration = Duration::from_secs(5);
 /// How much of the body of a failure is read, in bytes.
 const FAILURE_BODY: usize = 64 * 1024;
 
+/// How long a server may be silent: before its answer, and within it.
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
+/// The media types of pages for people.
+const PAGES: [&str; 2] = ["text/html", "application/xhtml+xml"];
+
 /// What is sent. The body is at hand, so that it can be sent again.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -32,11 +38,44 @@ pub(super) struct Request {
     pub(super) if_none_match: Option<HeaderValue>,
     pub(super) if_modified_since: Option<HeaderValue>,
     pub(super) content_type: Option<HeaderValue>,
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Payload>,
+    /// How long the whole exchange may take, when that is not as long as any.
+    pub(super) patience: Option<Duration>,
     /// The most that a body of success may have, in bytes.
     pub(super) limit: usize,
     /// Whether a larger body is left unread, see [`Response::is_cut`], instead of being an error.
     pub(super) may_cut: bool,
+    /// Whether a body of success is left to be read by whoever asked, see [`Response::rest`].
+    pub(super) streams: bool,
+}
+
+/// What is sent along.
+#[derive(Debug, Clone)]
+pub(super) enum Payload {
+    /// Bytes at hand, which can be sent again.
+    Whole(Vec<u8>),
+    /// So many bytes that pass by, once.
+    Passing { length: u64, body: Arc<Mutex<Option<reqwest::Body>>> },
+}
+
+impl Payload {
+    pub(super) fn passing(length: u64, body: reqwest::Body) -> Self {
+        Self::Passing { length, body: Arc::new(Mutex::new(Some(body))) }
+    }
+
+    fn add_to(&self, sending: reqwest::RequestBuilder, url: &Url) -> Result<reqwest::RequestBuilder> {
+        match self {
+            Self::Whole(bytes) => Ok(sending.body(bytes.clone())),
+            Self::Passing { length, body } => {
+                let taken = body.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let body = taken.ok_or_else(|| {
+                    let text = format!("{} wants to be sent again what has passed by already.", url.authority());
+                    Error::new(ErrorKind::Unavailable, text).retry_as(Retry::Backoff)
+                })?;
+                Ok(sending.header(CONTENT_LENGTH, *length).body(body))
+            }
+        }
+    }
 }
 
 impl Request {
@@ -49,8 +88,10 @@ impl Request {
             if_modified_since: None,
             content_type: None,
             body: None,
+            patience: None,
             limit,
             may_cut: false,
+            streams: false,
         }
     }
 }
@@ -64,6 +105,8 @@ pub(super) struct Response {
     pub(super) body: Vec<u8>,
     /// The body is larger than it may be, and what is here of it is of no use. Only for requests that allow it.
     pub(super) is_cut: bool,
+    /// The body that is yet to be read, of a success that was asked for so.
+    pub(super) rest: Option<reqwest::Response>,
 }
 
 impl Response {
@@ -82,6 +125,21 @@ impl Response {
             }
         };
         Some(pause.min(LONGEST_ASKED))
+    }
+
+    /// Whether this is a page for people, by what it says it is or by how it begins. Proxies send them with any status.
+    pub(super) fn is_page(&self) -> bool {
+        let content_type = self.header(CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        let mut body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body).trim_ascii_start();
+        // Pages of XHTML may begin with the declaration that XML has.
+        if body.starts_with(b"<?xml") {
+            let end = body.iter().position(|&byte| byte == b'>').map_or(body.len(), |end| end + 1);
+            body = body[end..].trim_ascii_start();
+        }
+        let begins = |with: &[u8]| body.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
+        PAGES.iter().any(|page| content_type.eq_ignore_ascii_case(page))
+            || begins(b"<!doctype html")
+            || begins(b"<html")
     }
 
     /// The body as JSON, whatever the content type says: registries are not careful with it. The seed takes in what it reads, and
@@ -136,15 +194,25 @@ pub(super) async fn exchange(
             sending = sending.header(AUTHORIZATION, authorization);
         }
         if let Some(body) = &request.body {
-            sending = sending.body(body.clone());
+            sending = body.add_to(sending, &url)?;
         }
-        let response = sending.send().await.map_err(|error| transport(error, &url))?;
+        if let Some(patience) = request.patience {
+            sending = sending.timeout(patience);
+        }
+        let sent = sending.send();
+        let response = match &request.body {
+            // The answer comes when all has been sent, which takes as long as it takes.
+            Some(Payload::Passing { .. }) => sent.await,
+            _ => tokio::time::timeout(SILENCE, sent).await.map_err(|_| silent(&url))?,
+        };
+        let response = response.map_err(|error| transport(error, &url))?;
         let follows = matches!(request.method, Method::GET | Method::HEAD) && is_redirect(response.status());
         match response.headers().get(LOCATION).filter(|_| follows) {
             Some(location) => {
                 let to = redirect(&url, location)?;
-                if to.host_str() != url.host_str() && leads_inside(&url, &to).await {
-                    return Err(refused_redirect(&url, "redirects to a name of an internal address"));
+                // Compared with where it began: the name of a stop in between could stand for another address by now.
+                if to.host_str() != url.host_str() && leads_inside(&request.url, &to).await {
+                    return Err(refused_redirect(&url, "redirects to an internal address"));
                 }
                 url = to;
             }
@@ -167,9 +235,6 @@ fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
     if !to.username().is_empty() || to.password().is_some() {
         return Err(refused_redirect(from, "redirects to a URL with a user in it"));
     }
-    if is_internal(&to) && !is_internal(from) {
-        return Err(refused_redirect(from, "redirects to an internal address"));
-    }
     Ok(to)
 }
 
@@ -177,7 +242,7 @@ fn refused_redirect(from: &Url, why: &str) -> Error {
     Error::new(ErrorKind::InvalidResponse, format!("{} {why}; this is not followed.", from.authority()))
 }
 
-/// Whether `to` has a name that stands for an internal address, while that of `from` does not: a public server has no business
+/// Whether `to` is an internal address or a name of one, while `from` is neither: a public server has no business
 /// in the network that this program runs in. What cannot be looked up is left to the request, or to the proxy that makes it.
 async fn leads_inside(from: &Url, to: &Url) -> bool {
     is_inside(to).await && !is_inside(from).await
@@ -237,10 +302,14 @@ async fn read(mut response: reqwest::Response, request: &Request) -> Result<Resp
         ));
     }
     let success = status.is_success();
+    if success && request.streams {
+        return Ok(Response { url, status, headers, body: Vec::new(), is_cut: false, rest: Some(response) });
+    }
     let mut is_cut = success && response.content_length().is_some_and(|length| length > limit as u64);
     let mut body = Vec::new();
     while !is_cut {
-        match response.chunk().await {
+        let chunk = tokio::time::timeout(SILENCE, response.chunk()).await;
+        match chunk.map_err(|_| silent(&url))? {
             Ok(Some(chunk)) if success && body.len() + chunk.len() > limit => is_cut = true,
             Ok(Some(chunk)) => {
                 body.extend_from_slice(&chunk);
@@ -258,7 +327,7 @@ async fn read(mut response: reqwest::Response, request: &Request) -> Result<Resp
     if is_cut && !request.may_cut {
         return Err(too_large(&url, limit));
     }
-    Ok(Response { url, status, headers, body, is_cut })
+    Ok(Response { url, status, headers, body, is_cut, rest: None })
 }
 
 /// The error of a body that is larger than it may be.
@@ -272,9 +341,19 @@ pub(super) fn too_large(url: &Url, limit: usize) -> Error {
     )
 }
 
-fn transport(error: reqwest::Error, url: &Url) -> Error {
+fn silent(url: &Url) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{} did not answer in time.", host_of(url))).retry_as(Retry::Backoff)
+}
+
+/// The host and port, without a user.
+fn host_of(url: &Url) -> &str {
     let host = url.authority();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
+}
+
+/// The error of a connection that failed.
+pub(super) fn transport(error: reqwest::Error, url: &Url) -> Error {
+    let host = host_of(url);
     // The URL may hold what must not be shown.
     let error = error.without_url();
     let (kind, message) = if error.is_timeout() {
@@ -323,6 +402,9 @@ mod tests {
         assert!(is_inside(&inside).await && !is_inside(&outside).await);
         assert!(leads_inside(&outside, &inside).await);
         assert!(!leads_inside(&inside, &inside).await && !leads_inside(&inside, &outside).await);
+        let [private, other] = ["https://10.0.0.1/", "https://192.168.7.7/"].map(|url| Url::parse(url).unwrap());
+        assert!(leads_inside(&outside, &private).await && !leads_inside(&other, &private).await);
+        assert!(!leads_inside(&inside, &private).await, "a name of an internal address is as good as the address");
         for address in ["127.0.0.2", "::1", "fe80::1", "10.0.0.1", "::ffff:192.168.0.1", "0.0.0.0"] {
             assert!(is_internal_address(address.parse().unwrap()), "{address}");
         }
@@ -331,8 +413,7 @@ mod tests {
     #[test]
     fn redirects_that_weaken_are_refused() {
         let from = Url::parse("https://registry.example/v2/").unwrap();
-        for to in ["http://registry.example/x", "https://10.0.0.1/", "https://me:pw@cdn.example/", "ftp://cdn.example/"]
-        {
+        for to in ["http://registry.example/x", "https://me:pw@cdn.example/", "ftp://cdn.example/"] {
             assert!(redirect(&from, &HeaderValue::from_static(to)).is_err(), "{to}");
         }
         assert_eq!(
@@ -349,6 +430,7 @@ mod tests {
             headers: HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]),
             body: Vec::new(),
             is_cut: false,
+            rest: None,
         };
         let now = "2015-10-21T07:27:30Z".parse().unwrap();
         assert_eq!(response("7").retry_after(now), Some(Duration::from_secs(7)));

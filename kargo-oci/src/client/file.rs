@@ -6,9 +6,10 @@ use reqwest::header::{CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED};
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
+use super::answer::found;
 use super::auth::Purpose;
 use super::exchange::{Request, excerpt};
-use super::{Call, Client, found};
+use super::{Call, Client};
 use crate::repository::Repository;
 
 /// By what a server knows whether a file has changed.
@@ -46,7 +47,7 @@ impl Client {
         request.if_none_match = known.and_then(|known| header(&known.etag));
         request.if_modified_since = known.and_then(|known| header(&known.last_modified));
         let is_conditional = request.if_none_match.is_some() || request.if_modified_since.is_some();
-        let call = Call { repository: &place, purpose: Purpose::File, doing: "fetch", request };
+        let call = Call::new(&place, Purpose::File, "fetch", request);
         let response = found(self.call(cx, &call).await?, &call, cx)?;
         if response.status == StatusCode::NOT_MODIFIED && is_conditional {
             return Ok(None);

@@ -193,7 +193,7 @@ impl Manifest {
             invalid(format!(
                 "is not JSON of a manifest (content type {:?}); it begins with {}",
                 content_type.unwrap_or(""),
-                super::excerpt(&bytes)
+                super::exchange::excerpt(&bytes)
             ))
             .because(error)
         })?;

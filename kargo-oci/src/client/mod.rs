@@ -1,14 +1,19 @@
 //! The client: the distribution API over HTTP.
 
+mod answer;
 mod auth;
 mod challenge;
+mod copy;
+mod descriptor;
 mod exchange;
 mod file;
 mod link;
 mod manifest;
 mod pace;
+mod pages;
 mod read;
 mod realm;
+mod referrers;
 mod tags;
 mod write;
 
@@ -18,25 +23,28 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
-use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use self::answer::{exposed, status_error};
 use self::auth::{Auth, Purpose, Target};
 use self::challenge::Challenge;
-use self::exchange::{Request, Response, excerpt, exchange};
+use self::exchange::{Request, Response, exchange};
 use self::pace::{Pace, REQUESTS_PER_SECOND};
+use self::pages::Pages;
 use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
+pub use self::copy::{Copied, CopyOptions};
+pub(crate) use self::descriptor::Descriptor;
 pub(crate) use self::file::Validators;
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
 pub(crate) use self::read::Fault;
 pub use self::read::ManifestHead;
+pub use self::referrers::Referrer;
 
 /// A client for OCI registries, for any number of hosts. Cheap to clone; clones share connections and tokens.
 ///
@@ -77,7 +85,11 @@ struct Inner {
     tries: u32,
     /// Hosts that do not accept the page size that is asked for first.
     refuses_page_size: Mutex<HashSet<String>>,
+    /// Hosts that do not know the referrers API.
+    lacks_referrers: Mutex<HashSet<String>>,
     pace: Pace,
+    /// Pages of listings that were the same the last time they were asked for.
+    pages: Mutex<Pages>,
     requests_per_second: Option<u32>,
 }
 
@@ -141,7 +153,7 @@ impl ClientBuilder {
 
     /// How many requests a second each host is sent at most, where a second's worth may go out at once: 50 by default, and as
     /// many as can be to hosts of this machine. At least 1. It holds for all that share the client, and for each host by
-    /// itself.
+    /// itself. Requests to token servers and those that follow a redirect, which mostly are to other hosts, are not counted.
     pub fn requests_per_second(mut self, requests: u32) -> Self {
         self.requests_per_second = Some(requests.max(1));
         self
@@ -162,7 +174,9 @@ impl ClientBuilder {
             counts_pulls: self.counts_pulls,
             tries: self.tries,
             refuses_page_size: Mutex::default(),
+            lacks_referrers: Mutex::default(),
             pace: Pace::default(),
+            pages: Mutex::default(),
             requests_per_second: self.requests_per_second,
         })))
     }
@@ -180,7 +194,8 @@ fn limited(http: reqwest::ClientBuilder) -> Result<reqwest::Client> {
         .no_zstd()
         .no_deflate()
         .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(30))
+        // Silence is bounded by the exchange, for which an upload is none.
+        .read_timeout(Duration::from_secs(24 * 60 * 60))
         .timeout(Duration::from_secs(120))
         .build()
         .map_err(|error| {
@@ -196,6 +211,14 @@ struct Call<'a> {
     /// A verb phrase for errors: "list the tags of".
     doing: &'static str,
     request: Request,
+    /// Another repository of the registry that is read along.
+    also_reads: Option<&'a Repository>,
+}
+
+impl<'a> Call<'a> {
+    fn new(repository: &'a Repository, purpose: Purpose, doing: &'static str, request: Request) -> Self {
+        Self { repository, purpose, doing, request, also_reads: None }
+    }
 }
 
 impl Client {
@@ -250,7 +273,7 @@ impl Client {
                     }
                     pause + jitter(Duration::from_millis(100))
                 }
-                Retry::Backoff => jitter(Duration::from_millis(200 * (1 << tried.min(5)))),
+                Retry::Backoff => backoff(tried),
             };
             // A server that asks for a long pause is left alone until the caller's next round.
             if tried >= self.0.tries || pause > Self::LONGEST_PAUSE || pause >= cx.remaining() {
@@ -273,6 +296,11 @@ impl Client {
             }
             cx.sleep(pause + jitter(Duration::from_millis(100))).await?;
         }
+        self.wait_for_turn(cx, call).await
+    }
+
+    async fn wait_for_turn(&self, cx: &Context, call: &Call<'_>) -> Result<()> {
+        let host = call.repository.host();
         let usual = (!call.repository.is_loopback()).then_some(REQUESTS_PER_SECOND);
         let Some(per_second) = self.0.requests_per_second.or(usual) else { return Ok(()) };
         match self.0.pace.turn(host, per_second, cx.now()).await {
@@ -294,7 +322,12 @@ impl Client {
     async fn authorised(&self, cx: &Context, call: &Call<'_>) -> Result<Response> {
         let inner = &*self.0;
         let http = if call.repository.is_loopback() { &inner.loopback } else { &inner.http };
-        let target = Target { repository: call.repository, url: &call.request.url, purpose: call.purpose };
+        let target = Target {
+            repository: call.repository,
+            url: &call.request.url,
+            purpose: call.purpose,
+            also_reads: call.also_reads,
+        };
         let remembered = inner.auth.remembered(call.repository, call.purpose).await;
         let mut challenge = remembered.filter(|_| self.is_confidential(call));
         if challenge.is_none() && call.purpose == Purpose::File && self.is_confidential(call) {
@@ -326,7 +359,10 @@ impl Client {
                     return Err(exposed(call));
                 }
                 match inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await {
-                    Ok(proof) => response = exchange(http, &call.request, Some(&proof)).await?,
+                    Ok(proof) => {
+                        self.wait_for_turn(cx, call).await?;
+                        response = exchange(http, &call.request, Some(&proof)).await?;
+                    }
                     // Nothing new to show: the 403 stands.
                     Err(error) if is_stale && error.kind() == ErrorKind::Unauthenticated => {}
                     Err(error) => return Err(error),
@@ -341,16 +377,9 @@ impl Client {
     }
 }
 
-/// The error of a server that asks for credentials where everyone could read them.
-fn exposed(call: &Call<'_>) -> Error {
-    Error::new(
-        ErrorKind::Unauthenticated,
-        format!(
-            "{} asks for credentials, and none were sent, since they could be read on the way: use https, or name the host to \
-             ClientBuilder::insecure_http.",
-            call.repository
-        ),
-    )
+/// The pause after so many tries.
+fn backoff(tried: u32) -> Duration {
+    jitter(Duration::from_millis(200 * (1 << tried.min(5))))
 }
 
 /// A random part of `most`, so that many clients do not come back at the same moment.
@@ -358,62 +387,4 @@ fn jitter(most: Duration) -> Duration {
     let random = RandomState::new().hash_one(0_u8);
     let span = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
     Duration::from_millis(random % span)
-}
-
-/// Turns 404 into an error.
-fn found(response: Response, call: &Call<'_>, cx: &Context) -> Result<Response> {
-    if response.status != StatusCode::NOT_FOUND {
-        return Ok(response);
-    }
-    let error = status_error(&response, &format!("{} {}", call.doing, call.repository), cx.now());
-    Err(error.operation(call.doing).with("repository", call.repository))
-}
-
-/// The error that a status stands for. `doing` completes "could not".
-fn status_error(response: &Response, doing: &str, now: Timestamp) -> Error {
-    let status = response.status;
-    let host = response.url.authority();
-    let (kind, hint) = match status.as_u16() {
-        401 => (ErrorKind::Unauthenticated, " Are the credentials right?"),
-        403 => (ErrorKind::PermissionDenied, " The credentials do not allow this."),
-        404 => (ErrorKind::NotFound, " It does not exist, or these credentials may not see it."),
-        405 | 501 => (ErrorKind::Unsupported, ""),
-        408 | 500..=599 => (ErrorKind::Unavailable, ""),
-        429 => (ErrorKind::RateLimited, " The registry asks to slow down."),
-        400..=499 => (ErrorKind::InvalidInput, " The request was not accepted as it is."),
-        _ => (ErrorKind::InvalidResponse, ""),
-    };
-    let said = reason(&response.body).map(|reason| format!(", saying {reason}")).unwrap_or_default();
-    let error =
-        Error::new(kind, format!("Could not {doing}: {host} answered with status {}{said}.{hint}", status.as_u16()));
-    match response.retry_after(now) {
-        Some(pause) if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) => {
-            error.retry_as(Retry::After(pause))
-        }
-        _ => error,
-    }
-}
-
-/// What a registry's error body says, escaped and shortened.
-fn reason(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        errors: Vec<Fault>,
-    }
-    #[derive(Deserialize)]
-    struct Fault {
-        code: Option<String>,
-        message: Option<String>,
-    }
-    if body.is_empty() {
-        return None;
-    }
-    let fault = serde_json::from_slice::<Body>(body).ok().and_then(|body| body.errors.into_iter().next());
-    Some(match fault {
-        Some(fault) => {
-            let text = [fault.code, fault.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
-            excerpt(text.as_bytes())
-        }
-        None => excerpt(body),
-    })
 }

@@ -23,6 +23,8 @@ struct Host {
     paused: Option<Timestamp>,
     /// When the requests so far would be over if they went out evenly.
     even: Option<Timestamp>,
+    /// When the last turn was taken.
+    last: Option<Timestamp>,
 }
 
 impl Pace {
@@ -45,9 +47,10 @@ impl Pace {
         let interval = Duration::from_secs(1) / per_second.max(1);
         let mut hosts = self.hosts.lock().await;
         let host = entry(&mut hosts, host);
-        // A clock that was set back must not stop a host for as long.
-        let latest = now.checked_add(Duration::from_secs(120)).unwrap_or(Timestamp::MAX);
-        let even = host.even.filter(|even| *even < latest).map_or(now, |even| even.max(now));
+        // A clock that was set back must not stop a host for as long. What is queued is forgotten then.
+        let is_set_back = host.last.is_some_and(|last| now < last);
+        let even = host.even.filter(|_| !is_set_back).map_or(now, |even| even.max(now));
+        host.last = Some(now);
         host.even = Some(even.checked_add(interval).unwrap_or(Timestamp::MAX));
         let ahead = Duration::try_from(even.duration_since(now)).unwrap_or_default();
         ahead.saturating_sub(Duration::from_secs(1))
@@ -81,6 +84,16 @@ mod tests {
         assert_eq!(pace.turn("b", 10, at(0)).await, Duration::ZERO, "another host has its own pace");
         assert_eq!(pace.turn("a", 10, at(5_000)).await, Duration::ZERO);
         assert_eq!(pace.turn("a", 10, at(-1_000_000)).await, Duration::ZERO, "the clock was set back");
+    }
+
+    #[tokio::test]
+    async fn a_long_queue_is_no_clock_that_was_set_back() {
+        let pace = Pace::default();
+        for _ in 0..400 {
+            pace.turn("a", 2, at(0)).await;
+        }
+        assert_eq!(pace.turn("a", 2, at(0)).await, Duration::from_secs(199));
+        assert_eq!(pace.turn("a", 2, at(1_000)).await, Duration::from_millis(198_500));
     }
 
     #[tokio::test]

@@ -1,15 +1,18 @@
 //! Reading manifests and blobs. Everything is hashed before it is believed.
 
+use std::time::Duration;
+
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use oci_spec::image::Digest;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 
+use super::answer::found;
 use super::auth::Purpose;
 use super::exchange::{Request, Response, too_large};
 use super::manifest::{ACCEPTED, Manifest, accepted};
-use super::{Call, Client, found};
+use super::{Call, Client};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
 
 /// The most that a manifest may have, in bytes: what the specification asks registries to accept.
@@ -129,7 +132,7 @@ impl Client {
         let (call, expected) = self.manifest_call(Method::GET, repository, reference, unless, doing)?;
         let name = naming(repository, reference);
         let response = match &expected {
-            Some(digest) => self.by_digest(cx, &call, digest, &name).await?,
+            Some(digest) => self.by_digest(cx, &call, digest, &name, is_manifest).await?,
             None => found(self.call(cx, &call).await?, &call, cx)?,
         };
         if response.status == StatusCode::NOT_MODIFIED && unless.is_some() {
@@ -137,7 +140,7 @@ impl Client {
         }
         expect_ok(&response, repository, reference)?;
         let content_type = response.header(CONTENT_TYPE).map(str::to_owned);
-        let is_manifest_type = accepted(content_type.as_deref()).is_some();
+        let is_manifest_type = is_manifest(&response);
         if response.is_cut {
             let error = too_large(&response.url, call.request.limit).operation(doing).with("manifest", name);
             // A page of a proxy may be long as well.
@@ -147,41 +150,52 @@ impl Client {
             Some(_) => reference.to_owned(),
             None => digest_of(&response.body),
         };
-        // What comes without any sign of being a manifest says nothing of the image: it may be a proxy's log-in page.
+        // Bytes that nobody vouches for may have been damaged on the way, and be whole the next time.
         let named = response.header("docker-content-digest").and_then(|named| checked_digest(named).ok());
-        let is_meant =
-            expected.is_some() || is_manifest_type || named.is_some_and(|named| is_digest_of(&named, &response.body));
+        let is_vouched = expected.is_some() || named.is_some_and(|named| is_digest_of(&named, &response.body));
         match Manifest::read(response.body, digest.clone(), content_type.as_deref(), &name) {
             Ok(manifest) => match manifest.check_type(content_type.as_deref(), &name) {
                 Ok(()) => Ok(Some(manifest)),
                 // The response may have another type tomorrow.
                 Err(error) => Err(Fault::Image { error: error.operation(doing), digest: None }),
             },
-            Err(error) if is_meant || error.kind() == ErrorKind::Unsupported => {
-                Err(Fault::Image { error: error.operation(doing), digest: Some(digest) })
+            // What comes without any sign of being a manifest says nothing of the image: it may be a proxy's answer.
+            Err(error) if is_vouched || is_manifest_type || error.kind() == ErrorKind::Unsupported => {
+                Err(Fault::Image { error: error.operation(doing), digest: is_vouched.then_some(digest) })
             }
             Err(error) => Err(error.operation(doing).into()),
         }
     }
 
     /// Fetches what has this digest. Other bytes are asked for once more, since a proxy may have damaged them on the way;
-    /// the second time they are what the registry holds.
-    async fn by_digest(&self, cx: &Context, call: &Call<'_>, digest: &Digest, name: &str) -> Result<Response, Fault> {
-        let mut is_page = false;
+    /// the second time they are what the registry holds, when `is_meant` takes the answer for one about this object.
+    async fn by_digest(
+        &self,
+        cx: &Context,
+        call: &Call<'_>,
+        digest: &Digest,
+        name: &str,
+        is_meant: fn(&Response) -> bool,
+    ) -> Result<Response, Fault> {
+        let mut is_image = false;
         for _ in 0..2 {
-            let response = found(self.call(cx, call).await?, call, cx)?;
-            if response.status != StatusCode::OK || response.is_cut || is_digest_of(digest, &response.body) {
+            let response = self.call(cx, call).await?;
+            // A page that has the digest is what was pushed.
+            if response.status == StatusCode::OK && is_digest_of(digest, &response.body) {
                 return Ok(response);
             }
-            is_page = response.header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
+            let response = found(response, call, cx)?;
+            if response.status != StatusCode::OK || response.is_cut {
+                return Ok(response);
+            }
+            is_image = is_meant(&response);
         }
         let error = Error::new(
             ErrorKind::InvalidResponse,
             format!("The registry sent other bytes for {name}: they do not have the digest {digest}."),
         )
         .operation(call.doing);
-        // A page for people is a proxy's, and says nothing of the image.
-        Err(if is_page { Fault::Look(error) } else { Fault::Image { error, digest: None } })
+        Err(if is_image { Fault::Image { error, digest: None } } else { Fault::Look(error) })
     }
 
     /// What the registry says of a manifest, in one request without a body.
@@ -215,7 +229,7 @@ impl Client {
         request.may_cut = true;
         request.accept = HeaderValue::try_from(ACCEPTED.join(", ")).ok();
         request.if_none_match = unless.and_then(|digest| HeaderValue::try_from(format!("\"{digest}\"")).ok());
-        Ok((Call { repository, purpose: Purpose::Read, doing, request }, expected))
+        Ok((Call::new(repository, Purpose::Read, doing, request), expected))
     }
 
     /// A small blob, such as an image's configuration, of at most 8 MiB.
@@ -229,18 +243,62 @@ impl Client {
 
     /// As [`Client::blob`], but tells what is wrong with an image from what is wrong with the registry.
     pub(crate) async fn try_blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<Vec<u8>, Fault> {
+        self.fetch_blob(cx, repository, digest, CONFIG_BYTES, None).await
+    }
+
+    /// A blob that has so many bytes, all of which are in memory then.
+    ///
+    /// # Errors
+    /// As for [`Client::blob`].
+    pub(crate) async fn blob_of_size(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        size: u64,
+    ) -> Result<Vec<u8>> {
+        Ok(self.try_blob_of_size(cx, repository, digest, size).await?)
+    }
+
+    /// As [`Client::blob_of_size`], but tells what is wrong with the blob from what is wrong with the registry.
+    pub(crate) async fn try_blob_of_size(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        size: u64,
+    ) -> Result<Vec<u8>, Fault> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        // As long as the call has: the bytes may be many, and silence is no answer here either.
+        self.fetch_blob(cx, repository, digest, size, Some(cx.remaining())).await
+    }
+
+    async fn fetch_blob(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        limit: usize,
+        patience: Option<Duration>,
+    ) -> Result<Vec<u8>, Fault> {
         let expected = checked_digest(digest)?;
-        let mut request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, CONFIG_BYTES);
+        let mut request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, limit);
         request.may_cut = true;
-        let call = Call { repository, purpose: Purpose::Read, doing: "fetch a blob of", request };
-        let response = self.by_digest(cx, &call, &expected, &naming(repository, digest)).await?;
+        request.patience = patience;
+        let call = Call::new(repository, Purpose::Read, "fetch a blob of", request);
+        let response = self.by_digest(cx, &call, &expected, &naming(repository, digest), |_| true).await?;
         expect_ok(&response, repository, digest)?;
         if response.is_cut {
-            let error = too_large(&response.url, CONFIG_BYTES).operation(call.doing).with("blob", digest);
+            let error = too_large(&response.url, limit).operation(call.doing).with("blob", digest);
             return Err(Fault::Image { error, digest: None });
         }
         Ok(response.body)
     }
+}
+
+/// Whether an answer says that it is a manifest.
+fn is_manifest(response: &Response) -> bool {
+    accepted(response.header(CONTENT_TYPE)).is_some()
 }
 
 fn naming(repository: &Repository, reference: &str) -> String {

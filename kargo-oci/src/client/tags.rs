@@ -5,14 +5,17 @@ use std::fmt;
 
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
+use reqwest::header::ETAG;
 use reqwest::{Method, Url};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::answer::found;
 use super::auth::Purpose;
 use super::exchange::{Request, Response};
 use super::link::next_page;
-use super::{Call, Client, found};
+use super::pages::Page;
+use super::{Call, Client};
 use crate::repository::{Repository, is_tag};
 
 /// The page size that is asked for. Registries may return fewer; some refuse it, and are then asked without.
@@ -28,6 +31,17 @@ struct Names {
     tags: HashSet<String>,
     /// How many names were read, also those that are no tags or came before.
     read: usize,
+    /// The tags of the page that is being read, when it will be kept.
+    page: Option<Vec<String>>,
+}
+
+impl Names {
+    /// Adds a page that was kept, and returns how many tags it has.
+    fn add(&mut self, page: &Page) -> usize {
+        self.read += page.tags.len();
+        self.tags.extend(page.tags.iter().cloned());
+        page.tags.len()
+    }
 }
 
 /// Reads a page into [`Names`], and returns how many tags it has.
@@ -93,6 +107,9 @@ impl<'de> Visitor<'de> for ReadTags<'_> {
             // By what is no tag nothing could be fetched.
             if is_tag(&name) {
                 count += 1;
+                if let Some(page) = &mut self.0.page {
+                    page.push(name.clone());
+                }
                 self.0.tags.insert(name);
             }
         }
@@ -101,7 +118,8 @@ impl<'de> Visitor<'de> for ReadTags<'_> {
 }
 
 impl Client {
-    /// All tags of a repository, sorted bytewise, in as many requests as the registry has pages.
+    /// All tags of a repository, sorted bytewise, in as many requests as the registry has pages. They are conditional where the registry
+    /// gives its pages an `ETag`; few do.
     ///
     /// Names that are not tags by the specification are left out: nothing could be fetched by them.
     ///
@@ -145,11 +163,27 @@ impl Client {
             };
             bytes += response.body.len();
             let before = names.tags.len();
-            let count = match response.json(ReadPage(&mut names), "a list of tags") {
-                Err(_) if names.read > TAGS => return Err(invalid(format!("has more than {TAGS} tags"))),
-                other => other?,
+            let kept = self.0.pages.lock().await.unchanged(&url, &response);
+            let (count, next) = match kept {
+                Some(kept) => (names.add(&kept), kept.next.clone()),
+                None => {
+                    let etag = response.headers.get(ETAG);
+                    names.page = etag.map(|_| Vec::new());
+                    let count = match response.json(ReadPage(&mut names), "a list of tags") {
+                        Err(_) if names.read > TAGS => return Err(invalid(format!("has more than {TAGS} tags"))),
+                        other => other?,
+                    };
+                    let next = next_page(&url, &response.headers)?;
+                    if let (Some(etag), Some(tags)) = (etag, names.page.take()) {
+                        self.0.pages.lock().await.keep(url.clone(), Page::new(etag.clone(), tags, next.clone()));
+                    }
+                    (count, next)
+                }
             };
-            match next_page(&url, &response.headers)? {
+            if names.read > TAGS {
+                return Err(invalid(format!("has more than {TAGS} tags")));
+            }
+            match next {
                 None => break,
                 Some(_) if count > 0 && names.tags.len() == before => {
                     return Err(invalid("repeats itself: a page has only tags of earlier pages".into()));
@@ -163,13 +197,14 @@ impl Client {
     }
 
     async fn page(&self, cx: &Context, repository: &Repository, url: &Url, limit: usize) -> Result<Response> {
-        let request = Request::new(Method::GET, url.clone(), limit);
-        let call = Call { repository, purpose: Purpose::List, doing: "list the tags of", request };
+        let mut request = Request::new(Method::GET, url.clone(), limit);
+        request.if_none_match = self.0.pages.lock().await.etag(url);
+        let call = Call::new(repository, Purpose::List, "list the tags of", request);
         found(self.call(cx, &call).await?, &call, cx)
     }
 }
 
 /// Whether the request itself was not liked, as opposed to who made it or when.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
 }

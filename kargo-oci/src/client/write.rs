@@ -5,17 +5,33 @@ use std::collections::BTreeMap;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 
+use super::answer::found;
 use super::auth::Purpose;
-use super::exchange::{Request, Response};
+use super::exchange::{Payload, Request, Response};
 use super::link::within_origin;
-use super::{Call, Client, found};
+use super::manifest::Manifest;
+use super::{Call, Client};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
 use crate::spec::{Built, ImageSpec};
 
 /// The most that the answer to a push may have, in bytes.
-const ANSWER: usize = 64 * 1024;
+pub(super) const ANSWER: usize = 64 * 1024;
+
+/// A verb phrase for errors.
+const PUSH_BLOB: &str = "push a blob to";
+/// How a manifest begins to say what it refers to.
+const SUBJECT: &[u8] = b"\"subject\"";
+
+/// What has become of a request to upload a blob.
+#[derive(Debug)]
+pub(super) enum Started {
+    /// The registry has taken it over from another repository.
+    Mounted,
+    /// Its bytes go here.
+    At(Url),
+}
 
 impl Client {
     /// Pushes a blob, unless it is there, and returns its digest.
@@ -24,31 +40,56 @@ impl Client {
     /// [`ErrorKind::PermissionDenied`] or [`ErrorKind::Unauthenticated`] when the credentials do not allow it.
     pub async fn push_blob(&self, cx: &Context, repository: &Repository, bytes: Vec<u8>) -> Result<String> {
         let digest = digest_of(&bytes);
-        let doing = "push a blob to";
-        let head = Request::new(Method::HEAD, self.url(repository, &format!("blobs/{digest}"))?, ANSWER);
-        let call = Call { repository, purpose: Purpose::Write, doing, request: head };
-        if self.call(cx, &call).await?.status == StatusCode::OK {
+        if self.has_blob(cx, repository, &digest).await? {
             return Ok(digest);
         }
-        let start = Request::new(Method::POST, self.url(repository, "blobs/uploads/")?, ANSWER);
-        let call = Call { repository, purpose: Purpose::Write, doing, request: start };
-        let started = found(self.call(cx, &call).await?, &call, cx)?;
-        // An upload to another host would take the credentials there.
-        let location = started.header(LOCATION).and_then(|location| within_origin(&started.url, location));
-        let Some(mut upload) = location else {
-            return Err(unexpected(&started, doing, repository));
-        };
+        // Nothing is mounted that was not asked for.
+        let Started::At(mut upload) = self.start_upload(cx, repository, None).await? else { return Ok(digest) };
         upload.query_pairs_mut().append_pair("digest", &digest);
         let mut request = Request::new(Method::PUT, upload, ANSWER);
         request.content_type = Some(HeaderValue::from_static("application/octet-stream"));
-        request.body = Some(bytes);
-        let call = Call { repository, purpose: Purpose::Write, doing, request };
+        request.body = Some(Payload::Whole(bytes));
+        let call = Call::new(repository, Purpose::Write, PUSH_BLOB, request);
         let response = found(self.call(cx, &call).await?, &call, cx)?;
-        if response.status == StatusCode::CREATED { Ok(digest) } else { Err(unexpected(&response, doing, repository)) }
+        if response.status == StatusCode::CREATED {
+            Ok(digest)
+        } else {
+            Err(unexpected(&response, PUSH_BLOB, repository))
+        }
+    }
+
+    /// Whether the repository has a blob.
+    pub(super) async fn has_blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<bool> {
+        let head = Request::new(Method::HEAD, self.url(repository, &format!("blobs/{digest}"))?, ANSWER);
+        let answer = self.call(cx, &Call::new(repository, Purpose::Write, PUSH_BLOB, head)).await?;
+        Ok(answer.status == StatusCode::OK && !answer.is_page())
+    }
+
+    /// Begins the upload of a blob, unless the registry takes it over from the other repository that is named.
+    pub(super) async fn start_upload(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        mount: Option<(&Repository, &str)>,
+    ) -> Result<Started> {
+        let mut url = self.url(repository, "blobs/uploads/")?;
+        if let Some((from, digest)) = mount {
+            url.query_pairs_mut().append_pair("mount", digest).append_pair("from", from.name());
+        }
+        let mut call = Call::new(repository, Purpose::Write, PUSH_BLOB, Request::new(Method::POST, url, ANSWER));
+        call.also_reads = mount.map(|(from, _)| from);
+        let started = found(self.call(cx, &call).await?, &call, cx)?;
+        if mount.is_some() && started.status == StatusCode::CREATED {
+            return Ok(Started::Mounted);
+        }
+        // An upload to another host would take the credentials there.
+        let location = started.header(LOCATION).and_then(|location| within_origin(&started.url, location));
+        location.map(Started::At).ok_or_else(|| unexpected(&started, PUSH_BLOB, repository))
     }
 
     /// Pushes a manifest's bytes, as they are, under a tag or their own digest, and returns the digest: the one that was
-    /// given, else sha256.
+    /// given, else sha256. One that refers to another manifest is listed among its referrers from then on, also where the registry does
+    /// not see to that itself.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when `reference` is no tag and not the digest of `bytes`, or the registry does not accept the manifest, such as
@@ -62,6 +103,25 @@ impl Client {
         media_type: &str,
         bytes: Vec<u8>,
     ) -> Result<String> {
+        let (digest, is_listed) = self.put_manifest(cx, repository, reference, media_type, bytes.clone()).await?;
+        // Without the word, there is most likely no field that would need this.
+        let may_refer = !is_listed && bytes.windows(SUBJECT.len()).any(|window| window == SUBJECT);
+        if may_refer {
+            let manifest = Manifest::read(bytes, digest.clone(), Some(media_type), &format!("{repository}@{digest}"))?;
+            self.keep_referrer(cx, repository, &manifest).await?;
+        }
+        Ok(digest)
+    }
+
+    /// Pushes a manifest alone, and says whether the registry will list it among the referrers of its subject.
+    pub(super) async fn put_manifest(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        reference: &str,
+        media_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(String, bool)> {
         let digest = if reference.contains(':') {
             if !is_digest_of(&checked_digest(reference)?, &bytes) {
                 return Err(Error::new(
@@ -81,16 +141,15 @@ impl Client {
         request.content_type = Some(HeaderValue::try_from(media_type).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("{media_type:?} is not a media type.")).because(error)
         })?);
-        request.body = Some(bytes);
-        let call = Call { repository, purpose: Purpose::Write, doing, request };
+        request.body = Some(Payload::Whole(bytes.clone()));
+        let call = Call::new(repository, Purpose::Write, doing, request);
         let response = found(self.call(cx, &call).await?, &call, cx)?;
         // A registry may name the same bytes by another algorithm.
-        let bytes = call.request.body.as_deref().unwrap_or_default();
-        let is_ours = |stored: &str| checked_digest(stored).is_ok_and(|stored| is_digest_of(&stored, bytes));
+        let is_ours = |stored: &str| checked_digest(stored).is_ok_and(|stored| is_digest_of(&stored, &bytes));
         if response.status != StatusCode::CREATED || !response.header("docker-content-digest").is_none_or(is_ours) {
             return Err(unexpected(&response, doing, repository));
         }
-        Ok(digest)
+        Ok((digest, response.header("oci-subject").is_some()))
     }
 
     /// Pushes a small image under a tag and returns its digest.
@@ -147,7 +206,8 @@ impl Client {
     }
 }
 
-fn unexpected(response: &Response, doing: &'static str, repository: &Repository) -> Error {
+/// The error of an answer to a push that is none.
+pub(super) fn unexpected(response: &Response, doing: &'static str, repository: &Repository) -> Error {
     Error::new(
         ErrorKind::InvalidResponse,
         format!(

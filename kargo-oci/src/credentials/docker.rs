@@ -113,7 +113,8 @@ impl DockerConfig {
         self
     }
 
-    /// How long a helper may take: 20 seconds by default.
+    /// How long a helper may take: 20 seconds by default. It is ended then, with all that it has started and that has not left its
+    /// process group.
     pub fn helper_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -201,6 +202,11 @@ fn read_file(path: &Path) -> std::io::Result<SecretString> {
 
 #[async_trait]
 impl CredentialSource for DockerConfig {
+    /// The helper's, and some time to read the file.
+    fn deadline(&self) -> Duration {
+        self.deadline.saturating_add(Duration::from_secs(10))
+    }
+
     async fn get(&self, host: &str, repository: &str) -> Result<Credentials> {
         let config = self.read().await?;
         let helpers = config.cred_helpers.unwrap_or_default();

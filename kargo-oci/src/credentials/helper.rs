@@ -7,7 +7,7 @@ use std::time::Duration;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::Credentials;
 
@@ -48,8 +48,8 @@ impl Helper {
         directory.map_or_else(|| PathBuf::from(&program), |directory| directory.join(&program))
     }
 
-    /// What the helper has for `server`, or nothing. The program is ended when it takes longer than `deadline`, or when the
-    /// future is dropped.
+    /// What the helper has for `server`, or nothing. The program, and what it has started, is ended when it takes longer than
+    /// `deadline`, or when the future is dropped.
     pub(super) async fn get(
         &self,
         server: &str,
@@ -74,11 +74,15 @@ impl Helper {
         };
         let mut command = Command::new(self.program(directory));
         command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|error| {
+        // Many helpers are scripts, and what they wait for is another program.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut running = Running(command.spawn().map_err(|error| {
             failed("cannot be started; is it installed where programs are looked for?")
                 .retry_as(Retry::Never)
                 .because(error)
-        })?;
+        })?);
+        let child = &mut running.0;
         if let Some(mut stdin) = child.stdin.take() {
             // A helper that does not read its input has another reason, which its status tells.
             let _ = stdin.write_all(server.as_bytes()).await;
@@ -110,6 +114,19 @@ impl Helper {
         } else {
             Credentials::basic(answer.username, answer.secret)
         }))
+    }
+}
+
+/// A helper that is ended with its process group when nobody waits for it any more.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A process that was waited for has no id any more: another one may have it.
+        #[cfg(unix)]
+        if let Some(id) = self.0.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+        }
     }
 }
 
@@ -164,6 +181,24 @@ mod tests {
         let started = Instant::now();
         let error = run("exec sleep 600", Duration::from_millis(100)).await.unwrap_err();
         assert!(error.kind() == ErrorKind::Timeout && started.elapsed() < Duration::from_secs(10), "{error}");
+        // A script that waits for another program holds the pipe open through it.
+        let directory = tempfile::tempdir().unwrap();
+        let started = directory.path().join("started");
+        let script = format!("sleep 600 & echo $! > {}; wait", started.display());
+        run(&script, Duration::from_millis(500)).await.unwrap_err();
+        let inner: i32 = std::fs::read_to_string(&started).unwrap().trim().parse().unwrap();
+        let is_running = || {
+            let status = std::fs::read_to_string(format!("/proc/{inner}/stat")).unwrap_or_default();
+            // What is ended waits as a zombie for whoever adopts it.
+            !status.is_empty() && !status.contains(") Z ")
+        };
+        for _ in 0..200 {
+            if !is_running() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!is_running(), "what the helper has started is ended with it");
         let missing = Helper::new("nobody-has-this").unwrap().get("r", None, DEADLINE).await.unwrap_err();
         assert!(missing.message().contains("is it installed"), "{missing}");
         for name in ["", "../../bin/sh", "a b", "x/y"] {

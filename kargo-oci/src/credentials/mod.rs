@@ -5,6 +5,7 @@ mod fixed;
 mod helper;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kargo_core::Result;
@@ -85,6 +86,11 @@ pub trait CredentialSource: Debug + Send + Sync + 'static {
     /// # Errors
     /// When they cannot be found out. Having none is no error, but [`Credentials::Anonymous`].
     async fn get(&self, host: &str, repository: &str) -> Result<Credentials>;
+
+    /// How long [`CredentialSource::get`] may take before its question is given up: 30 seconds by default.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(30)
+    }
 
     /// What this source has credentials for, as hosts or repositories. Only for an error to name the ones that are near when
     /// none fits; nothing by default.

@@ -90,7 +90,8 @@ impl ImageSource {
             return Ok((Arc::new(vec![tag.clone()]), vec![tag.clone()]));
         }
         let listing = async { Ok(Arc::new(self.client.list_tags(cx, repository).await?)) };
-        let tags = self.listings.join(repository, listing).await?;
+        // Whoever lists for all may have more time than this call.
+        let tags = cx.guard("list the tags of", self.listings.join(repository, listing)).await?;
         let chosen = selection.choose(&tags);
         Ok((tags, chosen))
     }

@@ -4,16 +4,14 @@
 //! The signed text names the digest of the image. What else it names, such as the repository, is not to be believed: images are
 //! copied together with their signatures.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kargo_core::plugin::Context;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::{ErrorKind, Result};
 use serde::Deserialize;
 
 use super::key::PublicKey;
-use crate::client::{Client, Fault};
+use crate::client::{Client, Descriptor, Fault};
 use crate::repository::{Repository, checked_digest};
 
 /// The media type of a signed text.
@@ -22,6 +20,8 @@ const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// What a signed text says it is.
 const TYPE: &str = "cosign container image signature";
+/// The type of the statement that is a signature and nothing else, in a bundle.
+const BUNDLED: &str = "https://sigstore.dev/cosign/sign/v1";
 /// How many signatures of one image are looked at.
 const SIGNATURES: usize = 50;
 /// The most that a signed text may have, in bytes.
@@ -42,22 +42,6 @@ pub enum Signed {
         /// A sentence's end: "is of no key that is trusted".
         why: String,
     },
-}
-
-#[derive(Deserialize)]
-struct Signatures {
-    #[serde(default)]
-    layers: Vec<Layer>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Layer {
-    media_type: Option<String>,
-    digest: String,
-    size: Option<u64>,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +66,8 @@ impl Client {
     /// Whether the image with `digest` is signed by one of `keys`, as `cosign sign --key` does it. One request for the signatures,
     /// and one for each until one counts.
     ///
-    /// Looked for is the tag beside the image, `sha256-<hash>.sig`, which cosign 1 and 2 write, and 3 when it is asked to. Signatures
+    /// Looked for is the tag beside the image, `sha256-<hash>.sig`, which cosign 1 and 2 write, and then, when nothing there counts,
+    /// the bundles that refer to the image, which cosign 3 writes; these cost as much as [`Client::attestations`]. Signatures
     /// without a key, by certificates and a transparency log, are not looked at.
     ///
     /// # Errors
@@ -95,17 +80,40 @@ impl Client {
         keys: &[PublicKey],
     ) -> Result<Signed> {
         checked_digest(digest)?;
+        let beside = self.signed_beside(cx, repository, digest, keys).await?;
+        if let Signed::By(_) = beside {
+            return Ok(beside);
+        }
+        let found = self.attestations(cx, repository, digest, keys).await?;
+        if let Some(signature) = found.signed.into_iter().find(|signed| signed.predicate_type == BUNDLED) {
+            return Ok(Signed::By(signature.key));
+        }
+        let mut claims = found.claims.into_iter().filter(|claim| claim.kind == BUNDLED);
+        Ok(match (beside, claims.next_back()) {
+            (beside, None) => beside,
+            (Signed::Badly { signatures, .. }, Some(claim)) => {
+                Signed::Badly { signatures: signatures + 1 + claims.count(), why: claim.why }
+            }
+            (_, Some(claim)) => Signed::Badly { signatures: 1 + claims.count(), why: claim.why },
+        })
+    }
+
+    /// The same for the signatures under the tag beside the image.
+    async fn signed_beside(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        digest: &str,
+        keys: &[PublicKey],
+    ) -> Result<Signed> {
         let tag = format!("{}.sig", digest.replace(':', "-"));
         let manifest = match self.manifest(cx, repository, &tag).await {
             Ok(manifest) => manifest,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Signed::No),
             Err(error) => return Err(error),
         };
-        let signatures: Signatures = serde_json::from_slice(&manifest.bytes).map_err(|error| {
-            let text = format!("The manifest {repository}:{tag} does not have the form of signatures.");
-            Error::new(ErrorKind::InvalidResponse, text).because(error)
-        })?;
-        let layers = signatures.layers.iter().filter(|layer| layer.media_type.as_deref() == Some(SIMPLE_SIGNING));
+        let parts = manifest.parts(&format!("{repository}:{tag}"))?;
+        let layers = parts.layers().iter().filter(|layer| layer.media_type.as_deref() == Some(SIMPLE_SIGNING));
         let mut looked_at = 0;
         let mut why = String::new();
         for layer in layers.take(SIGNATURES) {
@@ -124,14 +132,14 @@ impl Client {
         cx: &Context,
         repository: &Repository,
         digest: &str,
-        layer: &Layer,
+        layer: &Descriptor,
         keys: &[PublicKey],
     ) -> Result<Result<PublicKey, &'static str>> {
-        let annotation = layer.annotations.as_ref().and_then(|all| all.get(SIGNATURE)?.as_deref());
+        let annotation = layer.annotation(SIGNATURE);
         let Some(signature) = annotation.and_then(|text| STANDARD.decode(text.trim()).ok()) else {
             return Ok(Err("has no signature in its annotation"));
         };
-        if layer.size.is_some_and(|size| size > TEXT) || checked_digest(&layer.digest).is_err() {
+        if layer.size > TEXT {
             return Ok(Err("has no text that could be signed"));
         }
         let text = match self.try_blob(cx, repository, &layer.digest).await {

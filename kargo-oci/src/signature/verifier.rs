@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 use kargo_core::plugin::{Context, Verdict, Verifier, VerifyRequest};
-use kargo_core::{Artifact, Error, ErrorKind, Image, Result};
+use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cosign::Signed;
 use super::key::PublicKey;
+use super::subject::{images, naming, repositories, trusted};
 use crate::client::Client;
 use crate::repository::Repository;
 
@@ -74,11 +75,8 @@ impl SignatureCheck {
         let fields: Self = serde_json::from_value(config.clone()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("The check of signatures cannot be read: {error}."))
         })?;
-        let keys = fields.keys.iter().map(|key| PublicKey::from_pem(key)).collect::<Result<Vec<_>>>()?;
-        if keys.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidInput, "The check of signatures has no keys; give at least one."));
-        }
-        let images = fields.images.iter().map(|image| Repository::parse(image)).collect::<Result<_>>()?;
+        let keys = trusted(&fields.keys, "signatures")?;
+        let images = repositories(&fields.images)?;
         Ok((keys, images))
     }
 }
@@ -104,24 +102,13 @@ impl Verifier for SignatureVerifier {
 
     async fn verify(&self, cx: &Context, request: &VerifyRequest<'_>) -> Result<Verdict> {
         let (keys, wanted) = SignatureCheck::read(request.config)?;
-        let mut images: Vec<(Repository, &Image)> = Vec::new();
-        for artifact in request.promotion.freight.artifacts() {
-            if let Artifact::Image(image) = artifact {
-                images.push((Repository::parse(&image.repo_url)?, image));
-            }
-        }
-        for repository in &wanted {
-            if !images.iter().any(|(found, _)| found == repository) {
-                return Ok(Verdict::fail(format!("the freight has no image of {repository}")));
-            }
-        }
-        images.retain(|(repository, _)| wanted.is_empty() || wanted.contains(repository));
-        if images.is_empty() {
-            return Ok(Verdict::fail("the freight has no image that could be signed"));
-        }
+        let images = match images(&request.promotion.freight, &wanted)? {
+            Ok(images) => images,
+            Err(reason) => return Ok(Verdict::fail(reason)),
+        };
         let mut evidence = Vec::new();
         for (repository, image) in images {
-            let name = format!("{repository}:{}@{}", image.tag, image.digest);
+            let name = naming(&repository, image);
             match self.client.signed_by(cx, &repository, &image.digest, &keys).await? {
                 Signed::By(key) => evidence.push(format!("{name} is signed by the {key}")),
                 Signed::No => return Ok(Verdict::fail(format!("{name} is not signed"))),

@@ -76,6 +76,9 @@ pub struct RegistryBuilder {
     refuses_above: Option<usize>,
     absolute_links: bool,
     opaque_pages: bool,
+    lists_have_etags: bool,
+    lacks_referrers: bool,
+    refuses_mounts: bool,
 }
 
 impl RegistryBuilder {
@@ -106,6 +109,24 @@ impl RegistryBuilder {
     /// Names the next page by something that is no tag, and returns tags in no useful order, as ECR does.
     pub fn opaque_pages(mut self) -> Self {
         self.opaque_pages = true;
+        self
+    }
+
+    /// Gives each page of a listing an `ETag`, and does not send it again to a client that has it.
+    pub fn list_etags(mut self) -> Self {
+        self.lists_have_etags = true;
+        self
+    }
+
+    /// Does not know the referrers API, as registries that are older than it.
+    pub fn without_referrers(mut self) -> Self {
+        self.lacks_referrers = true;
+        self
+    }
+
+    /// Takes no blob over from another repository, but begins an upload instead, as a registry may.
+    pub fn without_mounts(mut self) -> Self {
+        self.refuses_mounts = true;
         self
     }
 

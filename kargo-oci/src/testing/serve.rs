@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::auth::{Judgement, RegistryAuth};
 use super::fault::{Fault, Kind};
+use super::storage::subject;
 use super::{Request, Shared};
 
 type Answer = Response<Vec<u8>>;
@@ -147,6 +148,7 @@ enum Route<'a> {
     StartUpload,
     Upload(&'a str),
     Blob(&'a str),
+    Referrers(&'a str),
 }
 
 fn route(path: &str) -> Option<(&str, Route<'_>)> {
@@ -160,6 +162,9 @@ fn route(path: &str) -> Option<(&str, Route<'_>)> {
     }
     if let Some((name, reference)) = rest.rsplit_once("/manifests/") {
         return Some((name, Route::Manifest(reference)));
+    }
+    if let Some((name, digest)) = rest.rsplit_once("/referrers/") {
+        return Some((name, Route::Referrers(digest)));
     }
     rest.rsplit_once("/blobs/").map(|(name, digest)| (name, Route::Blob(digest)))
 }
@@ -190,7 +195,7 @@ impl Incoming<'_> {
         let is_read = matches!(self.method, "GET" | "HEAD");
         let action = match route {
             Route::Tags => "list",
-            Route::Manifest(_) | Route::Blob(_) if is_read => "pull",
+            Route::Manifest(_) | Route::Blob(_) | Route::Referrers(_) if is_read => "pull",
             _ => "pull,push",
         };
         if let Some(refusal) = self.judge(auth, name, action) {
@@ -198,6 +203,7 @@ impl Incoming<'_> {
         }
         match (self.method, route) {
             ("GET", Route::Tags) => self.tags(name),
+            ("GET", Route::Referrers(digest)) => self.referrers(name, digest),
             ("GET" | "HEAD", Route::Manifest(reference)) => self.manifest(name, reference),
             ("PUT", Route::Manifest(reference)) => self.put_manifest(name, reference),
             ("DELETE", Route::Manifest(reference)) => {
@@ -327,7 +333,14 @@ impl Incoming<'_> {
             format!("<{origin}/v2/{name}/tags/list?last={last}&n={size}>; rel=\"next\"")
         });
         let body = json!({"name": name, "tags": tags}).to_string().into_bytes();
+        let etag = options.lists_have_etags.then(|| format!("\"{}\"", crate::repository::sha256_hex(&body)));
+        if etag.is_some() && self.if_none_match == etag {
+            return empty(StatusCode::NOT_MODIFIED);
+        }
         let mut response = answer(StatusCode::OK, "application/json", body);
+        if let Some(etag) = etag {
+            set(&mut response, ETAG, &etag);
+        }
         if let Some(link) = link {
             set(&mut response, LINK, &link);
         }
@@ -352,6 +365,22 @@ impl Incoming<'_> {
         response
     }
 
+    fn referrers(&self, name: &str, digest: &str) -> Answer {
+        if self.shared.options.lacks_referrers {
+            return answer(StatusCode::NOT_FOUND, "text/plain", b"404 page not found".to_vec());
+        }
+        let mut entries = self.shared.state().storage.referrers(name, digest);
+        let wanted = self.parameter("artifactType");
+        entries.retain(|entry| wanted.is_none_or(|wanted| entry["artifactType"] == wanted));
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": entries});
+        let mut response = answer(StatusCode::OK, media_type, index.to_string().into_bytes());
+        if wanted.is_some() {
+            set(&mut response, HeaderName::from_static("oci-filters-applied"), "artifactType");
+        }
+        response
+    }
+
     fn put_manifest(&self, name: &str, reference: &str) -> Answer {
         let mut state = self.shared.state();
         if serde_json::from_slice::<HashMap<String, serde_json::Value>>(self.body).is_err() {
@@ -372,13 +401,16 @@ impl Incoming<'_> {
         let mut response = empty(StatusCode::CREATED);
         set(&mut response, LOCATION, &format!("/v2/{name}/manifests/{digest}"));
         set(&mut response, DIGEST, &digest);
+        if let Some(subject) = subject(self.body).filter(|_| !self.shared.options.lacks_referrers) {
+            set(&mut response, HeaderName::from_static("oci-subject"), &subject);
+        }
         response
     }
 
     fn start_upload(&self, name: &str) -> Answer {
         let mut state = self.shared.state();
         if let (Some(digest), Some(from)) = (self.parameter("mount"), self.parameter("from"))
-            && let Some(bytes) = state.storage.blob(from, digest)
+            && let Some(bytes) = state.storage.blob(from, digest).filter(|_| !self.shared.options.refuses_mounts)
         {
             state.storage.put_blob(name, bytes);
             return created(name, digest);

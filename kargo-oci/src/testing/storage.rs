@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::repository::digest_of;
 
@@ -104,6 +104,28 @@ impl Storage {
         missing_blob.or_else(|| digests(&manifest["manifests"]).into_iter().find(|digest| !has_manifest(digest)))
     }
 
+    /// The descriptors of the manifests that refer to this digest.
+    pub(super) fn referrers(&self, repository: &str, digest: &str) -> Vec<Value> {
+        let manifests = self.repositories.get(repository).map(|content| &content.manifests);
+        let all = manifests.into_iter().flatten().filter(|(_, (_, bytes))| subject(bytes).as_deref() == Some(digest));
+        let mut entries: Vec<Value> = all
+            .map(|(digest, (media_type, bytes))| {
+                let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
+                let mut entry = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+                let kinds = [&manifest["artifactType"], &manifest["config"]["mediaType"]];
+                if let Some(kind) = kinds.into_iter().find(|kind| kind.is_string()) {
+                    entry["artifactType"] = kind.clone();
+                }
+                if manifest["annotations"].is_object() {
+                    entry["annotations"] = manifest["annotations"].clone();
+                }
+                entry
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry["digest"].to_string());
+        entries
+    }
+
     pub(super) fn begin_upload(&mut self) -> String {
         self.next_upload += 1;
         let id = format!("upload-{}", self.next_upload);
@@ -128,4 +150,10 @@ impl Storage {
     fn content(&mut self, repository: &str) -> &mut Content {
         self.repositories.entry(repository.to_owned()).or_default()
     }
+}
+
+/// The digest of what a manifest refers to.
+pub(super) fn subject(manifest: &[u8]) -> Option<String> {
+    let manifest: Value = serde_json::from_slice(manifest).ok()?;
+    manifest["subject"]["digest"].as_str().map(str::to_owned)
 }

@@ -7,7 +7,9 @@ use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
 use kargo_core::testing::ManualClock;
 use kargo_core::{Actor, Clock, ErrorKind, Result};
 use kargo_oci::testing::{BearerAuth, Fault, Registry, RegistryAuth};
-use kargo_oci::{Client, CredentialSource, Credentials, ImageSource, ImageSpec, ImageSubscription, StaticCredentials};
+use kargo_oci::{
+    Client, CredentialSource, Credentials, DockerConfig, ImageSource, ImageSpec, ImageSubscription, StaticCredentials,
+};
 use secrecy::SecretString;
 use tokio::sync::Mutex;
 
@@ -340,4 +342,29 @@ async fn what_was_learned_with_one_credential_is_not_told_to_another() {
         let error = source.discover(&cx(), &request.clone().with_cursor(cursor)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
+}
+
+/// Knows nothing, and takes its time over that.
+#[derive(Debug)]
+struct Slow;
+
+#[async_trait]
+impl CredentialSource for Slow {
+    async fn get(&self, _host: &str, _repository: &str) -> Result<Credentials> {
+        std::future::pending().await
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+}
+
+#[tokio::test]
+async fn a_source_of_credentials_has_as_long_as_it_says() {
+    let registry = Registry::builder().auth(BearerAuth::new("robot", "right")).start().await;
+    let client = Client::builder().credentials(Slow).tries(1).build().unwrap();
+    let error = client.list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Timeout && error.message().contains("50ms"), "{error}");
+    let patient = DockerConfig::text("{}").helper_deadline(Duration::from_secs(90));
+    assert!(CredentialSource::deadline(&patient) > Duration::from_secs(90));
 }

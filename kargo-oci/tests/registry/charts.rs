@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source};
-use kargo_core::{Artifact, Chart, ErrorKind, Result, Subscription};
+use kargo_core::{Artifact, Chart, ErrorKind, Freight, FreightCollection, Pick, Result, Subscription};
 use kargo_oci::testing::{Fault, Registry, RegistryAuth};
 use kargo_oci::{ChartSource, ChartSubscription, Client, Credentials, ImageSpec, StaticCredentials};
 
@@ -142,7 +142,7 @@ async fn what_is_no_index_is_an_error_that_says_so() {
         (Fault::body("text/yaml", "entries:\n  shop: [".as_bytes()), "YAML"),
         (Fault::truncated(), "127.0.0.1"),
         (Fault::endless(), "bytes that this answer may have"),
-        (Fault::body("text/yaml", "a: &a [x]\nentries: &b\n  shop: *b"), "no chart"),
+        (Fault::body("text/yaml", "a: &a [x]\nentries: &b\n  shop: *b"), "alias"),
     ] {
         registry.clear_faults();
         registry.inject(fault);
@@ -208,4 +208,25 @@ async fn credentials_are_not_sent_where_everyone_could_read_them() {
 
     let trusting = ChartSource::new(builder().insecure_http("charts.example").build().unwrap());
     assert_eq!(versions(&found(look(&trusting, chart(), None).await.unwrap()).0), ["1.0.0"]);
+}
+
+#[tokio::test]
+async fn oci_15_a_chart_is_the_same_however_kargo_argo_cd_and_helm_write_it() {
+    let registry = Registry::start().await;
+    registry.put_image("bitnamicharts/kube-prometheus", "9.5.0", &ImageSpec::default());
+    let host = registry.host();
+    let subscription = ChartSubscription::oci(format!("oci://{host}/bitnamicharts/kube-prometheus"));
+    let (charts, _) = found(look(&ChartSource::new(client()), subscription, None).await.unwrap());
+    let freight = Freight::new("main", charts.into_iter().map(Artifact::Chart).collect(), jiff::Timestamp::UNIX_EPOCH);
+    let collection = FreightCollection::new().with(freight);
+    let (repository, name) = (format!("{host}/bitnamicharts"), "kube-prometheus");
+    for written in [
+        // A subscription of Kargo's; a source of Argo CD's, which has both apart; and a dependency in a Chart.yaml.
+        format!("oci://{repository}/{name}"),
+        format!("{repository}/{name}"),
+        format!("oci://{}/{name}", repository.to_uppercase()),
+    ] {
+        assert_eq!(Pick::ChartVersion(written.clone()).resolve(&collection).unwrap(), "9.5.0", "{written}");
+    }
+    Pick::ChartVersion(format!("oci://{repository}/other")).resolve(&collection).unwrap_err();
 }

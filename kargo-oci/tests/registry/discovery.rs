@@ -276,11 +276,56 @@ async fn a_tag_that_vanishes_between_the_listing_and_the_fetch_is_passed_over() 
 async fn a_page_instead_of_an_image_fails_the_look() {
     let registry = Registry::start().await;
     registry.put_image("app", "1.0.0", &dated(1));
+    // Its time is in the configuration.
+    registry.put_image("app", "1.1.0", &ImageSpec::default().created("2026-01-02T00:00:00Z".parse().unwrap()));
+    let page = "<html><title>Log in</title></html>";
+    let with_type = |fault: Fault, content_type: &str| fault.with_header("content-type", content_type);
+    for (place, fault) in [
+        ("manifests/1.1.0", Fault::html()),
+        ("manifests/1.1.0", Fault::body("Text/HTML; charset=utf-8", "")),
+        ("manifests/1.1.0", with_type(Fault::status(404), "text/html")),
+        ("manifests/1.1.0", with_type(Fault::status(404), "application/XHTML+xml")),
+        ("manifests/1.1.0", Fault::body("text/plain", format!("\n {page}"))),
+        ("manifests/1.1.0", Fault::body("application/vnd.oci.image.manifest.v1+json", page)),
+        ("manifests/1.1.0", Fault::body("", format!("<?xml version=\"1.0\"?>\n<!doctype HTML>{page}"))),
+        ("blobs/", Fault::html()),
+        ("blobs/", with_type(Fault::status(404), "text/html")),
+    ] {
+        registry.clear_faults();
+        registry.inject(fault.on(place));
+        let error = look(&source(), &subscription(&registry), None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{place}: {error}");
+        assert!(error.report().contains("page for people") && error.report().contains("1.1.0"), "{error:?}");
+    }
+    // What is neither a page nor a manifest, and has no sign of being meant, is no image's fault either.
+    registry.clear_faults();
+    registry.inject(Fault::body("application/json", r#"{"message": "log in"}"#).on("manifests/1.1.0"));
+    assert_eq!(look(&source(), &subscription(&registry), None).await.unwrap_err().kind(), ErrorKind::InvalidResponse);
+}
+
+#[tokio::test]
+async fn one_damaged_answer_does_not_hide_a_tag_that_never_moves() {
+    let registry = Registry::start().await;
+    registry.put_image("app", "1.0.0", &dated(1));
     registry.put_image("app", "1.1.0", &dated(2));
-    registry.inject(Fault::html().on("manifests/1.1.0"));
-    let error = look(&source(), &subscription(&registry), None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
-    assert!(error.to_string().contains("1.1.0"), "{error}");
+    let (source, subscription) = (source(), subscription(&registry).immutable_tags(true));
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    registry.inject(Fault::body(media_type, r#"{"schemaVersion": 2, "con"#).on("manifests/1.1.0").times(1));
+    let (images, cursor) = found(look(&source, &subscription, None).await.unwrap());
+    assert_eq!(tags(&images), ["1.0.0"]);
+    let (images, cursor) = found(look(&source, &subscription, Some(&cursor)).await.unwrap());
+    assert_eq!(tags(&images), ["1.1.0", "1.0.0"]);
+    registry.clear_requests();
+    assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+    assert_eq!(registry.requests().len(), 1);
+
+    // What the registry itself vouches for is broken for good, and costs nothing more.
+    registry.put_manifest("app", "1.2.0", media_type, "{}");
+    let (images, cursor) = found(look(&source, &subscription, Some(&cursor)).await.unwrap());
+    assert_eq!(tags(&images), ["1.1.0", "1.0.0"]);
+    registry.clear_requests();
+    assert_eq!(look(&source, &subscription, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+    assert_eq!(registry.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -302,6 +347,22 @@ async fn an_artifact_whose_configuration_is_not_an_images_is_still_found() {
     registry.put_manifest("app", "1.0.0", media_type, body.to_string());
     let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
     assert_eq!((tags(&images), images[0].created_at), (vec!["1.0.0"], None));
+}
+
+#[tokio::test]
+async fn who_waits_for_anothers_listing_waits_no_longer_than_its_own_deadline() {
+    let registry = Registry::start().await;
+    registry.put_image("app", "1.0.0", &dated(1));
+    registry.inject(Fault::stalled().on("tags/list"));
+    let (source, config) = (source(), kargo_core::Subscription::from(subscription(&registry)).config);
+    let request = DiscoverRequest::new(&config);
+    let (patient, hasty) = (cx(), cx());
+    let hasty = hasty.clone().with_deadline(hasty.now() + std::time::Duration::from_millis(50));
+    // The first one lists, and never comes to an end.
+    let mut lists = source.discover(&patient, &request);
+    assert!(futures::poll!(&mut lists).is_pending());
+    let error = source.discover(&hasty, &request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test]

@@ -82,3 +82,25 @@ async fn an_empty_repository_and_a_missing_one_are_told_apart() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("o/other"), "{error}");
 }
+
+#[tokio::test]
+async fn a_page_that_is_the_same_as_before_is_not_sent_again() {
+    let registry = Registry::builder().page_size(2).list_etags().start().await;
+    for tag in ["1.0.0", "1.1.0", "1.2.0"] {
+        registry.put_image("app", tag, &ImageSpec::default());
+    }
+    let (client, app) = (client(), repository(&registry, "app"));
+    let statuses = || registry.requests().iter().map(|request| request.status).collect::<Vec<_>>();
+    for expected in [[200, 200], [304, 304]] {
+        registry.clear_requests();
+        assert_eq!(client.list_tags(&cx(), &app).await.unwrap(), ["1.0.0", "1.1.0", "1.2.0"]);
+        assert_eq!(statuses(), expected);
+    }
+    registry.put_image("app", "1.3.0", &ImageSpec::default());
+    registry.clear_requests();
+    assert_eq!(client.list_tags(&cx(), &app).await.unwrap(), ["1.0.0", "1.1.0", "1.2.0", "1.3.0"]);
+    assert_eq!(statuses(), [304, 200]);
+    // What was not asked for is no answer.
+    registry.inject(Fault::status(304).on("tags/list"));
+    crate::client().list_tags(&cx(), &app).await.unwrap_err();
+}

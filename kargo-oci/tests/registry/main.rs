@@ -1,8 +1,10 @@
 //! The client and the source against a registry in this process.
 #![allow(clippy::unwrap_used)]
 
+mod attestations;
 mod auth;
 mod charts;
+mod copy;
 mod discovery;
 mod hostile;
 mod listing;
@@ -10,6 +12,7 @@ mod pace;
 mod retry;
 mod selection;
 mod signatures;
+mod steps;
 mod tag_writer;
 mod write;
 

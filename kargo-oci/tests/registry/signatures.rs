@@ -9,14 +9,14 @@ use kargo_oci::{Client, ImageSpec, SignatureCheck, SignatureVerifier};
 
 use crate::{cx, freight};
 
-struct Signer(EcdsaKeyPair);
+pub(crate) struct Signer(EcdsaKeyPair);
 
 impl Signer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
     }
 
-    fn public(&self) -> String {
+    pub(crate) fn public(&self) -> String {
         let mut der =
             b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\0"
                 .to_vec();
@@ -24,10 +24,14 @@ impl Signer {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
     }
 
+    /// A signature of these bytes, in base64.
+    pub(crate) fn signature(&self, bytes: &[u8]) -> String {
+        STANDARD.encode(self.0.sign(&SystemRandom::new(), bytes).unwrap().as_ref())
+    }
+
     /// A layer of a signature of this text.
     fn sign(&self, registry: &Registry, text: &str) -> serde_json::Value {
-        let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
-        layer(registry, text, &STANDARD.encode(signature.as_ref()))
+        layer(registry, text, &self.signature(text.as_bytes()))
     }
 }
 
@@ -53,7 +57,7 @@ fn put_signatures(registry: &Registry, digest: &str, layers: &[serde_json::Value
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let config = registry.put_blob("app", "{}");
     let manifest = serde_json::json!({
-        "schemaVersion": 2, "mediaType": media_type, "config": {"digest": config}, "layers": layers,
+        "schemaVersion": 2, "mediaType": media_type, "config": {"digest": config, "size": 2}, "layers": layers,
     });
     registry.put_manifest("app", &format!("{}.sig", digest.replace(':', "-")), media_type, manifest.to_string());
 }
@@ -68,7 +72,7 @@ async fn verify(registry: &Registry, digest: &str, check: SignatureCheck) -> Res
     verifier.verify(&cx(), &VerifyRequest::new(&verification, &promotion, &config, now)).await
 }
 
-fn failure(verdict: Verdict) -> String {
+pub(crate) fn failure(verdict: Verdict) -> String {
     match verdict {
         Verdict::Fail { reason } => reason,
         other => panic!("{other:?}"),

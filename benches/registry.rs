@@ -1,0 +1,195 @@
+//! Looking at images in a registry: listing 2,000 tags, inspecting 50 images, and finding the newest build of 2,000. Beside it skopeo,
+//! where it is installed, against the same registry in the same run. The registry is in this process, and counts what it is asked.
+#![allow(missing_docs, clippy::print_stdout)]
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kargo_benches::resident;
+use kargo_core::Subscription;
+use kargo_core::plugin::{Context, Cursor, DiscoverRequest, Discovery, Source as _};
+use kargo_oci::testing::Registry;
+use kargo_oci::{Client, ImageSource, ImageSpec, ImageSubscription, Repository, SelectionStrategy};
+use tokio::runtime::Runtime;
+
+struct Size {
+    tags: usize,
+    inspected: usize,
+    runs: usize,
+}
+
+fn main() {
+    // `cargo test --benches` only wants to see it run.
+    let test = std::env::args().any(|arg| arg == "--test");
+    let size =
+        if test { Size { tags: 20, inspected: 2, runs: 1 } } else { Size { tags: 2_000, inspected: 50, runs: 5 } };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let registry = runtime.block_on(Registry::start());
+    let begin: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    for number in 0..size.tags {
+        let minutes = i64::try_from(number).expect("a few thousand");
+        // Its time is in the configuration, as most builders have it, so it takes a request of its own.
+        let spec = ImageSpec::default()
+            .created(begin + jiff::SignedDuration::from_mins(minutes))
+            .label("number", number.to_string());
+        registry.put_image("app", &tag(number), &spec);
+    }
+    let app = Repository::parse(&format!("{}/app", registry.host())).expect("a repository");
+    let skopeo = Command::new("skopeo").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let bench = Bench { size, runtime, registry, app, skopeo };
+    bench.list();
+    bench.inspect();
+    bench.newest_build();
+}
+
+fn tag(number: usize) -> String {
+    format!("v1.{}.{}", number / 100, number % 100)
+}
+
+struct Bench {
+    size: Size,
+    runtime: Runtime,
+    registry: Registry,
+    app: Repository,
+    skopeo: bool,
+}
+
+impl Bench {
+    fn list(&self) {
+        let client = client();
+        self.measure(&format!("list {} tags", self.size.tags), self.size.runs, || {
+            let tags = self.runtime.block_on(client.list_tags(&Context::system("list"), &self.app));
+            assert_eq!(tags.expect("the registry answers").len(), self.size.tags);
+        });
+        self.compare("skopeo list-tags", self.size.runs, 1, |_| {
+            vec!["list-tags".into(), format!("docker://{}", self.app)]
+        });
+    }
+
+    fn inspect(&self) {
+        let count = self.size.inspected;
+        for at_once in [1, 8] {
+            self.measure(&format!("inspect {count} images, {at_once} at once"), self.size.runs, || {
+                let client = client();
+                let inspected = stream::iter(0..count)
+                    .map(|number| {
+                        let (client, app) = (client.clone(), self.app.clone());
+                        async move { client.image_metadata(&Context::system("look"), &app, &tag(number), None).await }
+                    })
+                    .buffer_unordered(at_once)
+                    .try_collect::<Vec<_>>();
+                let inspected = self.runtime.block_on(inspected).expect("the registry answers");
+                assert!(inspected.iter().all(|(_, image)| image.created_at.is_some() && !image.labels.is_empty()));
+            });
+        }
+        self.compare("skopeo inspect --no-tags, one after the other", 1, count, |number| {
+            vec!["inspect".into(), "--no-tags".into(), format!("docker://{}:{}", self.app, tag(number))]
+        });
+    }
+
+    fn newest_build(&self) {
+        let newest = tag(self.size.tags - 1);
+        let subscription = ImageSubscription::new(self.app.to_string()).strategy(SelectionStrategy::NewestBuild);
+        let name = format!("newest build of {} tags", self.size.tags);
+        for (kind, subscription) in
+            [("", subscription.clone()), (", tags that never move", subscription.immutable_tags(true))]
+        {
+            let mut last = None;
+            let mut first_source = ImageSource::new(client());
+            self.measure(&format!("{name}{kind}, first look"), self.size.runs, || {
+                first_source = ImageSource::new(client());
+                last = self.look(&first_source, &subscription, None, &newest);
+            });
+            self.measure(&format!("{name}{kind}, nothing new"), self.size.runs, || {
+                assert!(self.look(&first_source, &subscription, last.as_ref(), &newest).is_none());
+            });
+        }
+    }
+
+    fn look(
+        &self,
+        source: &ImageSource,
+        subscription: &ImageSubscription,
+        cursor: Option<&Cursor>,
+        newest: &str,
+    ) -> Option<Cursor> {
+        let config = Subscription::from(subscription.clone()).config;
+        let request = DiscoverRequest::new(&config).with_cursor(cursor);
+        let found = self.runtime.block_on(source.discover(&Context::system("discover"), &request));
+        match found.expect("the registry answers") {
+            Discovery::Unchanged => None,
+            Discovery::Found { candidates, cursor } => {
+                assert_eq!(candidates[0].version(), newest);
+                cursor
+            }
+        }
+    }
+
+    /// Prints the median time of `work`, what it asked of the registry, and by how much it made this process grow.
+    fn measure(&self, name: &str, runs: usize, mut work: impl FnMut()) {
+        let mut times: Vec<(Duration, usize, u64)> = (0..runs)
+            .map(|_| {
+                self.registry.clear_requests();
+                let before = resident();
+                let begun = Instant::now();
+                work();
+                let took = begun.elapsed();
+                (took, self.registry.requests().len(), resident().saturating_sub(before))
+            })
+            .collect();
+        let grown = times.iter().map(|(_, _, grown)| *grown).max().unwrap_or_default();
+        times.sort_unstable();
+        let (took, requests, _) = times[runs / 2];
+        print(name, took, requests, grown);
+    }
+
+    /// The same for a program, called so many times in each run.
+    fn compare(&self, name: &str, runs: usize, calls: usize, arguments: impl Fn(usize) -> Vec<String>) {
+        if !self.skopeo {
+            println!("  {name}: skopeo is not installed");
+            return;
+        }
+        let mut most = 0;
+        let mut times: Vec<(Duration, usize)> = (0..runs)
+            .map(|_| {
+                self.registry.clear_requests();
+                let begun = Instant::now();
+                for call in 0..calls {
+                    let arguments = arguments(call);
+                    let (command, rest) = arguments.split_first().expect("a command");
+                    let mut skopeo = Command::new("skopeo");
+                    skopeo.args([command.as_str(), "--tls-verify=false"]).args(rest).stdout(Stdio::null());
+                    let mut skopeo = skopeo.spawn().expect("skopeo was there");
+                    most = most.max(peak(skopeo.id()));
+                    assert!(skopeo.wait().expect("it ends").success());
+                }
+                (begun.elapsed(), self.registry.requests().len())
+            })
+            .collect();
+        times.sort_unstable();
+        let (took, requests) = times[runs / 2];
+        print(&format!("  {name}"), took, requests, most);
+    }
+}
+
+fn client() -> Client {
+    Client::anonymous().expect("a client")
+}
+
+fn print(name: &str, took: Duration, requests: usize, memory: u64) {
+    let memory = memory as f64 / 1e6;
+    println!("{name:62} {:9.1} ms {requests:6} requests {memory:7.1} MB", took.as_secs_f64() * 1e3);
+}
+
+/// The most memory that another process had, as far as it was seen while it ran.
+fn peak(id: u32) -> u64 {
+    let mut most = 0;
+    while let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) {
+        // A process that has ended has no memory any more.
+        let Some(line) = status.lines().find_map(|line| line.strip_prefix("VmHWM:")) else { break };
+        most = most.max(line.trim().trim_end_matches(" kB").parse::<u64>().map_or(0, |kilobytes| kilobytes << 10));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    most
+}

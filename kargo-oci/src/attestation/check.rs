@@ -1,0 +1,295 @@
+//! What is demanded of the attestations of an image.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use kargo_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::find::{Attestation, Attestations};
+use super::provenance::{Provenance, comparable, is_provenance};
+use super::vulnerabilities::{Report, Severity, is_report};
+use crate::repository::Repository;
+use crate::signature::{PublicKey, repositories, trusted};
+
+/// How many vulnerabilities a reason names.
+const NAMED: usize = 5;
+/// How the predicate types of SBOMs begin; the version may follow.
+const SBOM: [&str; 2] = ["https://spdx.dev/Document", "https://cyclonedx.org/bom"];
+
+/// The configuration of an [`AttestationVerifier`](super::AttestationVerifier): what must be said of an image, by whom.
+///
+/// ```
+/// use kargo_oci::{AttestationCheck, ProvenanceRule, Severity, VulnerabilityRule};
+///
+/// let key = "-----BEGIN PUBLIC KEY-----\n\
+///     MCowBQYDK2VwAyEAdz2YWkdFugz3kgC5zTkVqll9Lw/RaKQ42cBRx48HRK8=\n\
+///     -----END PUBLIC KEY-----";
+/// let check = AttestationCheck::new(key)
+///     .provenance(ProvenanceRule::default().builder("https://ci.acme.example/*").source("https://github.com/acme/app"))
+///     .vulnerabilities(VulnerabilityRule::at_most(Severity::Medium).max_age_hours(48))
+///     .sbom();
+/// # let _ = check;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AttestationCheck {
+    /// The public keys, as PEM. One of them must have signed each attestation.
+    keys: Vec<String>,
+    /// The repositories whose images are checked; all of the freight's when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provenance: Option<ProvenanceRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vulnerabilities: Option<VulnerabilityRule>,
+    /// Whether there must be an SBOM, of SPDX or CycloneDX.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    sbom: bool,
+    /// Other types of predicates of which there must be one each.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    predicates: BTreeSet<String>,
+}
+
+/// Demands SLSA provenance, of version 1 or 0.2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProvenanceRule {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    builders: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<String>,
+}
+
+/// Demands a report of vulnerabilities that has none worse than a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VulnerabilityRule {
+    max_severity: Severity,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    ignore: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_age_hours: Option<u32>,
+}
+
+impl ProvenanceRule {
+    /// The builder must be this one, by its id, or another that is added in the same way. A `*` at the end stands for any rest.
+    #[must_use]
+    pub fn builder(mut self, id: impl Into<String>) -> Self {
+        self.builders.push(id.into());
+        self
+    }
+
+    /// The source must be this repository, or another that is added in the same way, at whatever revision.
+    #[must_use]
+    pub fn source(mut self, url: impl Into<String>) -> Self {
+        self.sources.push(url.into());
+        self
+    }
+
+    fn judge(&self, attestation: &Attestation) -> Result<String, String> {
+        let Provenance { builder, source } = Provenance::of(attestation).map_err(|error| error.message().to_owned())?;
+        let is_builder = |wanted: &String| match wanted.strip_suffix('*') {
+            Some(begin) => builder.starts_with(begin),
+            None => builder == *wanted,
+        };
+        if !self.builders.is_empty() && !self.builders.iter().any(is_builder) {
+            return Err(format!("its provenance names the builder {builder:?}, which is not trusted"));
+        }
+        let is_source = |source: &String| self.sources.iter().any(|wanted| comparable(wanted) == *source);
+        if !self.sources.is_empty() && !source.as_ref().is_some_and(is_source) {
+            return Err(match source {
+                Some(source) => {
+                    format!("its provenance names the source {source:?}, which is not one of those that are wanted")
+                }
+                None => "its provenance does not say from which source it was built".into(),
+            });
+        }
+        Ok(format!("built by {builder:?}"))
+    }
+}
+
+impl VulnerabilityRule {
+    /// No vulnerability may be worse than this.
+    #[must_use]
+    pub fn at_most(severity: Severity) -> Self {
+        Self { max_severity: severity, ignore: BTreeSet::new(), max_age_hours: None }
+    }
+
+    /// Does not count this vulnerability, by its id: somebody has judged it.
+    #[must_use]
+    pub fn ignore(mut self, id: impl Into<String>) -> Self {
+        self.ignore.insert(id.into());
+        self
+    }
+
+    /// The scan must not be older: what is known of an image changes while the image does not.
+    #[must_use]
+    pub fn max_age_hours(mut self, hours: u32) -> Self {
+        self.max_age_hours = Some(hours);
+        self
+    }
+
+    /// The newest report counts. Where one does not say when it was made, all do.
+    fn judge(&self, attestations: &[&Attestation], now: Timestamp) -> Result<String, String> {
+        let reports: Vec<Report> = attestations
+            .iter()
+            .map(|attestation| Report::of(attestation))
+            .collect::<Result<_>>()
+            .map_err(|error| error.message().to_owned())?;
+        let newest = reports.iter().map(|report| report.at).max().flatten();
+        let all_say_when = reports.iter().all(|report| report.at.is_some());
+        if let Some(hours) = self.max_age_hours {
+            let oldest = now.checked_sub(SignedDuration::from_hours(i64::from(hours))).unwrap_or(Timestamp::MIN);
+            match newest {
+                Some(at) if at >= oldest => {}
+                Some(at) => {
+                    return Err(format!(
+                        "its newest report of vulnerabilities is of {at}, more than {hours} hours ago"
+                    ));
+                }
+                None => return Err("its report of vulnerabilities does not say when it was made".into()),
+            }
+        }
+        let counting = reports.iter().filter(|report| !all_say_when || report.at == newest);
+        let mut worse: Vec<String> = counting
+            .flat_map(|report| &report.found)
+            .filter(|found| found.severity > self.max_severity && !self.ignore.contains(&found.id))
+            .map(|found| format!("{} ({})", found.id.escape_default(), found.severity))
+            .collect();
+        worse.sort_unstable();
+        worse.dedup();
+        if worse.is_empty() {
+            return Ok(format!("no vulnerability worse than {}", self.max_severity));
+        }
+        let more = worse.len().saturating_sub(NAMED);
+        let named = worse[..worse.len().min(NAMED)].join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(format!("it has vulnerabilities worse than {}: {named}{more}", self.max_severity))
+    }
+}
+
+impl AttestationCheck {
+    /// The name under which [`AttestationVerifier`](super::AttestationVerifier) is registered for these.
+    pub const VERIFIER: &'static str = "image-attestation";
+
+    /// Attestations count that this key, in PEM, has signed. What must be attested is added.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self {
+            keys: vec![key.into()],
+            images: Vec::new(),
+            provenance: None,
+            vulnerabilities: None,
+            sbom: false,
+            predicates: BTreeSet::new(),
+        }
+    }
+
+    /// Adds another key that is trusted as well.
+    #[must_use]
+    pub fn or_key(mut self, key: impl Into<String>) -> Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    /// Looks at the image of this repository only, or of others that are added in the same way.
+    #[must_use]
+    pub fn image(mut self, repo_url: impl Into<String>) -> Self {
+        self.images.push(repo_url.into());
+        self
+    }
+
+    /// Demands provenance.
+    #[must_use]
+    pub fn provenance(mut self, rule: ProvenanceRule) -> Self {
+        self.provenance = Some(rule);
+        self
+    }
+
+    /// Demands a report of vulnerabilities.
+    #[must_use]
+    pub fn vulnerabilities(mut self, rule: VulnerabilityRule) -> Self {
+        self.vulnerabilities = Some(rule);
+        self
+    }
+
+    /// Demands an SBOM.
+    #[must_use]
+    pub fn sbom(mut self) -> Self {
+        self.sbom = true;
+        self
+    }
+
+    /// Demands an attestation of this type, whatever it says.
+    #[must_use]
+    pub fn predicate(mut self, predicate_type: impl Into<String>) -> Self {
+        self.predicates.insert(predicate_type.into());
+        self
+    }
+
+    pub(super) fn read(config: &Value) -> Result<(Self, Vec<PublicKey>, Vec<Repository>)> {
+        let invalid = |why: String| Error::new(ErrorKind::InvalidInput, format!("The check of attestations {why}."));
+        let check: Self =
+            serde_json::from_value(config.clone()).map_err(|error| invalid(format!("cannot be read: {error}")))?;
+        let demands_none =
+            check.provenance.is_none() && check.vulnerabilities.is_none() && !check.sbom && check.predicates.is_empty();
+        if demands_none {
+            return Err(invalid("demands nothing; set provenance, vulnerabilities, sbom or predicates".into()));
+        }
+        let keys = trusted(&check.keys, "attestations")?;
+        let images = repositories(&check.images)?;
+        Ok((check, keys, images))
+    }
+
+    /// What speaks for the image, or the first thing that is wrong.
+    pub(super) fn judge(&self, found: &Attestations, now: Timestamp) -> Result<Vec<String>, String> {
+        let mut evidence = Vec::new();
+        if let Some(rule) = &self.provenance {
+            let all = wanted(found, "provenance", is_provenance)?;
+            // Two builds may have made the same image; one that is trusted is enough.
+            let judged: Vec<_> = all.iter().map(|attestation| rule.judge(attestation)).collect();
+            let good = judged.iter().find_map(|judged| judged.as_ref().ok().cloned());
+            evidence.push(match (good, judged.into_iter().next()) {
+                (Some(good), _) => good,
+                (None, Some(first)) => first?,
+                (None, None) => return Err("it has no provenance".into()),
+            });
+        }
+        if let Some(rule) = &self.vulnerabilities {
+            evidence.push(rule.judge(&wanted(found, "report of vulnerabilities", is_report)?, now)?);
+        }
+        if self.sbom {
+            wanted(found, "SBOM", |kind| SBOM.iter().any(|begin| kind.starts_with(begin)))?;
+            evidence.push("has an SBOM".into());
+        }
+        for predicate_type in &self.predicates {
+            wanted(found, &format!("attestation of type {predicate_type:?}"), |kind| kind == predicate_type)?;
+            evidence.push(format!("has an attestation of type {predicate_type:?}"));
+        }
+        Ok(evidence)
+    }
+}
+
+/// The signed attestations of a kind, of which there must be one.
+fn wanted<'a>(
+    found: &'a Attestations,
+    what: &str,
+    is_kind: impl Fn(&str) -> bool,
+) -> Result<Vec<&'a Attestation>, String> {
+    let fitting: Vec<_> = found.signed.iter().filter(|attestation| is_kind(&attestation.predicate_type)).collect();
+    if !fitting.is_empty() {
+        return Ok(fitting);
+    }
+    // One that says that it is of the kind helps to see what is wrong; else any that does not count may be the one.
+    let claim = found.claims.iter().find(|claim| is_kind(&claim.kind)).or(found.claims.first());
+    Err(match claim {
+        None => format!("it has no {what} that counts"),
+        Some(claim) => format!(
+            "it has no {what} that counts; of {} that do not, one of type {:?} {}",
+            found.claims.len(),
+            claim.kind,
+            claim.why
+        ),
+    })
+}
