@@ -70,6 +70,7 @@ impl Run {
             notice: dice.millis(4_000),
             resync: Duration::from_secs(5 + dice.below(60)),
             lag: dice.millis(900),
+            touch: dice.millis(2_000),
         };
         let commits = Commits::new();
         let (heads, contents) = (commits.clone(), commits.clone());
@@ -87,7 +88,7 @@ impl Run {
         let auto_sync = app.auto_sync;
         world.create(app, now);
         if dice.one_in(2) {
-            let _ = world.request(APP, Request { revision: Some(first), ..Request::default() }, now);
+            let _ = world.request(APP, Request { revisions: vec![(0, first)], ..Request::default() }, now);
         }
         // Sometimes what was begun before has ended by now, sometimes it has not.
         now += dice.millis(20_000);
@@ -144,7 +145,7 @@ impl Run {
     fn post(&mut self, pin: bool) {
         let before = self.read();
         let request = Request {
-            revision: pin.then(|| self.wanted.clone()),
+            revisions: pin.then(|| (0, self.wanted.clone())).into_iter().collect(),
             infos: vec![Info { name: crate::TAG.into(), value: super::TAG.into() }],
             ..Request::default()
         };
@@ -214,7 +215,8 @@ impl Run {
             }
             1 if self.dice.one_in(3) => {
                 let old = self.dice.one_in(2).then(|| self.commits.head("main").unwrap());
-                let request = Request { revision: old, username: "bob".into(), ..Request::default() };
+                let revisions = old.map(|old| (0, old)).into_iter().collect();
+                let request = Request { revisions, username: "bob".into(), ..Request::default() };
                 if self.world.request(APP, request, self.now).is_ok() {
                     self.meddled = true;
                     self.log.push(format!("{} bob synced", self.now));
