@@ -37,12 +37,13 @@ pub mod client;
 mod config;
 mod deployer;
 pub mod judge;
+pub mod rollout;
 mod scrub;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use client::{AppRef, Client, ClientBuilder, Credentials};
-pub use config::{ArgoCdApp, Mode, SourceRef};
+pub use client::{AppRef, Client, ClientBuilder, Credentials, Selector};
+pub use config::{ArgoCdApp, ArgoCdApps, Mode, Paused, Pin, SourceRef};
 pub use deployer::ArgoCd;
 
 /// The name under which an operation carries the key of its deployment.

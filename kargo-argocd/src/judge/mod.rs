@@ -28,7 +28,7 @@ use kargo_core::plugin::Relation;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Application, OperationState};
-use crate::config::Mode;
+use crate::config::{Mode, Paused};
 use crate::scrub::without_userinfo;
 
 pub use observe::observe;
@@ -141,6 +141,11 @@ pub enum Next {
         /// Whether to ask for the wanted revision by its id, rather than for what the application follows.
         pin: bool,
     },
+    /// To resume what has paused.
+    Resume {
+        /// Whether the rest is to be skipped, rather than this one pause.
+        full: bool,
+    },
 }
 
 /// What is noted from one judgement to the next.
@@ -194,8 +199,11 @@ pub struct Policy {
     pub allow_drift: bool,
     /// Whether an application without resources counts as live. Default: no.
     pub allow_empty: bool,
-    /// Whether a suspended application, such as one with a paused Rollout, counts as healthy. Default: no, it is waited for.
-    pub accept_suspended: bool,
+    /// What becomes of a suspended application, such as one whose Rollout has paused. Default: it is waited for.
+    pub paused: Paused,
+    /// Whether the application must be healthy. Default: yes. Otherwise it is called live as soon as the wanted revision is applied in full,
+    /// which is all that Kargo's `argocd-update` waits for.
+    pub healthy: bool,
     /// How long it may be degraded at the wanted revision before that is a failure. Default: 30 seconds.
     pub unwell_grace: Duration,
     /// How long Argo CD may fail to compare before that is a failure. Default: 1 minute.
@@ -215,7 +223,8 @@ impl Default for Policy {
             stable_for: Duration::from_secs(2),
             allow_drift: true,
             allow_empty: false,
-            accept_suspended: false,
+            paused: Paused::Wait,
+            healthy: true,
             unwell_grace: Duration::from_secs(30),
             error_grace: Duration::from_secs(60),
             revision_grace: Duration::from_secs(60),

@@ -46,7 +46,7 @@ impl Bench {
             .start()
             .await
             .unwrap();
-        let argocd = ArgoCd::new(fake.client().unwrap()).history(commits.clone());
+        let argocd = ArgoCd::new(fake.client().unwrap()).history(commits.clone()).polling();
         Self { clock, commits, fake, argocd }
     }
 

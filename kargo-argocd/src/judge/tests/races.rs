@@ -306,7 +306,7 @@ fn race_ad_missing_resources_fail_after_the_grace() {
 fn race_ae_suspended_is_waited_for_unless_it_is_accepted() {
     let paused = read().set("status.health.status", "Suspended");
     assert!(paused.is_pending(&Next::Look).contains("suspended"));
-    paused.policy(|policy| policy.accept_suspended = true).is_live();
+    paused.policy(|policy| policy.paused = crate::config::Paused::Accept).is_live();
 }
 
 #[test]
