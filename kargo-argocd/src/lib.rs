@@ -39,12 +39,14 @@ mod deployer;
 pub mod judge;
 pub mod rollout;
 mod scrub;
+mod step;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use client::{AppRef, Client, ClientBuilder, Credentials, Selector};
 pub use config::{ArgoCdApp, ArgoCdApps, Mode, Paused, Pin, SourceRef};
 pub use deployer::ArgoCd;
+pub use step::{ArgoCdUpdate, ArgoCdWait};
 
 /// The name under which an operation carries the key of its deployment.
 pub const TAG: &str = "kargo-rs.dev/deployment";

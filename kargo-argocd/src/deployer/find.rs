@@ -36,7 +36,7 @@ impl ArgoCd {
     }
 
     /// Reads an application in any case.
-    pub(super) async fn read(&self, cx: &Context, app: &AppRef, refresh: Refresh) -> Result<Snapshot> {
+    pub(crate) async fn read(&self, cx: &Context, app: &AppRef, refresh: Refresh) -> Result<Snapshot> {
         if self.polls {
             self.client.get(app, refresh).await
         } else {
@@ -103,6 +103,14 @@ pub(super) fn missing(app: &AppRef, config: &ArgoCdApp, error: Error) -> Error {
     };
     let wait = if config.wait_for_app.is_none() { " If something has yet to create it, set waitForApp." } else { "" };
     Error::new(error.kind(), format!("Application {app} is not found or not permitted. {hint}{wait}")).because(error)
+}
+
+/// The error for an application that a step names.
+pub(crate) fn missing_app(app: &AppRef, error: Error) -> Error {
+    let text = format!(
+        "Application {app} is not found or not permitted. Are its name and namespace right, and may the account get it?"
+    );
+    Error::new(error.kind(), text).because(error)
 }
 
 fn unmatched(config: &ArgoCdApp, selector: &str) -> Error {

@@ -23,8 +23,10 @@ use crate::client::{AppRef, Client};
 use crate::config::{ArgoCdApp, ArgoCdApps};
 
 pub(crate) use carry::{Job, Stand};
+pub(crate) use find::missing_app;
 use find::{Found, Target};
 pub(crate) use memory::{AppMemory, Memory};
+pub(crate) use target::is_repository;
 
 /// For how long one call waits for news of its applications before it lets the engine call again.
 const HOLD: Duration = Duration::from_secs(30);

@@ -55,7 +55,7 @@ async fn a_wrong_token_is_said_to_be_wrong_and_does_not_show() {
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     bench.fake.create_app(shop());
     let client = Client::builder(bench.fake.url()).token("not-the.right.token").build().unwrap();
-    bench.argocd = ArgoCd::new(client);
+    bench.argocd = ArgoCd::new(client).polling();
     let error = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).poll().await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthenticated, Retry::Never));
     assert!(!format!("{error:?} {}", error.report()).contains("not-the"));
@@ -112,7 +112,7 @@ async fn a_session_is_opened_once_and_again_once_when_it_has_expired() {
     let (mut bench, _) = Bench::running(shop()).await;
     let (username, password) = bench.fake.login();
     let client = Client::builder(bench.fake.url()).login(username, password).build().unwrap();
-    bench.argocd = ArgoCd::new(client).history(bench.commits.clone());
+    bench.argocd = ArgoCd::new(client).history(bench.commits.clone()).polling();
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
     deploy.run_until("accepted").await;
@@ -211,7 +211,7 @@ async fn what_is_remembered_outlasts_a_while_in_which_the_application_is_not_fou
     bench.fake.set_fault(Some(Fault::Status { status: 404, code: 5, message: "not found".into() }));
     let away = deploy.poll().await.unwrap();
     assert!(
-        matches!(&away, Deployment::Pending { state: Some(state), .. } if state["latches"]["syncs"] == 1),
+        matches!(&away, Deployment::Pending { state: Some(state), .. } if state["apps"]["shop"]["latches"]["syncs"] == 1),
         "{away:?}"
     );
     bench.fake.set_fault(None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ use crate::clock::{elapsed, later};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{PromotionId, Revision, StageName};
 use crate::pipeline::Pipeline;
-use crate::plugin::{Context, Deployer, Health, Observation, ObserveRequest};
+use crate::plugin::{Context, Health, Observation, ObserveRequest, Step};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::state::{Draft, EventKind, StageHealth, StageState, State};
 
@@ -236,12 +236,13 @@ pub(super) struct Seen {
     asked: Duration,
 }
 
-/// A deploy step's target.
+/// What a step that has succeeded may have something to look at.
 struct Target {
     alias: String,
-    deployer: Result<Arc<dyn Deployer>>,
+    step: Result<Arc<dyn Step>>,
     config: Value,
     revision: Option<Revision>,
+    outputs: Map<String, Value>,
 }
 
 impl Driver {
@@ -286,10 +287,14 @@ impl Driver {
         let info = info(&self.shared.name, state, promotion)?;
         let deployed = promotion.steps.iter().filter(|step| step.task.phase == Phase::Succeeded);
         let targets = deployed.filter_map(|step| {
-            let name = step.spec.uses.strip_prefix("deploy:")?;
-            let revision = step.task.outputs.get("revision").and_then(Value::as_str).map(Revision::from);
-            let deployer = self.plugins.deployer(name).cloned();
-            Some(Target { alias: step.alias.clone(), deployer, config: step.spec.config.clone(), revision })
+            let outputs = step.task.outputs.clone();
+            let revision = outputs.get("revision").and_then(Value::as_str).map(Revision::from);
+            let found = self.plugins.step(&step.spec.uses).cloned();
+            // Of a step that is no longer registered, only a deployment is known to have had something to look at.
+            if found.is_err() && !step.spec.uses.starts_with("deploy:") {
+                return None;
+            }
+            Some(Target { alias: step.alias.clone(), step: found, config: step.spec.config.clone(), revision, outputs })
         });
         Some((subject, info, targets.collect()))
     }
@@ -347,22 +352,23 @@ impl Driver {
     }
 }
 
-/// Asks every deployer, all at once. Each one's trouble is its own: it counts as not known, and the others' answers stay.
+/// Asks every step, all at once; those that have nothing to look at do not count. Each one's trouble is its own: it counts as not known, and the others' answers stay.
 async fn look(cx: &Context, subject: Subject, info: &PromotionInfo, targets: &[Target]) -> Seen {
     let answers = join_all(targets.iter().map(|target| async move {
-        let answer = match &target.deployer {
-            Ok(deployer) => {
+        let answer = match &target.step {
+            Ok(step) => {
                 let request = ObserveRequest::new(&target.config).result_of(info, target.revision.clone());
+                let request = request.with_outputs(&target.outputs);
                 // The plug-in's code runs also when the future is made.
-                let observe = async { deployer.observe(cx, &request).await };
+                let observe = async { step.observe(cx, &request).await };
                 let answer = AssertUnwindSafe(cx.guard("look at the health", observe)).catch_unwind().await;
-                answer.unwrap_or_else(|payload| Err(panic_of("The deployer", payload)))
+                answer.unwrap_or_else(|payload| Err(panic_of("The step", payload)))
             }
             Err(missing) => Err(Error::new(ErrorKind::InvalidInput, missing.report())),
         };
-        (target.alias.as_str(), answer)
+        Some((target.alias.as_str(), answer.transpose()?))
     }));
-    merge(subject, answers.await)
+    merge(subject, answers.await.into_iter().flatten().collect())
 }
 
 /// The worst answer, and every answer's reason in the order of the steps.

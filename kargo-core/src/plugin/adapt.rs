@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Context, DeployRequest, Deployer, Deployment, Step, StepOutcome, StepRequest, WriteRequest, Writer};
+use super::{
+    Context, DeployRequest, Deployer, Deployment, Observation, ObserveRequest, Step, StepOutcome, StepRequest,
+    WriteRequest, Writer,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Revision;
 
@@ -85,5 +88,9 @@ impl<D: Deployer> Step for DeployStep<D> {
 
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         self.0.abort(cx, &Self::request(request)?).await
+    }
+
+    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
+        self.0.observe(cx, request).await.map(Some)
     }
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Context;
+use super::{Context, Observation, ObserveRequest};
 use crate::error::Result;
 use crate::promotion::PromotionInfo;
 
@@ -55,6 +55,13 @@ pub trait Step: Debug + Send + Sync + 'static {
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         let _ = (cx, request);
         Ok(())
+    }
+
+    /// Says how what the step did is doing, once it has succeeded; nothing when there is nothing to look at, as with most steps. Changes
+    /// nothing there. It is asked where a stage [watches](crate::Stage::watch_health) its health; such a call has 90 seconds.
+    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
+        let _ = (cx, request);
+        Ok(None)
     }
 }
 
@@ -173,6 +180,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         (**self).abort(cx, request).await
     }
+
+    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
+        (**self).observe(cx, request).await
+    }
 }
 
 #[async_trait]
@@ -191,5 +202,9 @@ impl<T: Step + ?Sized> Step for Box<T> {
 
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         (**self).abort(cx, request).await
+    }
+
+    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
+        (**self).observe(cx, request).await
     }
 }
