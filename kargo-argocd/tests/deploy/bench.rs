@@ -69,6 +69,11 @@ impl Bench {
     }
 
     pub(crate) fn deploy(&self, key: &str, config: ArgoCdApp, revision: &str) -> Deploy<'_> {
+        self.deploy_all(key, &config, revision)
+    }
+
+    /// As [`Bench::deploy`], of one application or of several.
+    pub(crate) fn deploy_all(&self, key: &str, config: &impl serde::Serialize, revision: &str) -> Deploy<'_> {
         Deploy {
             bench: self,
             key: key.to_owned(),
