@@ -181,8 +181,7 @@ impl ArgoCd {
         let refusal = match answer {
             SyncAnswer::Accepted(snapshot) => {
                 cx.progress(format!("asked Argo CD to sync application {app}"));
-                memory.latches.syncs += 1;
-                memory.latches.posted_at = Some(snapshot.server_time.unwrap_or(now));
+                memory.latches.posted(&job.snapshot.app, snapshot.server_time.unwrap_or(now));
                 memory.unresolved_since = None;
                 return Ok(Stand::pending(format!("application {app}: the sync is accepted"), Duration::from_secs(1)));
             }

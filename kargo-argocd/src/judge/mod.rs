@@ -153,10 +153,10 @@ pub enum Next {
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Latches {
-    /// When the deployment was first looked at, by the server's time. Only comparisons that began since then count.
+    /// When the deployment was first looked at, by the server's time.
     pub since: Option<Timestamp>,
-    /// When the comparison began that was the last one then. One that began later counts too, whatever the server's time says: it may be a
-    /// proxy's, while this is Argo CD's own.
+    /// When the comparison began that was the last one then. Only one that began later counts, whatever the server's time says: that may be
+    /// a proxy's, while this is Argo CD's own. Where there was none, one that began since the first look counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compared: Option<Timestamp>,
     /// The application's uid then.
@@ -170,6 +170,9 @@ pub struct Latches {
     /// When the last of them was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posted_at: Option<Timestamp>,
+    /// When the operation began that was the last one before that, by Argo CD's own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posted_after: Option<Timestamp>,
     /// Set when the server refused a revision by its id because the application syncs by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unpinnable: bool,
@@ -358,11 +361,13 @@ fn freshness(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
         })
     });
     settled.or_else(|| {
-        let newer = latches.compared.is_some() && case.app.status.reconciled_at > latches.compared;
-        let since = latches.since.filter(|_| !newer)?;
-        compared_after(case, since, Duration::ZERO, || {
-            "Argo CD has not compared since this deployment began".to_owned()
-        })
+        let why = || "Argo CD has not compared since this deployment began".to_owned();
+        match (latches.compared, latches.since) {
+            // One in the same second may have begun before.
+            (Some(compared), _) => compared_after(case, compared, Duration::from_secs(1), why),
+            (None, Some(since)) => compared_after(case, since, Duration::ZERO, why),
+            (None, None) => None,
+        }
     })
 }
 

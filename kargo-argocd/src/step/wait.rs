@@ -85,7 +85,11 @@ fn ready(app: &Application, wait_for: &[WaitFor], seen: &mut Seen) -> Ready {
         return Ready::No("an operation runs".into());
     }
     let compared = status.reconciled_at;
-    let fresh = compared > seen.compared || compared.is_some_and(|at| seen.since.is_some_and(|since| at >= since));
+    // Argo CD's own stamps come first: the server's time may be a proxy's.
+    let fresh = match seen.compared {
+        Some(before) => compared > Some(before),
+        None => compared.is_some() && compared >= seen.since,
+    };
     let ended = operation.and_then(|last| last.finished_at);
     let settled =
         ended.is_none_or(|ended| compared.is_some_and(|at| ended.checked_add(SETTLED).is_ok_and(|end| at >= end)));

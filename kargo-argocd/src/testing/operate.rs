@@ -51,6 +51,7 @@ impl World {
                 let waits = app.spec.waves && app.live.as_ref().is_some_and(|live| !live.complete);
                 app.step = Some(match &app.live {
                     Some(live) if waits && live.fate == Fate::Ready => (live.settled_at, Step::LastWave),
+                    Some(live) if waits && live.fate == Fate::Broken => (live.settled_at, Step::End),
                     Some(_) if waits => (Timestamp::MAX, Step::LastWave),
                     _ => (later(at, half), self.after_apply(app)),
                 });
@@ -87,6 +88,9 @@ impl World {
         }
         if let Some((_, message)) = self.failing_tries.as_ref().filter(|(tries, _)| *tries > 0) {
             return Some(message.clone());
+        }
+        if app.live.as_ref().is_some_and(|live| !live.complete && live.fate == Fate::Broken) {
+            return Some("one or more synchronization tasks completed unsuccessfully".into());
         }
         let failing = state.operation.revisions.iter().find_map(|revision| self.failing.get(revision));
         let hook = with_hook && app.spec.post_sync == Some(false) && state.hook.is_some();

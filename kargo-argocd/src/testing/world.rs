@@ -170,7 +170,9 @@ impl World {
         let mut texts = Vec::new();
         for (source, revision) in sources.iter().zip(revisions).filter(|(source, _)| !source.is_reference_only()) {
             let path = source.chart.as_deref().or(source.path.as_deref()).unwrap_or(".");
-            let mut text = (self.manifests)(&source.repo_url, revision, path)?;
+            let known = (self.manifests)(&source.repo_url, revision, path);
+            // A chart that is not known is what its name and version say.
+            let mut text = known.or_else(|| Some(format!("{} {revision}", source.chart.as_ref()?)))?;
             if !source.rest.is_empty() {
                 text.push_str(&format!("\nwith {}", serde_json::Value::Object(source.rest.clone())));
             }

@@ -169,7 +169,7 @@ impl Run {
         }
     }
 
-    fn post(&mut self, pin: bool) {
+    fn post(&mut self, pin: bool, read: &Application) {
         let before = self.read();
         let request = Request {
             revisions: pin.then(|| (0, self.wanted.clone())).into_iter().collect(),
@@ -180,8 +180,7 @@ impl Run {
             Ok(()) => {
                 self.posts += 1;
                 self.cached = Some(before);
-                self.latches.syncs += 1;
-                self.latches.posted_at = Some(super::super::whole_second(self.now + self.skew));
+                self.latches.posted(read, super::super::whole_second(self.now + self.skew));
             }
             Err((_, _, text)) if text.contains("auto-sync currently") => self.latches.unpinnable = true,
             Err(refusal) => self.note(|now| format!("{now} refused: {refusal:?}")),
@@ -222,7 +221,7 @@ impl Run {
                     app = self.read();
                 }
                 Verdict::Pending { next: Next::Sync { pin }, .. } => {
-                    self.post(pin);
+                    self.post(pin, &app);
                     return None;
                 }
                 verdict if verdict.is_final() => return Some(verdict),
