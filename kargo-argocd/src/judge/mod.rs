@@ -316,6 +316,18 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     Judgement { verdict, latches }
 }
 
+impl Latches {
+    /// Notes how things stand at the first look, unless there was one.
+    pub(crate) fn begin(&mut self, app: &Application, now: Timestamp) {
+        if self.since.is_none() {
+            self.since = Some(whole_second(now));
+            self.compared = app.status.reconciled_at;
+            self.uid.clone_from(&app.metadata.uid);
+            self.baseline = app.status.operation_state.as_ref().and_then(|state| state.started_at);
+        }
+    }
+}
+
 fn begin(case: &Case<'_>) -> Latches {
     let mut latches = case.latches.clone();
     let uid = &case.app.metadata.uid;
@@ -323,12 +335,7 @@ fn begin(case: &Case<'_>) -> Latches {
     if latches.uid.is_some() && uid.is_some() && latches.uid != *uid {
         latches = Latches::default();
     }
-    if latches.since.is_none() {
-        latches.since = Some(whole_second(case.now));
-        latches.compared = case.app.status.reconciled_at;
-        latches.uid.clone_from(uid);
-        latches.baseline = case.app.status.operation_state.as_ref().and_then(|state| state.started_at);
-    }
+    latches.begin(case.app, case.now);
     if case.owns_last_operation() || case.owns_requested_operation() {
         latches.syncs = latches.syncs.max(1);
     }

@@ -44,14 +44,15 @@ impl World {
                 app.step = Some((later(at, half), Step::Apply));
             }
             Step::Apply => {
-                if self.failure(app, false).is_none() {
+                let applies = self.failure(app).is_none();
+                if applies {
                     self.apply(app, &operation.revisions, at);
                 }
                 // A wave after the first waits until what the first brought is well.
-                let waits = app.spec.waves && app.live.as_ref().is_some_and(|live| !live.complete);
+                let waits = applies && app.spec.waves && app.live.as_ref().is_some_and(|live| !live.complete);
                 app.step = Some(match &app.live {
-                    Some(live) if waits && live.fate == Fate::Ready => (live.settled_at, Step::LastWave),
-                    Some(live) if waits && live.fate == Fate::Broken => (live.settled_at, Step::End),
+                    Some(live) if waits && live.fate == Fate::Ready => (live.settled_at.max(at), Step::LastWave),
+                    Some(live) if waits && live.fate == Fate::Broken => (live.settled_at.max(at), Step::End),
                     Some(_) if waits => (Timestamp::MAX, Step::LastWave),
                     _ => (later(at, half), self.after_apply(app)),
                 });
@@ -77,11 +78,11 @@ impl World {
     }
 
     fn after_apply(&self, app: &App) -> Step {
-        if app.spec.post_sync.is_some() && self.failure(app, false).is_none() { Step::Hook } else { Step::End }
+        if app.spec.post_sync.is_some() && self.failure(app).is_none() { Step::Hook } else { Step::End }
     }
 
-    /// Why the operation fails, if it does.
-    fn failure(&self, app: &App, with_hook: bool) -> Option<String> {
+    /// Why the operation fails, if it does so before it changes anything.
+    fn failure(&self, app: &App) -> Option<String> {
         let state = app.state.as_ref()?;
         if state.phase == "Terminating" {
             return Some("Operation terminated".into());
@@ -89,16 +90,19 @@ impl World {
         if let Some((_, message)) = self.failing_tries.as_ref().filter(|(tries, _)| *tries > 0) {
             return Some(message.clone());
         }
-        if app.live.as_ref().is_some_and(|live| !live.complete && live.fate == Fate::Broken) {
-            return Some("one or more synchronization tasks completed unsuccessfully".into());
-        }
-        let failing = state.operation.revisions.iter().find_map(|revision| self.failing.get(revision));
-        let hook = with_hook && app.spec.post_sync == Some(false) && state.hook.is_some();
-        failing.cloned().or_else(|| hook.then(|| "one or more synchronization tasks completed unsuccessfully".into()))
+        state.operation.revisions.iter().find_map(|revision| self.failing.get(revision)).cloned()
+    }
+
+    /// Why the operation has failed, if it has: also by a wave that did not get well, or by its hook.
+    fn failure_at_end(&self, app: &App) -> Option<String> {
+        let hook = app.spec.post_sync == Some(false) && app.state.as_ref().is_some_and(|state| state.hook.is_some());
+        let wave = app.live.as_ref().is_some_and(|live| !live.complete && live.fate == Fate::Broken);
+        let tasks = "one or more synchronization tasks completed unsuccessfully";
+        self.failure(app).or_else(|| (hook || wave).then(|| tasks.into()))
     }
 
     fn end(&mut self, app: &mut App, at: Timestamp) {
-        let failure = self.failure(app, true);
+        let failure = self.failure_at_end(app);
         if let Some((tries, _)) = &mut self.failing_tries {
             *tries = tries.saturating_sub(1);
         }

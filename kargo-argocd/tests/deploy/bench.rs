@@ -58,7 +58,7 @@ impl Bench {
         bench.fake.create_app(app);
         bench.fake.sync_as_user(&name, "alice", None);
         bench.pass(60);
-        assert_eq!(bench.fake.live_revision(&name), Some(first.clone()));
+        assert!(bench.fake.is_ready(&name));
         (bench, first)
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Fault, Timings};
 use kargo_argocd::{ArgoCd, ArgoCdApp};
-use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, Health, ObserveRequest};
+use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, ObserveRequest};
 use kargo_core::{Actor, Freight, PromotionInfo};
 
 use crate::bench::REPO;
@@ -113,7 +113,7 @@ async fn five_hundred_applications_share_one_stream_and_the_idle_ones_cost_no_re
     // One of them changes: only that one is read again.
     fake.edit_app(&names[7], |app| app.deleting = true);
     let deleted = async {
-        while observe(&names[7]).await.health != Health::Unhealthy {
+        while !observe(&names[7]).await.detail.contains("being deleted") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -219,8 +219,7 @@ fn a_lost_memory_makes_it_more_patient_and_never_wrong() {
     let fresh = read().latches(|latches| *latches = super::Latches::default());
     fresh.is_pending(&Next::Refresh);
     assert_eq!(fresh.judgement().latches.syncs, 1, "our tag is seen");
-    let mut compared = fresh.set("status.reconciledAt", stamp("10:00:09"));
-    compared.now = at("10:00:09");
+    let compared = fresh.again_after(1).set("status.reconciledAt", stamp("10:00:09"));
     compared.is_live();
 }
 

@@ -122,7 +122,9 @@ impl ArgoCdUpdate {
             *edits += 1;
             cx.progress(format!("changed the sources of application {app}"));
         }
-        if begins && memory.latches.since.is_none() {
+        let is_first = memory.latches.since.is_none();
+        memory.latches.begin(&snapshot.app, snapshot.server_time.unwrap_or_else(|| cx.now()));
+        if begins && is_first {
             // As Kargo does: what is rendered anew has no stale cache behind it.
             match cx
                 .guard("refresh the application", async { Ok(self.argocd.read(cx, &app, Refresh::Hard).await) })
