@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kargo_argocd::testing::FakeApp;
-use kargo_argocd::{ArgoCdApp, ArgoCdApps, Selector, SourceRef};
+use kargo_argocd::{ArgoCdApp, ArgoCdApps, Mode, Selector, SourceRef};
 use kargo_core::ErrorKind;
 use kargo_core::plugin::{Deployer, Deployment, Health, ObserveRequest};
 
@@ -34,7 +34,7 @@ async fn a_chart_and_its_values_go_live_together() {
     let (bench, _) = Bench::running(chart_and_values()).await;
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     let chart = SourceRef::Repository { repo_url: CHARTS.into(), chart: Some("shop".into()) };
-    let config = ArgoCdApp::new("shop").pin(chart, "1.1.0");
+    let config = ArgoCdApp::new("shop").pin(chart, "1.1.0").mode(Mode::Pinned);
     let ended = bench.deploy("p1", config, &wanted).run().await.unwrap();
     assert!(matches!(ended, Deployment::Live { .. }), "{ended:?}");
     assert_eq!(bench.fake.live_revisions("shop"), ["1.1.0".to_owned(), wanted.clone()]);
@@ -44,7 +44,7 @@ async fn a_chart_and_its_values_go_live_together() {
 #[tokio::test]
 async fn a_chart_alone_is_deployed_by_its_version() {
     let (bench, _) = Bench::running(FakeApp::new("shop").chart(CHARTS, "shop", "1.0.0")).await;
-    assert_live(&bench.deploy("p1", ArgoCdApp::new("shop"), "1.2.0").run().await.unwrap(), "1.2.0");
+    assert_live(&bench.deploy("p1", ArgoCdApp::new("shop").mode(Mode::Pinned), "1.2.0").run().await.unwrap(), "1.2.0");
     assert_eq!(bench.fake.live_revision("shop").as_deref(), Some("1.2.0"));
 }
 

@@ -186,6 +186,7 @@ async fn an_aborted_update_stops_its_own_sync() {
     .await;
     bench.commits.commit("main", [("dev", "v1")]);
     bench.fake.create_app(shop("shop"));
+    bench.pass(5);
     let update = ArgoCdUpdate::new(bench.argocd.clone());
     let (promotion, config) = (promotion(&bench), json!({"apps": [{"name": "shop"}]}));
     let request = StepRequest::new(&promotion, "step", &config, bench.clock.now());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Next, Verdict, Wanted, same_revision};
-use super::{at, earlier, later, read, stamp, wanted};
+use super::{earlier, later, read, stamp, wanted};
 
 #[test]
 fn report_01_verified_before_the_rollout() {
