@@ -14,6 +14,8 @@
 //! | run it | [`engine`], [`store`] |
 //! | ask why freight is not further | [`Engine::why`], [`decide`] |
 //! | read the audit trail | [`Engine::journal`], [`Engine::events`], [`state`] |
+//! | run Kargo's own steps on files | [`steps`], [`edit`], [`workspace`] |
+//! | read Kargo's YAML, and check it | [`manifest`] |
 //! | evaluate Kargo's expressions | [`expr`] |
 //! | show all this to people | [`view`] |
 //! | write a plug-in | [`plugin`] |
@@ -45,14 +47,17 @@ pub mod edit;
 pub mod engine;
 pub mod expr;
 pub mod freight;
+pub mod manifest;
 pub mod pipeline;
 pub mod plugin;
 pub mod state;
+pub mod steps;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod version;
 pub mod view;
+pub mod workspace;
 
 mod actor;
 mod clock;
@@ -76,6 +81,6 @@ pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
 pub use stage::{
     AutoRollback, Availability, Condition, FreightRequest, HealthWatch, LabelRequirement, PromotionPolicy, RetryPolicy,
-    Selection, Stage, StagePattern, StageSelector, StepSpec, VerifierSpec,
+    Selection, Stage, StagePattern, StageSelector, StepSpec, Variable, VerifierSpec,
 };
 pub use warehouse::{Discovered, FreightCreationPolicy, Subscription, Warehouse};

@@ -129,13 +129,12 @@ fn check(step: &str, wanted: &Wanted<'_>) -> Result<()> {
     }
 }
 
-/// Whether an expression stands somewhere, whose value is not known before the step runs.
-pub(super) fn has_expression(config: &Value) -> bool {
-    match config {
-        Value::String(text) => text.contains("${{"),
-        Value::Array(items) => items.iter().any(has_expression),
-        Value::Object(fields) => fields.values().any(has_expression),
-        _ => false,
+/// Checks a configuration whose expressions are yet to be evaluated, as far as that goes: the fields, and what they hold.
+fn check_template<T: DeserializeOwned>(step: &str, config: &Value) -> Result<()> {
+    // An expression may stand where another kind of value belongs; then nothing can be said.
+    match read::<T>(step, config) {
+        Err(error) if error.message().contains("unknown field") => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -154,6 +153,16 @@ impl SourceUpdate {
 
 impl Update {
     const STEP: &str = "argocd-update";
+
+    pub(super) fn check_template(config: &Value) -> Result<()> {
+        check_template::<Self>(Self::STEP, config)
+    }
+
+    /// Whether a field takes a text, by its JSON pointer.
+    pub(super) fn takes_text(pointer: &str) -> bool {
+        let field = pointer.rsplit('/').next().unwrap_or_default();
+        pointer.starts_with("/apps/") && field != "updateTargetRevision"
+    }
 
     pub(super) fn read(config: &Value) -> Result<Self> {
         let read: Self = read(Self::STEP, config)?;
@@ -208,6 +217,10 @@ impl WaitApp {
 
 impl Wait {
     const STEP: &str = "argocd-wait";
+
+    pub(super) fn check_template(config: &Value) -> Result<()> {
+        check_template::<Self>(Self::STEP, config)
+    }
 
     pub(super) fn read(config: &Value) -> Result<Self> {
         let read: Self = read(Self::STEP, config)?;

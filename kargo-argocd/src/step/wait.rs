@@ -10,7 +10,7 @@ use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::{Wait, WaitFor, has_expression};
+use super::config::{Wait, WaitFor};
 use super::{Found, output};
 use crate::client::{AppRef, Application, HealthCode, OperationPhase, Refresh, SyncCode};
 use crate::deployer::ArgoCd;
@@ -149,10 +149,15 @@ impl ArgoCdWait {
 #[async_trait]
 impl Step for ArgoCdWait {
     fn validate(&self, config: &Value) -> Result<()> {
-        match Wait::read(config) {
-            Err(_) if has_expression(config) => Ok(()),
-            other => other.map(drop),
-        }
+        Wait::read(config).map(drop)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        Wait::check_template(config)
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        pointer.starts_with("/apps/")
     }
 
     /// 5 minutes in all, as in Kargo.

@@ -77,17 +77,18 @@ async fn an_update_is_done_with_the_sync_and_its_health_is_watched_afterwards() 
     bench.fake.stall_revision(&wanted);
     let update = ArgoCdUpdate::new(bench.argocd.clone());
     let config = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": wanted}]}]});
-    let outputs = outputs(run(&bench, &update, &config).await.unwrap());
+    outputs(run(&bench, &update, &config).await.unwrap());
     assert!(!bench.fake.is_ready("shop"), "as in Kargo, the health is not waited for");
-    let cx = bench.context("observe");
-    let request = ObserveRequest::new(&config).with_outputs(&outputs);
-    let seen = update.observe(&cx, &request).await.unwrap().unwrap();
+    let (cx, promotion) = (bench.context("observe"), promotion(&bench));
+    let watched = update.deployer().unwrap();
+    let request = ObserveRequest::new(&config).result_of(&promotion, None);
+    let seen = watched.observe(&cx, &request).await.unwrap();
     assert_eq!(seen.health, Health::Progressing, "{seen:?}");
     // Somebody else's revision in the same place is not what was promoted.
     let other = bench.commits.commit("other", [("dev", "v9")]);
     assert!(bench.fake.sync_as_user("shop", "bob", Some(&other)));
     bench.pass(60);
-    let seen = update.observe(&cx, &request).await.unwrap().unwrap();
+    let seen = watched.observe(&cx, &request).await.unwrap();
     assert_eq!(seen.health, Health::Unhealthy, "{seen:?}");
     assert!(seen.detail.contains(&other) && seen.detail.contains(&wanted), "{seen:?}");
 }

@@ -10,18 +10,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Call, MAX_ASKED, Returned, SOON, info, shorten};
+use super::calls::{Call, MAX_ASKED, Returned, SOON, info, shorten, step_call};
 use super::driver::{Driver, panic_of, panicked};
+use super::step::{StepCall, without_secrets};
 use crate::actor::Actor;
 use crate::clock::{elapsed, later};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{PromotionId, Revision, StageName};
 use crate::pipeline::Pipeline;
-use crate::plugin::{Context, Health, Observation, ObserveRequest, Step};
+use crate::plugin::{Context, Deployer, Health, Observation, ObserveRequest};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::state::{Draft, EventKind, StageHealth, StageState, State};
 
@@ -236,13 +237,12 @@ pub(super) struct Seen {
     asked: Duration,
 }
 
-/// What a step that has succeeded may have something to look at.
+/// The target of a step that deploys.
 struct Target {
     alias: String,
-    step: Result<Arc<dyn Step>>,
-    config: Value,
+    /// Who looks, and the step with its configuration.
+    found: Result<(Arc<dyn Deployer>, StepCall)>,
     revision: Option<Revision>,
-    outputs: Map<String, Value>,
 }
 
 impl Driver {
@@ -285,16 +285,15 @@ impl Driver {
         let subject = Subject::of(state.stage(stage)?)?;
         let promotion = state.promotion(&subject.current)?;
         let info = info(&self.shared.name, state, promotion)?;
-        let deployed = promotion.steps.iter().filter(|step| step.task.phase == Phase::Succeeded);
-        let targets = deployed.filter_map(|step| {
-            let outputs = step.task.outputs.clone();
-            let revision = outputs.get("revision").and_then(Value::as_str).map(Revision::from);
-            let found = self.plugins.step(&step.spec.uses).cloned();
-            // Of a step that is no longer registered, only a deployment is known to have had something to look at.
-            if found.is_err() && !step.spec.uses.starts_with("deploy:") {
-                return None;
-            }
-            Some(Target { alias: step.alias.clone(), step: found, config: step.spec.config.clone(), revision, outputs })
+        let deployed = promotion.steps.iter().enumerate().filter(|(_, step)| step.task.phase == Phase::Succeeded);
+        let targets = deployed.filter_map(|(index, step)| {
+            let found = match step_call((&self.shared, &self.plugins), state, promotion, index) {
+                Ok(call) => Ok((call.step.deployer()?, call)),
+                Err(missing) if step.spec.uses.starts_with("deploy:") => Err(missing),
+                Err(_) => return None,
+            };
+            let revision = step.task.outputs.get("revision").and_then(Value::as_str).map(Revision::from);
+            Some(Target { alias: step.alias.clone(), found, revision })
         });
         Some((subject, info, targets.collect()))
     }
@@ -352,23 +351,28 @@ impl Driver {
     }
 }
 
-/// Asks every step, all at once; those that have nothing to look at do not count. Each one's trouble is its own: it counts as not known, and the others' answers stay.
+/// Asks every deployer, all at once. Each one's trouble is its own: it counts as not known, and the others' answers stay.
 async fn look(cx: &Context, subject: Subject, info: &PromotionInfo, targets: &[Target]) -> Seen {
     let answers = join_all(targets.iter().map(|target| async move {
-        let answer = match &target.step {
-            Ok(step) => {
-                let request = ObserveRequest::new(&target.config).result_of(info, target.revision.clone());
-                let request = request.with_outputs(&target.outputs);
+        let answer = match &target.found {
+            Ok((deployer, call)) => {
                 // The plug-in's code runs also when the future is made.
-                let observe = async { step.observe(cx, &request).await };
+                let observe = async {
+                    let (_, config, secrets) = call.evaluate(cx, info).await?;
+                    let config = config.as_ref().unwrap_or(&call.spec.config);
+                    let request = ObserveRequest::new(config).result_of(info, target.revision.clone());
+                    let answer = deployer.observe(&without_secrets(cx, &secrets), &request).await;
+                    let answer = answer.map_err(|error| secrets.mask_error(error))?;
+                    Ok(Observation { detail: secrets.mask(answer.detail), ..answer })
+                };
                 let answer = AssertUnwindSafe(cx.guard("look at the health", observe)).catch_unwind().await;
-                answer.unwrap_or_else(|payload| Err(panic_of("The step", payload)))
+                answer.unwrap_or_else(|payload| Err(panic_of("The deployer", payload)))
             }
             Err(missing) => Err(Error::new(ErrorKind::InvalidInput, missing.report())),
         };
-        Some((target.alias.as_str(), answer.transpose()?))
+        (target.alias.as_str(), answer)
     }));
-    merge(subject, answers.await.into_iter().flatten().collect())
+    merge(subject, answers.await)
 }
 
 /// The worst answer, and every answer's reason in the order of the steps.

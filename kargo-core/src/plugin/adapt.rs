@@ -1,12 +1,11 @@
 //! Writers and deployers as steps.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{
-    Context, DeployRequest, Deployer, Deployment, Observation, ObserveRequest, Step, StepOutcome, StepRequest,
-    WriteRequest, Writer,
-};
+use super::{Context, DeployRequest, Deployer, Deployment, Step, StepOutcome, StepRequest, WriteRequest, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Revision;
 
@@ -45,9 +44,9 @@ impl<W: Writer> Step for WriteStep<W> {
 }
 
 #[derive(Debug)]
-pub(super) struct DeployStep<D>(pub(super) D);
+pub(super) struct DeployStep(pub(super) Arc<dyn Deployer>);
 
-impl<D> DeployStep<D> {
+impl DeployStep {
     fn request<'a>(request: &StepRequest<'a>) -> Result<DeployRequest<'a>> {
         let configured = match request.config.get(REVISION) {
             None | Some(Value::Null) => None,
@@ -69,9 +68,13 @@ impl<D> DeployStep<D> {
 }
 
 #[async_trait]
-impl<D: Deployer> Step for DeployStep<D> {
+impl Step for DeployStep {
     fn validate(&self, config: &Value) -> Result<()> {
         self.0.validate(config)
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        Some(Arc::clone(&self.0))
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
@@ -88,9 +91,5 @@ impl<D: Deployer> Step for DeployStep<D> {
 
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         self.0.abort(cx, &Self::request(request)?).await
-    }
-
-    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
-        self.0.observe(cx, request).await.map(Some)
     }
 }

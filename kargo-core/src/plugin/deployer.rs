@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Context;
 use crate::error::Result;
@@ -154,14 +154,12 @@ pub struct ObserveRequest<'a> {
     /// The revision that the deployment there ended with. A target that runs another one is not healthy, however well that does,
     /// unless the deployer knows that it holds this one.
     pub revision: Option<Revision>,
-    /// What the step put out, where it is a step's result that is looked at.
-    pub outputs: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> ObserveRequest<'a> {
     /// Looks at the target that `config` names.
     pub fn new(config: &'a Value) -> Self {
-        Self { config, promotion: None, revision: None, outputs: None }
+        Self { config, promotion: None, revision: None }
     }
 
     /// Says of which promotion the result is looked at, and which revision that made live.
@@ -169,13 +167,6 @@ impl<'a> ObserveRequest<'a> {
     pub fn result_of(mut self, promotion: &'a PromotionInfo, revision: Option<Revision>) -> Self {
         self.promotion = Some(promotion);
         self.revision = revision;
-        self
-    }
-
-    /// Hands over what the step put out.
-    #[must_use]
-    pub fn with_outputs(mut self, outputs: &'a Map<String, Value>) -> Self {
-        self.outputs = Some(outputs);
         self
     }
 }

@@ -1,17 +1,18 @@
 //! One entry of a promotion's step list.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::Arc;
+use std::fmt::{self, Debug};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Context, Observation, ObserveRequest};
+use super::{Context, Deployer, Record};
 use crate::error::Result;
 use crate::promotion::PromotionInfo;
+use crate::workspace::Workspace;
 
 /// One kind of entry of a promotion's step list. Writers and deployers are steps through adapters; a host registers more.
 ///
@@ -34,11 +35,21 @@ use crate::promotion::PromotionInfo;
 /// ```
 #[async_trait]
 pub trait Step: Debug + Send + Sync + 'static {
-    /// Checks a configuration when the pipeline is put together.
+    /// Checks a configuration without expressions: when the pipeline is put together, or when its expressions have been evaluated.
     ///
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] that names the field and what it should be.
     fn validate(&self, config: &Value) -> Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
+    /// Checks a configuration in which expressions stand that are yet to be evaluated, when the pipeline is put together: what can be
+    /// wrong with it whatever they give, such as a field that there is not. Default: nothing.
+    ///
+    /// # Errors
+    /// As for [`Step::validate`].
+    fn validate_template(&self, config: &Value) -> Result<()> {
         let _ = config;
         Ok(())
     }
@@ -48,6 +59,26 @@ pub trait Step: Debug + Send + Sync + 'static {
         StepDefaults::default()
     }
 
+    /// Whether a field of the configuration takes a text, by its JSON pointer (`/updates/0/value`). There the text that an expression
+    /// gives stays a text; elsewhere `1.10` becomes a number, as in Kargo. Default: no field does.
+    fn takes_text(&self, pointer: &str) -> bool {
+        let _ = pointer;
+        false
+    }
+
+    /// Whether the step, having succeeded, must be run again to bring back what it did to the promotion's [`Workspace`] when that was lost,
+    /// by a restart or because another host has taken over. It is then called with [`StepRequest::restored`], and what it returns is
+    /// ignored unless it is an error. Default: no.
+    fn restores(&self) -> bool {
+        false
+    }
+
+    /// What a stage's [health watch](crate::HealthWatch) asks how the target is, after the step has succeeded there: with the step's
+    /// configuration, and the output `revision`. Default: nothing.
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        None
+    }
+
     /// Does the work, or looks how it is getting on.
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome>;
 
@@ -55,13 +86,6 @@ pub trait Step: Debug + Send + Sync + 'static {
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         let _ = (cx, request);
         Ok(())
-    }
-
-    /// Says how what the step did is doing, once it has succeeded; nothing when there is nothing to look at, as with most steps. Changes
-    /// nothing there. It is asked where a stage [watches](crate::Stage::watch_health) its health; such a call has 90 seconds.
-    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
-        let _ = (cx, request);
-        Ok(None)
     }
 }
 
@@ -83,15 +107,15 @@ impl Default for StepDefaults {
     }
 }
 
-/// A step to run.
-#[derive(Debug, Clone)]
+/// A step to run. Its `Debug` leaves out what may hold secrets.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct StepRequest<'a> {
     /// The promotion it belongs to.
     pub promotion: &'a PromotionInfo,
     /// The step's name in it.
     pub alias: &'a str,
-    /// Its configuration.
+    /// Its configuration, with the values that its expressions gave. It may hold secrets.
     pub config: &'a Value,
     /// What earlier steps put out, by alias, in the order in which they ran.
     pub outputs: &'a [(String, Map<String, Value>)],
@@ -101,12 +125,70 @@ pub struct StepRequest<'a> {
     pub resumed: bool,
     /// What the last call wanted to remember. `None` in the first call, and when the last call's answer was lost.
     pub state: Option<&'a Value>,
+    /// What the step put out when it succeeded, if this call is to bring back what it did to the workspace and nothing else: see
+    /// [`Step::restores`]. It must then have no effect outside the workspace, and do there what it did before.
+    pub restored: Option<&'a Map<String, Value>>,
+    pub(crate) workspace: Workspace,
+    pub(crate) records: Arc<Mutex<Vec<Record>>>,
+}
+
+impl Debug for StepRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepRequest")
+            .field("promotion", &self.promotion.id)
+            .field("alias", &self.alias)
+            .field("started_at", &self.started_at)
+            .field("resumed", &self.resumed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> StepRequest<'a> {
     /// A first call, for the tests of plug-ins.
     pub fn new(promotion: &'a PromotionInfo, alias: &'a str, config: &'a Value, started_at: Timestamp) -> Self {
-        Self { promotion, alias, config, outputs: &[], started_at, resumed: false, state: None }
+        Self {
+            promotion,
+            alias,
+            config,
+            outputs: &[],
+            started_at,
+            resumed: false,
+            state: None,
+            restored: None,
+            workspace: Workspace::new(),
+            records: Arc::default(),
+        }
+    }
+
+    /// The files that the steps of the promotion work on, as those before this one have left them: also in a second call of this one,
+    /// whatever the first did there. What it leaves counts when it succeeds. In [`Step::abort`] it is empty.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Has the journal keep `record`, in the same instant as the step's success; when the step does not succeed, it is forgotten. The step
+    /// fails when it names what does not exist, an alias that is taken, or more than is kept.
+    pub fn record(&self, record: Record) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    /// What was recorded, for the tests of steps.
+    pub fn recorded(&self) -> Vec<Record> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Hands over the workspace.
+    #[must_use]
+    pub fn with_workspace(mut self, workspace: &Workspace) -> Self {
+        self.workspace = workspace.clone();
+        self
+    }
+
+    /// Makes it a call that brings back what the step did to the workspace.
+    #[must_use]
+    pub fn restoring(mut self, outputs: &'a Map<String, Value>) -> Self {
+        self.restored = Some(outputs);
+        self
     }
 
     /// Hands over what earlier steps put out.
@@ -169,8 +251,24 @@ impl<T: Step + ?Sized> Step for Arc<T> {
         (**self).validate(config)
     }
 
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
+    }
+
     fn defaults(&self) -> StepDefaults {
         (**self).defaults()
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        (**self).takes_text(pointer)
+    }
+
+    fn restores(&self) -> bool {
+        (**self).restores()
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        (**self).deployer()
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
@@ -179,10 +277,6 @@ impl<T: Step + ?Sized> Step for Arc<T> {
 
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         (**self).abort(cx, request).await
-    }
-
-    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
-        (**self).observe(cx, request).await
     }
 }
 
@@ -192,8 +286,24 @@ impl<T: Step + ?Sized> Step for Box<T> {
         (**self).validate(config)
     }
 
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
+    }
+
     fn defaults(&self) -> StepDefaults {
         (**self).defaults()
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        (**self).takes_text(pointer)
+    }
+
+    fn restores(&self) -> bool {
+        (**self).restores()
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        (**self).deployer()
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
@@ -202,9 +312,5 @@ impl<T: Step + ?Sized> Step for Box<T> {
 
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         (**self).abort(cx, request).await
-    }
-
-    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
-        (**self).observe(cx, request).await
     }
 }

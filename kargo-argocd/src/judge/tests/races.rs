@@ -396,7 +396,8 @@ fn a_pinned_revision_is_live_by_its_operation_and_a_later_comparison() {
 fn an_accepted_sync_that_does_not_show_yet_is_not_asked_for_again() {
     let mut unseen = read().operation("Succeeded", &earlier()).of_another().set("status.sync.status", "OutOfSync");
     unseen.latches.syncs = 1;
-    (unseen.latches.posted_at, unseen.latches.posted_after) = (Some(super::at("10:00:08")), Some(super::at("10:00:02")));
+    (unseen.latches.posted_at, unseen.latches.posted_after) =
+        (Some(super::at("10:00:08")), Some(super::at("10:00:02")));
     assert!(unseen.is_pending(&Next::Look).contains("does not show yet"));
     unseen.clone().now("10:00:40").is_pending(&PINNED);
     unseen.app = unseen.app.with_operation("Succeeded", &wanted());

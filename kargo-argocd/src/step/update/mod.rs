@@ -2,19 +2,24 @@
 
 mod plan;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use kargo_core::plugin::{Context, Observation, ObserveRequest, Step, StepDefaults, StepOutcome, StepRequest};
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::plugin::{
+    Context, DeployRequest, Deployer, Deployment, Observation, ObserveRequest, Step, StepDefaults, StepOutcome,
+    StepRequest,
+};
+use kargo_core::{Error, ErrorKind, PromotionInfo, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::authorize::{is_authorized, refusal};
-use super::config::{Update, UpdateApp, has_expression};
+use super::config::{Update, UpdateApp};
 use super::{AT_ONCE, Found, output};
-use crate::client::{AppRef, Refresh};
+use crate::client::{AppRef, OwnerReference, Refresh};
 use crate::config::{ArgoCdApp, SourceRef};
 use crate::deployer::{AppMemory, ArgoCd, Job, Memory, Stand, merge};
 use crate::judge::Policy;
@@ -43,7 +48,7 @@ const MAX_EDITS: u32 = 3;
 /// let plugins = Plugins::builder().step("argocd-update", ArgoCdUpdate::new(argocd)).build();
 /// let source = json!({"repoURL": "https://git.example/config", "desiredRevision": "${{ outputs.commit.commit }}"});
 /// let step = StepSpec::new("argocd-update", json!({"apps": [{"name": "shop-dev", "sources": [source]}]}));
-/// assert!(plugins.step("argocd-update")?.validate(&step.config).is_ok());
+/// assert!(plugins.step("argocd-update")?.validate_template(&step.config).is_ok());
 /// # Ok(())
 /// # }
 /// ```
@@ -58,7 +63,7 @@ pub struct ArgoCdUpdate {
 struct Kept {
     memory: Memory,
     /// How often the sources of an application were changed.
-    edits: std::collections::BTreeMap<String, u32>,
+    edits: BTreeMap<String, u32>,
 }
 
 /// One application with what is to be done with it.
@@ -74,7 +79,7 @@ impl ArgoCdUpdate {
     }
 
     /// Every application with its plan. Nothing is changed before all of them are known to be permitted and possible.
-    async fn prepare(&self, cx: &Context, request: &StepRequest<'_>, apps: &[UpdateApp]) -> Result<Vec<Work>> {
+    async fn prepare(&self, cx: &Context, promotion: &PromotionInfo, apps: &[UpdateApp]) -> Result<Vec<Work>> {
         let mut works: Vec<Work> = Vec::new();
         for entry in apps {
             let wanted = entry.wanted();
@@ -86,9 +91,9 @@ impl ArgoCdUpdate {
             let mut refused = None;
             let before = works.len();
             for found in found {
-                if !is_authorized(&found.snapshot.app, request.promotion)? {
+                if !is_authorized(&found.snapshot.app, promotion)? {
                     // What was named must be permitted; of what was selected, the rest is left alone.
-                    refused = Some(refusal(&found.snapshot.app, request.promotion, cx));
+                    refused = Some(refusal(&found.snapshot.app, promotion, cx));
                     continue;
                 }
                 let plan = Plan::of(&found.snapshot.app, &entry.sources)?;
@@ -165,7 +170,7 @@ impl ArgoCdUpdate {
     }
 }
 
-fn undone(app: &AppRef, owners: &[crate::client::OwnerReference]) -> String {
+fn undone(app: &AppRef, owners: &[OwnerReference]) -> String {
     let set = owners.iter().find(|owner| owner.kind == "ApplicationSet");
     let who = match set {
         Some(set) => format!(
@@ -177,41 +182,27 @@ fn undone(app: &AppRef, owners: &[crate::client::OwnerReference]) -> String {
     format!("The sources of application {app} were changed back {MAX_EDITS} times. {who}.")
 }
 
-/// The applications, with the revisions that their sources should be at, for whoever looks at their health later.
+/// The applications, as Kargo's step puts them out.
 fn outputs(works: &[Work]) -> Map<String, Value> {
-    let apps = works.iter().map(|work| {
-        let mut shown = output(&work.found.snapshot);
-        let revisions: Vec<Value> = work
-            .plan
-            .wanted
-            .iter()
-            .map(|(source, revision)| json!({"source": source, "revision": revision.as_str()}))
-            .collect();
-        if !revisions.is_empty() {
-            shown["revisions"] = revisions.into();
-        }
-        shown
-    });
-    Map::from_iter([("apps".to_owned(), apps.collect())])
-}
-
-/// An application as [`outputs`] has it.
-#[derive(Deserialize)]
-struct Done {
-    name: String,
-    namespace: Option<String>,
-    #[serde(default)]
-    revisions: Vec<crate::config::Pin>,
+    Map::from_iter([("apps".to_owned(), works.iter().map(|work| output(&work.found.snapshot)).collect())])
 }
 
 #[async_trait]
 impl Step for ArgoCdUpdate {
     fn validate(&self, config: &Value) -> Result<()> {
-        match Update::read(config) {
-            // What an expression will become is checked when the step runs.
-            Err(_) if has_expression(config) => Ok(()),
-            other => other.map(drop),
-        }
+        Update::read(config).map(drop)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        Update::check_template(config)
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        Update::takes_text(pointer)
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        Some(Arc::new(Updated(self.clone())))
     }
 
     /// 5 minutes in all, as in Kargo.
@@ -224,7 +215,7 @@ impl Step for ArgoCdUpdate {
         let mut kept: Kept = request.state.and_then(|state| Kept::deserialize(state).ok()).unwrap_or_default();
         let until = self.argocd.hold_until(cx);
         loop {
-            let works = self.prepare(cx, request, &config.apps).await?;
+            let works = self.prepare(cx, request.promotion, &config.apps).await?;
             let (outputs, names) =
                 (outputs(&works), works.iter().map(|work| work.found.app.clone()).collect::<Vec<_>>());
             let done = |kept: &Kept| {
@@ -245,17 +236,6 @@ impl Step for ArgoCdUpdate {
         }
     }
 
-    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Option<Observation>> {
-        let done = request.outputs.and_then(|outputs| outputs.get("apps"));
-        let Some(done) = done.and_then(|apps| Vec::<Done>::deserialize(apps).ok()) else { return Ok(None) };
-        let apps = done.into_iter().map(|done| {
-            let mut app = ArgoCdApp::new(done.name).source(SourceRef::Index(0));
-            (app.namespace, app.pins) = (done.namespace, done.revisions);
-            app
-        });
-        self.argocd.observe_all(cx, &apps.collect::<Vec<_>>(), None).await.map(Some)
-    }
-
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         let config = Update::read(request.config)?;
         let kept: Kept = request.state.and_then(|state| Kept::deserialize(state).ok()).unwrap_or_default();
@@ -270,5 +250,40 @@ impl Step for ArgoCdUpdate {
             }
         }
         trouble.map_or(Ok(()), Err)
+    }
+}
+
+/// What a stage's health watch asks about the applications that the step has changed.
+#[derive(Debug)]
+struct Updated(ArgoCdUpdate);
+
+#[async_trait]
+impl Deployer for Updated {
+    async fn deploy(&self, _cx: &Context, _request: &DeployRequest<'_>) -> Result<Deployment> {
+        Err(Error::new(ErrorKind::Unsupported, "What argocd-update did can be looked at; to deploy, run the step."))
+    }
+
+    /// The applications at the desired revisions. Whether their sources still ask for them is not part of the health: what runs is.
+    async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation> {
+        let config = Update::read(request.config)?;
+        let mut apps = Vec::new();
+        for entry in &config.apps {
+            for found in entry.wanted().find(cx, &self.0.argocd).await? {
+                if request
+                    .promotion
+                    .is_some_and(|promotion| !is_authorized(&found.snapshot.app, promotion).unwrap_or(false))
+                {
+                    continue;
+                }
+                let plan = Plan::of(&found.snapshot.app, &entry.sources)?;
+                let mut app = ArgoCdApp::new(found.app.name).source(SourceRef::Index(0));
+                (app.namespace, app.project) = (found.app.namespace, found.app.project);
+                for (source, revision) in plan.wanted.iter() {
+                    app = app.pin(SourceRef::Index(source), revision.as_str());
+                }
+                apps.push(app);
+            }
+        }
+        self.0.argocd.observe_all(cx, &apps, None).await
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
-pub(super) use granit_parser::ScalarStyle as Style;
+pub(crate) use granit_parser::ScalarStyle as Style;
 use regex::Regex;
+
+use crate::edit::Value;
 
 /// Words that YAML 1.1 or 1.2 reads as a boolean, a null, a merge key or a default, in any case.
 const WORDS: [&str; 12] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", "<<", "="];
@@ -34,8 +36,16 @@ fn is_word(value: &str) -> bool {
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
+/// `value` on one line: a string in the style that was there, a number or a bool plain.
+pub(super) fn render_value(value: &Value, style: Style, flow: bool) -> String {
+    match value {
+        Value::String(text) => render(text, style, flow),
+        other => other.plain(),
+    }
+}
+
 /// `value` on one line, in the style that was there when that can hold it, else in double quotes.
-pub(super) fn render(value: &str, style: Style, flow: bool) -> String {
+pub(crate) fn render(value: &str, style: Style, flow: bool) -> String {
     match style {
         Style::SingleQuoted if value.chars().all(is_safe) => format!("'{}'", value.replace('\'', "''")),
         Style::Plain | Style::Literal | Style::Folded if can_be_plain(value, flow) => value.to_owned(),
@@ -69,7 +79,7 @@ fn needs_escape(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-fn double_quoted(value: &str) -> String {
+pub(super) fn double_quoted(value: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(value.len() + 2);
     text.push('"');
@@ -96,7 +106,7 @@ fn double_quoted(value: &str) -> String {
 
 /// The header and the lines of a literal block that reads as `value`, without the last line break; nothing when
 /// only double quotes can hold it. `header` is what follows `|` up to the end of the line, such as a comment.
-pub(super) fn literal(value: &str, indent: usize, header: &str, line_break: &str) -> Option<String> {
+pub(crate) fn literal(value: &str, indent: usize, header: &str, line_break: &str) -> Option<String> {
     let (body, chomping) = match value.strip_suffix('\n') {
         Some(body) => (body, ""),
         None => (value, "-"),
