@@ -102,13 +102,15 @@ impl Watch {
         Self { shared, task }
     }
 
+    /// Whether the stream is open. Once the runtime that it was opened on is gone, it is not any more.
     pub(crate) fn is_connected(&self) -> bool {
-        self.shared.known().connected
+        !self.task.is_finished() && self.shared.known().connected
     }
 
     /// An application: as it was read last when nothing has been heard of it since, else read anew.
     pub(crate) async fn get(&self, cx: &Context, client: &Client, app: &AppRef) -> Result<Snapshot> {
-        if let Some(snapshot) = self.shared.known().still(app, cx.now()) {
+        let still = self.is_connected().then(|| self.shared.known().still(app, cx.now())).flatten();
+        if let Some(snapshot) = still {
             return Ok(snapshot);
         }
         self.read(cx, client, app, Refresh::No).await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kargo_core::plugin::{Context, Relation};
 use kargo_core::{ErrorKind, Result, Revision};
 
@@ -17,6 +17,9 @@ use crate::rollout::RolloutPhase;
 const ROUNDS: usize = 8;
 /// After how many seconds Argo CD is asked to compare again when the last comparison told nothing.
 const STALE: i64 = 30;
+
+/// The least pause between two comparisons that one call asks for.
+const RESTED: SignedDuration = SignedDuration::from_secs(1);
 
 /// What one application is to become.
 pub(crate) struct Job<'a> {
@@ -56,6 +59,11 @@ impl Job<'_> {
         let compared = self.snapshot.app.status.reconciled_at;
         compared.is_none_or(|at| now.duration_since(at).as_secs() >= STALE)
     }
+}
+
+/// Whether Argo CD may be asked to compare again. A comparison brings news of itself, on which another must not follow at once.
+fn rested(memory: &AppMemory, now: Timestamp) -> bool {
+    memory.refreshed_at.is_none_or(|at| now.duration_since(at) >= RESTED)
 }
 
 impl ArgoCd {
@@ -99,9 +107,10 @@ impl ArgoCd {
                 }
                 Verdict::Pending { next: Next::Refresh, why, check_after }
                 | Verdict::Indeterminate { why, check_after }
-                    if !refreshed && (needs_refresh || job.is_stale(now)) =>
+                    if !refreshed && (needs_refresh || job.is_stale(now)) && rested(memory, cx.now()) =>
                 {
                     refreshed = true;
+                    memory.refreshed_at = Some(cx.now());
                     // The client's own deadline means "not refreshed", which is no failure; the call's deadline is.
                     let read = async { Ok(self.read(cx, app, Refresh::Normal).await) };
                     match cx.guard("refresh the application", read).await? {

@@ -24,7 +24,7 @@ pub(super) struct Target<'a> {
 
 impl ArgoCd {
     /// Reads an application, or takes the last read when nothing has been heard of it since.
-    pub(super) async fn get(&self, cx: &Context, app: &AppRef) -> Result<Snapshot> {
+    pub(crate) async fn get(&self, cx: &Context, app: &AppRef) -> Result<Snapshot> {
         let read = async {
             if self.polls {
                 self.client.get(app, Refresh::No).await

@@ -23,6 +23,9 @@ pub(crate) struct AppMemory {
     /// Since when Argo CD has been unable to resolve the revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unresolved_since: Option<Timestamp>,
+    /// When Argo CD was last asked to compare.
+    #[serde(skip)]
+    pub(crate) refreshed_at: Option<Timestamp>,
     /// The pauses of Rollouts that were ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) resumed: Vec<String>,

@@ -30,6 +30,8 @@ pub(crate) use target::is_repository;
 
 /// For how long one call waits for news of its applications before it lets the engine call again.
 const HOLD: Duration = Duration::from_secs(30);
+/// How long one waits for further news once there is some.
+const BURST: Duration = Duration::from_millis(100);
 /// How many applications of one step are worked on at once.
 const AT_ONCE: usize = 16;
 
@@ -92,7 +94,10 @@ impl ArgoCd {
         if left.is_zero() || pause.is_zero() || !self.listens() {
             return Ok(false);
         }
-        self.client.watch().wait(cx, apps, pause.min(left)).await?;
+        if self.client.watch().wait(cx, apps, pause.min(left)).await? {
+            // Changes come in bursts, and one look at the end of one is enough.
+            cx.sleep(BURST).await?;
+        }
         Ok(true)
     }
 

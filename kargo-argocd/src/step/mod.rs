@@ -12,7 +12,7 @@ use kargo_core::Result;
 use kargo_core::plugin::Context;
 use serde_json::{Value, json};
 
-use crate::client::{AppRef, Refresh, Search, Selector, Snapshot, is_missing};
+use crate::client::{AppRef, Search, Selector, Snapshot, is_missing};
 use crate::deployer::{ArgoCd, missing_app};
 
 /// How many applications of one step are worked on at once.
@@ -42,8 +42,10 @@ impl Wanted<'_> {
     async fn find(&self, cx: &Context, argocd: &ArgoCd) -> Result<Vec<Found>> {
         if let Some(name) = self.name {
             let app = self.reference(name);
-            let read = cx.guard("read the application", argocd.read(cx, &app, Refresh::No)).await;
-            let snapshot = read.map_err(|error| if is_missing(&error) { missing_app(&app, error) } else { error })?;
+            let snapshot = argocd
+                .get(cx, &app)
+                .await
+                .map_err(|error| if is_missing(&error) { missing_app(&app, error) } else { error })?;
             return Ok(vec![Found { app, snapshot }]);
         }
         let mut search = Search::new();

@@ -29,7 +29,7 @@ async fn argo_12_a_missing_application_is_not_found_or_not_permitted() {
 }
 
 #[tokio::test]
-async fn argo_12_an_application_that_is_yet_to_be_created_can_be_waited_for() {
+async fn report_17_argo_12_an_application_that_is_yet_to_be_created_can_be_waited_for() {
     let bench = Bench::new().await;
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     let config = ArgoCdApp::new("shop").wait_for_app(Duration::from_secs(60));

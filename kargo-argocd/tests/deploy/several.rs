@@ -63,7 +63,7 @@ async fn an_application_outside_of_argo_cds_namespace_is_found_there() {
 }
 
 #[tokio::test]
-async fn a_step_of_several_applications_is_live_when_all_of_them_are() {
+async fn race_an_a_step_of_several_applications_is_live_when_all_of_them_are() {
     let bench = Bench::new().await;
     let first = bench.commits.commit("main", [("dev", "v1")]);
     for app in [web("web-1"), web("web-2").namespace("team"), web("db").label("tier", "db")] {

@@ -232,3 +232,13 @@ fn passwords_that_argo_cd_quotes_do_not_reach_a_verdict() {
     let app = serde_json::from_value(broken.app.clone()).unwrap();
     assert!(!super::super::observe(&app, 0).detail.contains("hunter2"));
 }
+
+#[test]
+fn report_34_a_sync_that_a_paused_rollout_holds_up_is_waited_for() {
+    let paused = read()
+        .operation("Running", &wanted())
+        .set("status.operationState.finishedAt", Value::Null)
+        .requested(super::TAG)
+        .set("status.health.status", "Suspended");
+    assert!(paused.is_pending(&Next::Look).contains("the sync runs"));
+}
