@@ -1,12 +1,13 @@
 //! The configuration of a step that deploys with Argo CD.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::client::AppRef;
+use crate::client::{AppRef, Search, Selector};
 use crate::judge::Policy;
 
 /// Which application is to run the wanted revision, and how strictly that is judged.
@@ -24,21 +25,28 @@ use crate::judge::Policy;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ArgoCdApp {
-    /// The application's name.
+    /// The application's name. Empty where a selector stands in its place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub app: String,
+    /// The applications with such labels, in place of one by its name. Which they are is looked up anew each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
     /// Its project. With it, an application that does not exist is told from one that may not be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// Its namespace. Default: the one Argo CD itself runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The source that should be at the wanted revision: its name, or its index counted from 0. Needed when several sources bring
-    /// manifests.
+    /// The source that should be at the wanted revision: its name, its index counted from 0, or its repository. Needed when several
+    /// sources bring manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceRef>,
     /// The wanted revision. Default: the one that the nearest writer before this step made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// Other sources that should be at revisions of their own, such as the version of a chart beside its values in Git.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Pin>,
     /// How syncs are asked for.
     #[serde(default, skip_serializing_if = "Mode::is_auto")]
     pub mode: Mode,
@@ -72,9 +80,42 @@ pub struct ArgoCdApp {
     /// Whether an application without resources counts as live. Default: no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_empty: Option<bool>,
-    /// Whether a suspended application counts as healthy. Default: no, it is waited for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accept_suspended: Option<bool>,
+    /// What becomes of a suspended application, such as one whose Rollout has paused. Default: it is waited for.
+    #[serde(default, skip_serializing_if = "Paused::is_wait")]
+    pub paused: Paused,
+}
+
+/// One source and the revision that it should be at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Pin {
+    /// The source.
+    pub source: SourceRef,
+    /// Its revision: a commit id, a chart's version, or the digest of an OCI artifact.
+    pub revision: String,
+}
+
+/// What becomes of a suspended application.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Paused {
+    /// It is waited for: somebody or something else resumes it.
+    #[default]
+    Wait,
+    /// It counts as healthy: that it got as far as its pause is enough.
+    Accept,
+    /// Its Rollouts are resumed, one pause after the other.
+    Resume,
+    /// Its Rollouts are promoted in full at the first pause.
+    Promote,
+}
+
+impl Paused {
+    fn is_wait(&self) -> bool {
+        *self == Self::Wait
+    }
 }
 
 /// How syncs are asked for.
@@ -105,6 +146,22 @@ pub enum SourceRef {
     Index(usize),
     /// By its name.
     Name(String),
+    /// By its repository, which no other source of the application may share.
+    Repository {
+        /// The repository. How its URL is written, such as with `.git` at the end, does not matter.
+        #[serde(rename = "repoURL")]
+        repo_url: String,
+        /// The chart, in a repository of charts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chart: Option<String>,
+    },
+}
+
+impl SourceRef {
+    /// The only source in this repository.
+    pub fn repository(repo_url: impl Into<String>) -> Self {
+        Self::Repository { repo_url: repo_url.into(), chart: None }
+    }
 }
 
 impl ArgoCdApp {
@@ -112,10 +169,12 @@ impl ArgoCdApp {
     pub fn new(app: impl Into<String>) -> Self {
         Self {
             app: app.into(),
+            selector: None,
             project: None,
             namespace: None,
             source: None,
             revision: None,
+            pins: Vec::new(),
             mode: Mode::Auto,
             prune: None,
             stable_for: None,
@@ -123,8 +182,13 @@ impl ArgoCdApp {
             wait_for_app: None,
             allow_drift: None,
             allow_empty: None,
-            accept_suspended: None,
+            paused: Paused::Wait,
         }
+    }
+
+    /// The applications that `selector` selects, with all else at its default.
+    pub fn selected(selector: Selector) -> Self {
+        Self { selector: Some(selector), ..Self::new("") }
     }
 
     /// Sets the project.
@@ -152,6 +216,13 @@ impl ArgoCdApp {
     #[must_use]
     pub fn revision(mut self, revision: impl Into<String>) -> Self {
         self.revision = Some(revision.into());
+        self
+    }
+
+    /// Demands `revision` of another source too.
+    #[must_use]
+    pub fn pin(mut self, source: SourceRef, revision: impl Into<String>) -> Self {
+        self.pins.push(Pin { source, revision: revision.into() });
         self
     }
 
@@ -204,26 +275,25 @@ impl ArgoCdApp {
         self
     }
 
-    /// Sets whether a suspended application counts as healthy.
+    /// Sets what becomes of a suspended application.
     #[must_use]
-    pub fn accept_suspended(mut self, accept: bool) -> Self {
-        self.accept_suspended = Some(accept);
+    pub fn paused(mut self, paused: Paused) -> Self {
+        self.paused = paused;
         self
     }
 
-    pub(crate) fn read(config: &Value) -> Result<Self> {
-        let example = r#"write it like {"app": "shop-dev", "project": "web"}"#;
-        let read: Self = Self::deserialize(config).map_err(|error| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("The configuration for Argo CD cannot be used: {error}; {example}."),
-            )
-        })?;
-        if read.app.trim().is_empty() {
-            let text = format!("The configuration for Argo CD names no application: `app` is empty; {example}.");
-            return Err(Error::new(ErrorKind::InvalidInput, text));
+    fn check(&self) -> Result<()> {
+        let fault = |text: &str| {
+            Error::new(ErrorKind::InvalidInput, format!("The configuration for Argo CD {text}; {EXAMPLE}."))
+        };
+        match &self.selector {
+            None if self.app.trim().is_empty() => {
+                Err(fault("names no application: `app` is empty, and there is no `selector`"))
+            }
+            Some(_) if !self.app.is_empty() => Err(fault("has both `app` and `selector`; take one of them")),
+            Some(selector) => selector.check(),
+            None => Ok(()),
         }
-        Ok(read)
     }
 
     pub(crate) fn reference(&self) -> AppRef {
@@ -231,6 +301,14 @@ impl ArgoCdApp {
         app.namespace.clone_from(&self.namespace);
         app.project.clone_from(&self.project);
         app
+    }
+
+    /// Where the selected applications are looked for.
+    pub(crate) fn search(&self, selector: &Selector) -> Search {
+        let mut search = Search::new().selector(selector.clone());
+        search.namespace.clone_from(&self.namespace);
+        search.project.clone_from(&self.project);
+        search
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -241,9 +319,69 @@ impl ArgoCdApp {
             unwell_grace: self.degraded_grace.unwrap_or(default.unwell_grace),
             allow_drift: self.allow_drift.unwrap_or(default.allow_drift),
             allow_empty: self.allow_empty.unwrap_or(default.allow_empty),
-            accept_suspended: self.accept_suspended.unwrap_or(default.accept_suspended),
+            paused: self.paused,
             ..default
         }
+    }
+}
+
+const EXAMPLE: &str = r#"write it like {"app": "shop-dev", "project": "web"}"#;
+
+/// Several applications for one step. The step is done once all of them are live, and fails with the first that does.
+///
+/// ```
+/// use kargo_argocd::{ArgoCdApp, ArgoCdApps, Selector};
+/// use kargo_core::StepSpec;
+///
+/// let web = ArgoCdApp::selected(Selector::label("tier", "web")).project("shop");
+/// let step = StepSpec::deploy("argocd", ArgoCdApps::new([ArgoCdApp::new("shop-db"), web]));
+/// assert_eq!(step.config["apps"][0], serde_json::json!({"app": "shop-db"}));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ArgoCdApps {
+    /// The applications.
+    pub apps: Vec<ArgoCdApp>,
+    /// The revision that those want which name none. Default: the one that the nearest writer before this step made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+impl ArgoCdApps {
+    /// These applications.
+    pub fn new(apps: impl IntoIterator<Item = ArgoCdApp>) -> Self {
+        Self { apps: apps.into_iter().collect(), revision: None }
+    }
+
+    /// Sets the revision that those want which name none.
+    #[must_use]
+    pub fn revision(mut self, revision: impl Into<String>) -> Self {
+        self.revision = Some(revision.into());
+        self
+    }
+
+    /// Reads a step's configuration, of one application or of several.
+    pub(crate) fn read(config: &Value) -> Result<Vec<ArgoCdApp>> {
+        let read = match config.get("apps") {
+            Some(_) => Self::deserialize(config).map(|read| read.apps),
+            None => ArgoCdApp::deserialize(config).map(|only| vec![only]),
+        };
+        let fault = |text: String| {
+            Error::new(ErrorKind::InvalidInput, format!("The configuration for Argo CD {text}; {EXAMPLE}."))
+        };
+        let apps = read.map_err(|error| fault(format!("cannot be used: {error}")))?;
+        if apps.is_empty() {
+            return Err(fault("names no application: `apps` is empty".into()));
+        }
+        let mut seen = BTreeSet::new();
+        for app in &apps {
+            app.check()?;
+            if app.selector.is_none() && !seen.insert(app.reference().to_string()) {
+                return Err(fault(format!("names the application {} twice; `pins` is for its other sources", app.app)));
+            }
+        }
+        Ok(apps)
     }
 }
 
@@ -255,16 +393,22 @@ mod tests {
 
     #[test]
     fn a_configuration_that_cannot_be_meant_is_refused_by_name() {
-        let typo = ArgoCdApp::read(&json!({"app": "shop", "pruned": true})).unwrap_err();
+        let typo = ArgoCdApps::read(&json!({"app": "shop", "pruned": true})).unwrap_err();
         assert_eq!(typo.kind(), ErrorKind::InvalidInput);
         assert!(typo.message().contains("`pruned`"), "{typo}");
-        assert!(ArgoCdApp::read(&json!({"app": " "})).unwrap_err().message().contains("`app` is empty"));
-        assert!(ArgoCdApp::read(&json!({})).unwrap_err().message().contains("`app`"));
+        let message = |config| ArgoCdApps::read(&config).unwrap_err().message().to_owned();
+        assert!(message(json!({"app": " "})).contains("`app` is empty"));
+        assert!(message(json!({})).contains("`app`"));
+        assert!(message(json!({"apps": []})).contains("`apps` is empty"));
+        assert!(message(json!({"apps": [{"app": "shop"}, {"app": "shop"}]})).contains("twice"));
+        assert!(message(json!({"app": "shop", "selector": {"matchLabels": {"a": "b"}}})).contains("both"));
+        assert!(message(json!({"selector": {}})).contains("selector is empty"));
     }
 
     #[test]
     fn durations_are_written_as_people_write_them() {
-        let read = ArgoCdApp::read(&json!({"app": "shop", "waitForApp": "1m30s", "source": "main"})).unwrap();
+        let read =
+            ArgoCdApps::read(&json!({"app": "shop", "waitForApp": "1m30s", "source": "main"})).unwrap().remove(0);
         assert_eq!(read.wait_for_app, Some(Duration::from_secs(90)));
         assert_eq!(read.source, Some(SourceRef::Name("main".into())));
     }

@@ -24,11 +24,15 @@
 //! * **One sync for each deployment**, tagged with the deployment's key and found again by it after a crash. What already runs is not
 //!   synced at all. Only when somebody undoes it, or Argo CD does half of it, is a sync asked for again, at most twice.
 //! * **Others are left alone.** An operation of somebody else is waited for; an abort stops only one's own.
+//! * **Soon, and cheap.** A waiting call listens to Argo CD's stream of changes, one for each client, and decides on reads alone. An
+//!   application that does nothing costs no request.
 //! * **No answer is no verdict.** A log-in page with HTTP 200, half a body or a lost connection is an error that says whether another try
 //!   can help.
 //!
 //! A branch that several stages write to moves on. Give [`ArgoCd::history`] something that knows how revisions follow each other,
 //! and a later revision that holds the wanted one counts as well, and is named.
+//!
+//! Kargo's own steps are [`ArgoCdUpdate`] and [`ArgoCdWait`]. [`rollout`] says what a canary is doing, and moves it on.
 //!
 //! With the feature `testing` there is a fake Argo CD for the tests of hosts.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -37,13 +41,16 @@ pub mod client;
 mod config;
 mod deployer;
 pub mod judge;
+pub mod rollout;
 mod scrub;
+mod step;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use client::{AppRef, Client, ClientBuilder, Credentials};
-pub use config::{ArgoCdApp, Mode, SourceRef};
+pub use client::{AppRef, Client, ClientBuilder, Credentials, Selector};
+pub use config::{ArgoCdApp, ArgoCdApps, Mode, Paused, Pin, SourceRef};
 pub use deployer::ArgoCd;
+pub use step::{ArgoCdUpdate, ArgoCdWait};
 
 /// The name under which an operation carries the key of its deployment.
 pub const TAG: &str = "kargo-rs.dev/deployment";

@@ -1,7 +1,7 @@
 //! Putting a client together.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kargo_core::{Error, ErrorKind, Result};
@@ -136,6 +136,7 @@ impl ClientBuilder {
             session: Session::new(self.credentials),
             timeout: self.timeout,
             refresh_timeout: self.refresh_timeout,
+            watch: OnceLock::new(),
         })))
     }
 }

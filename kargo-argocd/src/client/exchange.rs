@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use kargo_core::{Error, ErrorKind, Result};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -22,7 +22,7 @@ const MAX_BODY: usize = 64 << 20;
 /// An answer with a good status and JSON in it.
 pub(super) struct Answer {
     body: Vec<u8>,
-    server_time: Option<Timestamp>,
+    pub(super) server_time: Option<Timestamp>,
     what: String,
 }
 
@@ -31,7 +31,7 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| self.of_another_shape().because(error))
     }
 
-    fn of_another_shape(&self) -> Error {
+    pub(super) fn of_another_shape(&self) -> Error {
         Error::new(
             ErrorKind::InvalidResponse,
             format!("Asked to {}, Argo CD answered with JSON of another shape than this client knows.", self.what),
@@ -56,33 +56,81 @@ struct Token {
     token: String,
 }
 
+/// One request to make.
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a [&'a str],
+    pub(super) query: &'a [(&'a str, String)],
+    pub(super) body: Option<&'a Value>,
+    /// Completes "refused to …".
+    pub(super) what: &'a str,
+    /// How long it may take in all. Default: as long as a request may take.
+    pub(super) timeout: Option<Duration>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn get(path: &'a [&'a str], query: &'a [(&'a str, String)], what: &'a str) -> Self {
+        Self { method: Method::GET, path, query, body: None, what, timeout: None }
+    }
+
+    pub(super) fn post(path: &'a [&'a str], body: &'a Value, what: &'a str) -> Self {
+        Self { method: Method::POST, body: Some(body), ..Self::get(path, &[], what) }
+    }
+}
+
 impl Client {
-    /// Sends a request, logging in once when that is needed. `what` completes "refused to …".
-    pub(super) async fn call(
+    /// Sends a request and reads its answer, logging in once when that is needed.
+    pub(super) async fn call(&self, ask: &Ask<'_>) -> Result<Answer> {
+        let timeout = ask.timeout.unwrap_or(self.0.timeout);
+        let (answer, secrets) = self.authenticated(ask, Some(timeout)).await?;
+        self.answer(answer, &secrets, ask.what).await
+    }
+
+    /// Opens a stream of server-sent events, which has no end of its own.
+    pub(super) async fn stream(
         &self,
-        method: Method,
         path: &[&str],
         query: &[(&str, String)],
-        body: Option<&Value>,
         what: &str,
-        timeout: Duration,
-    ) -> Result<Answer> {
+    ) -> Result<reqwest::Response> {
+        let (answer, secrets) = self.authenticated(&Ask::get(path, query, what), None).await?;
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if kind.starts_with("text/event-stream") || is_json(answer.headers()) {
+            return Ok(answer);
+        }
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let bytes = self.read(answer, what).await?;
+        Err(not_json(status, &headers, &bytes, what, self.host(), &exposed(&secrets)))
+    }
+
+    /// Sends a request, logging in when that is needed, and again once when the session has expired. Streams have no timeout.
+    async fn authenticated(
+        &self,
+        ask: &Ask<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<(reqwest::Response, Vec<SecretString>)> {
+        let logs_in = matches!(self.0.session.credentials, Credentials::Login { .. });
         let mut token = self.0.session.token().await;
-        if token.is_none() && matches!(self.0.session.credentials, Credentials::Login { .. }) {
+        if token.is_none() && logs_in {
             token = Some(self.0.session.renew(None, self.log_in()).await?);
         }
-        let first = self.exchange(method.clone(), path, query, body, token.as_ref(), what, timeout).await;
-        match first {
+        match self.exchange(ask, timeout, token.as_ref()).await {
             // Once, never in a loop: servers lock accounts out, and a herd of clients after an expiry hurts.
-            Err(error)
-                if error.kind() == ErrorKind::Unauthenticated
-                    && matches!(self.0.session.credentials, Credentials::Login { .. }) =>
-            {
+            Err(error) if error.kind() == ErrorKind::Unauthenticated && logs_in => {
                 let renewed = self.0.session.renew(token.as_ref(), self.log_in()).await?;
-                self.exchange(method, path, query, body, Some(&renewed), what, timeout).await
+                Ok((self.exchange(ask, timeout, Some(&renewed)).await?, self.secrets(Some(&renewed))))
             }
-            other => other,
+            other => Ok((other?, self.secrets(token.as_ref()))),
         }
+    }
+
+    /// What must not show in an error.
+    fn secrets(&self, token: Option<&SecretString>) -> Vec<SecretString> {
+        let mut secrets: Vec<SecretString> = token.into_iter().cloned().collect();
+        if let Credentials::Login { password, .. } = &self.0.session.credentials {
+            secrets.push(password.clone());
+        }
+        secrets
     }
 
     async fn log_in(&self) -> Result<SecretString> {
@@ -92,7 +140,8 @@ impl Client {
         let body = json!({ "username": username, "password": password.expose_secret() });
         let path = ["api", "v1", "session"];
         let what = format!("log {username} in");
-        let answer = self.exchange(Method::POST, &path, &[], Some(&body), None, &what, self.0.timeout).await?;
+        let answer = self.exchange(&Ask::post(&path, &body, &what), Some(self.0.timeout), None).await?;
+        let answer = self.answer(answer, &self.secrets(None), &what).await?;
         // Without its source, whose text could show a part of the token.
         let token = serde_json::from_slice::<Token>(&answer.body).map_err(|_| answer.of_another_shape())?;
         Ok(token.token.into())
@@ -114,24 +163,21 @@ impl Client {
         self.0.base.authority()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one HTTP request, passed through by one caller")]
+    /// Sends a request; an answer with a bad status is an error.
     async fn exchange(
         &self,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, String)],
-        body: Option<&Value>,
+        ask: &Ask<'_>,
+        timeout: Option<Duration>,
         token: Option<&SecretString>,
-        what: &str,
-        timeout: Duration,
-    ) -> Result<Answer> {
-        let mut secrets: Vec<&str> = token.iter().map(|token| token.expose_secret()).collect();
-        if let Credentials::Login { password, .. } = &self.0.session.credentials {
-            secrets.push(password.expose_secret());
-        }
-        let reads = method == Method::GET;
-        let mut request = self.0.http.request(method, self.url(path, query)).timeout(timeout);
-        if !reads {
+    ) -> Result<reqwest::Response> {
+        let what = ask.what;
+        let mut request = self.0.http.request(ask.method.clone(), self.url(ask.path, ask.query));
+        request = match timeout {
+            Some(timeout) => request.timeout(timeout),
+            // In this form the server sends a comment now and then, by which silence is told from death.
+            None => request.header(ACCEPT, "text/event-stream"),
+        };
+        if ask.method != Method::GET {
             // Argo CD compares the whole header with exactly this, also where there is no body.
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -145,22 +191,33 @@ impl Client {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        if let Some(body) = body {
+        if let Some(body) = ask.body {
             request = request.body(body.to_string());
         }
         let answer = request.send().await.map_err(|error| self.unreachable(error, what))?;
         let status = answer.status();
         let headers = answer.headers().clone();
-        let bytes = self.read(answer, what).await?;
         if status.is_redirection() {
             return Err(self.redirected(status, &headers, what));
         }
         if !status.is_success() {
-            let api = api_error(status.as_u16(), &headers, &bytes, &secrets);
+            // Where a stream is asked for, nothing else sets an end to reading.
+            let limit = timeout.unwrap_or(self.0.timeout);
+            let bytes =
+                tokio::time::timeout(limit, self.read(answer, what)).await.unwrap_or_else(|_| Ok(Vec::new()))?;
+            let secrets = self.secrets(token);
+            let api = api_error(status.as_u16(), &headers, &bytes, &exposed(&secrets));
             return Err(explain(api, &headers, what, self.host()));
         }
+        Ok(answer)
+    }
+
+    /// Reads an answer with a good status.
+    async fn answer(&self, answer: reqwest::Response, secrets: &[SecretString], what: &str) -> Result<Answer> {
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let bytes = self.read(answer, what).await?;
         if !is_json(&headers) {
-            return Err(not_json(status.as_u16(), &headers, &bytes, what, self.host(), &secrets));
+            return Err(not_json(status, &headers, &bytes, what, self.host(), &exposed(secrets)));
         }
         Ok(Answer { body: bytes, server_time: server_time(&headers), what: what.to_owned() })
     }
@@ -206,6 +263,10 @@ impl Client {
             ),
         )
     }
+}
+
+fn exposed(secrets: &[SecretString]) -> Vec<&str> {
+    secrets.iter().map(ExposeSecret::expose_secret).collect()
 }
 
 fn server_time(headers: &HeaderMap) -> Option<Timestamp> {

@@ -5,16 +5,20 @@ mod builder;
 mod exchange;
 mod fault;
 mod model;
+mod patch;
+mod resource;
+mod selector;
+mod watch;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kargo_core::{Error, ErrorKind, Result};
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub use auth::Credentials;
 pub use builder::ClientBuilder;
@@ -25,8 +29,14 @@ pub use model::{
     Status, SyncCode, SyncOperation, SyncPolicy, SyncResult, SyncStatus,
 };
 
+pub use patch::Edit;
+pub use resource::{Action, Node, ResourceRef};
+pub use selector::{Operator, Requirement, Selector};
+
 use auth::Session;
+use exchange::Ask;
 pub(crate) use model::revision_at;
+pub(crate) use watch::Watch;
 
 /// A client for one Argo CD server. Cheap to clone.
 ///
@@ -49,6 +59,8 @@ struct Inner {
     session: Session,
     timeout: Duration,
     refresh_timeout: Duration,
+    /// The one stream of changes, from when it is first asked for.
+    watch: OnceLock<Watch>,
 }
 
 impl fmt::Debug for Client {
@@ -58,7 +70,7 @@ impl fmt::Debug for Client {
 }
 
 /// How an application is found.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct AppRef {
     /// Its name.
@@ -92,6 +104,22 @@ impl AppRef {
     fn query(&self) -> Vec<(&'static str, String)> {
         let namespace = self.namespace.iter().map(|namespace| ("appNamespace", namespace.clone()));
         namespace.chain(self.project.iter().map(|project| ("project", project.clone()))).collect()
+    }
+
+    /// Adds where it is found to the body of a request.
+    fn into_body(&self, body: &mut Value) {
+        if let Some(namespace) = &self.namespace {
+            body["appNamespace"] = namespace.as_str().into();
+        }
+        if let Some(project) = &self.project {
+            body["project"] = project.as_str().into();
+        }
+    }
+
+    /// The application that `app` is.
+    pub(crate) fn of(app: &Application) -> Self {
+        let project = Some(app.spec.project.clone()).filter(|project| !project.is_empty());
+        Self { name: app.metadata.name.clone(), namespace: app.metadata.namespace.clone(), project }
     }
 }
 
@@ -142,30 +170,60 @@ pub struct SyncRequest {
 
 impl SyncRequest {
     fn body(&self, app: &AppRef) -> Value {
-        let mut body = Map::new();
-        body.insert("name".into(), app.name.as_str().into());
-        body.insert("prune".into(), self.prune.into());
-        body.insert("infos".into(), json!(self.infos));
-        if let Some(namespace) = &app.namespace {
-            body.insert("appNamespace".into(), namespace.as_str().into());
-        }
-        if let Some(project) = &app.project {
-            body.insert("project".into(), project.as_str().into());
-        }
+        let mut body = json!({"name": app.name, "prune": self.prune, "infos": self.infos});
+        app.into_body(&mut body);
         match self.revisions.as_slice() {
             [] => {}
-            [(_, revision), ..] if !self.multi_source => {
-                body.insert("revision".into(), revision.as_str().into());
-            }
+            [(_, revision), ..] if !self.multi_source => body["revision"] = revision.as_str().into(),
             revisions => {
                 // The two lists must have the same length: the server panics on a shorter list of revisions.
                 let (positions, revisions): (Vec<usize>, Vec<&str>) =
                     revisions.iter().map(|(index, revision)| (index + 1, revision.as_str())).unzip();
-                body.insert("sourcePositions".into(), json!(positions));
-                body.insert("revisions".into(), json!(revisions));
+                body["sourcePositions"] = json!(positions);
+                body["revisions"] = json!(revisions);
             }
         }
-        Value::Object(body)
+        body
+    }
+}
+
+/// Which applications to list; by default all that the account may see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Search {
+    /// Only those of this project.
+    pub project: Option<String>,
+    /// Only those in this namespace.
+    pub namespace: Option<String>,
+    /// Only those with such labels.
+    pub selector: Option<Selector>,
+}
+
+impl Search {
+    /// All that the account may see.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only those of this project.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// Only those in this namespace.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Only those with such labels.
+    #[must_use]
+    pub fn selector(mut self, selector: Selector) -> Self {
+        self.selector = Some(selector);
+        self
     }
 }
 
@@ -203,19 +261,29 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached or answers with something else.
     pub async fn version(&self) -> Result<String> {
-        let answer = self.call(Method::GET, &["api", "version"], &[], None, "tell its version", self.0.timeout).await?;
+        let answer = self.call(&Ask::get(&["api", "version"], &[], "tell its version")).await?;
         Ok(answer.decode::<Version>()?.version)
     }
 
-    /// The applications that the account may see, of `project` when one is given.
+    /// The applications that `search` asks for, each as it is, in the order of their namespaces and names.
     ///
     /// # Errors
     /// When the server cannot be reached, or refuses.
-    pub async fn list(&self, project: Option<&str>) -> Result<Vec<Application>> {
-        let query: Vec<_> = project.iter().map(|project| ("projects", (*project).to_owned())).collect();
-        let path = ["api", "v1", "applications"];
-        let answer = self.call(Method::GET, &path, &query, None, "list applications", self.0.timeout).await?;
-        Ok(answer.decode::<List>()?.items.unwrap_or_default())
+    pub async fn list(&self, search: &Search) -> Result<Vec<Snapshot>> {
+        let project = search.project.iter().map(|project| ("projects", project.clone()));
+        let namespace = search.namespace.iter().map(|namespace| ("appNamespace", namespace.clone()));
+        let selector = search.selector.iter().map(|selector| ("selector", selector.to_string()));
+        let query: Vec<_> = project.chain(namespace).chain(selector).collect();
+        let answer = self.call(&Ask::get(&["api", "v1", "applications"], &query, "list applications")).await?;
+        let items = answer.decode::<List>()?.items.unwrap_or_default();
+        if items.iter().any(|app| app.metadata.name.is_empty()) {
+            return Err(answer.of_another_shape());
+        }
+        let mut found: Vec<Snapshot> =
+            items.into_iter().map(|app| Snapshot { app, server_time: answer.server_time }).collect();
+        let place = |one: &Snapshot| (one.app.metadata.namespace.clone(), one.app.metadata.name.clone());
+        found.sort_by_key(place);
+        Ok(found)
     }
 
     /// Reads an application. With a refresh, the answer comes after the comparison; the server itself sets no end to that,
@@ -236,7 +304,7 @@ impl Client {
         };
         let what = format!("read the application {app}");
         let path = ["api", "v1", "applications", &app.name];
-        self.call(Method::GET, &path, &query, None, &what, timeout).await?.snapshot()
+        self.call(&Ask { timeout: Some(timeout), ..Ask::get(&path, &query, &what) }).await?.snapshot()
     }
 
     /// Asks for a sync.
@@ -246,8 +314,7 @@ impl Client {
     pub async fn sync(&self, app: &AppRef, request: &SyncRequest) -> Result<SyncAnswer> {
         let what = format!("sync the application {app}");
         let path = ["api", "v1", "applications", &app.name, "sync"];
-        let body = request.body(app);
-        match self.call(Method::POST, &path, &[], Some(&body), &what, self.0.timeout).await {
+        match self.call(&Ask::post(&path, &request.body(app), &what)).await {
             Ok(answer) => Ok(SyncAnswer::Accepted(Box::new(answer.snapshot()?))),
             Err(error) => match api_error(&error).and_then(Refusal::of) {
                 Some(refusal) => Ok(SyncAnswer::Refused(refusal)),
@@ -264,7 +331,9 @@ impl Client {
     pub async fn terminate(&self, app: &AppRef) -> Result<bool> {
         let what = format!("stop the operation of the application {app}");
         let path = ["api", "v1", "applications", &app.name, "operation"];
-        match self.call(Method::DELETE, &path, &app.query(), None, &what, self.0.timeout).await {
+        let query = app.query();
+        let ask = Ask { method: reqwest::Method::DELETE, ..Ask::get(&path, &query, &what) };
+        match self.call(&ask).await {
             Ok(_) => Ok(true),
             Err(error) => match api_error(&error) {
                 Some(api)
@@ -276,6 +345,11 @@ impl Client {
                 _ => Err(error),
             },
         }
+    }
+
+    /// The stream of changes, opened on the first use. Must be called within a tokio runtime.
+    pub(crate) fn watch(&self) -> &Watch {
+        self.0.watch.get_or_init(|| Watch::open(self))
     }
 }
 

@@ -1,38 +1,48 @@
 //! Argo CD as a [`Deployer`].
 
+mod carry;
+mod find;
+mod memory;
+mod observe;
+mod stop;
 mod target;
 
-use std::ops::ControlFlow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream;
 use jiff::Timestamp;
-use kargo_core::plugin::{
-    Context, DeployRequest, Deployer, Deployment, Health, History, Observation, ObserveRequest, Relation,
-};
-use kargo_core::{Error, ErrorKind, Result, Retry, Revision};
-use serde::{Deserialize, Serialize};
+use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, History, Observation, ObserveRequest};
+use kargo_core::{Result, Revision};
 use serde_json::Value;
 
-use crate::client::{
-    AppRef, Application, Client, Info, Refresh, Refusal, Snapshot, SyncAnswer, SyncRequest, is_missing,
-};
-use crate::config::{ArgoCdApp, Mode};
-use crate::judge::{Case, Latches, Next, Relations, Verdict, Wanted, judge, observe};
+use crate::client::{AppRef, Client};
+use crate::config::{ArgoCdApp, ArgoCdApps};
 
-/// How many questions one call may ask before it lets the engine look again: a read, a refresh, a few relations.
-const ROUNDS: usize = 8;
-/// After how many seconds Argo CD is asked to compare again when the last comparison told nothing.
-const STALE: i64 = 30;
-/// How often, a second apart, an abort asks for the end of an operation that Argo CD has not yet begun, or looks for one that it has
-/// accepted and does not show yet.
-const ABORT_TRIES: u32 = 10;
+pub(crate) use carry::{Job, Stand};
+pub(crate) use find::missing_app;
+use find::{Found, Target};
+pub(crate) use memory::{AppMemory, Memory};
+pub(crate) use target::is_repository;
+
+/// For how long one call waits for news of its applications before it lets the engine call again.
+const HOLD: Duration = Duration::from_secs(30);
+/// How long one waits for further news once there is some.
+const BURST: Duration = Duration::from_millis(100);
+/// How many applications of one step are worked on at once.
+const AT_ONCE: usize = 16;
 
 /// Has Argo CD run the wanted revision, and says live only when it does.
 ///
-/// Its steps are configured by [`ArgoCdApp`]. A deployment asks for at most one sync, tagged with [`Context::key`], so that it is
-/// found again after a crash; two more follow only when somebody else undoes it or Argo CD does half of it.
+/// Its steps are configured by [`ArgoCdApp`], or by [`ArgoCdApps`] for several applications. A deployment asks for at most one sync of each
+/// application, tagged with [`Context::key`], so that it is found again after a crash; two more follow only when somebody else undoes it or
+/// Argo CD does half of it.
+///
+/// A call that has to wait listens to Argo CD's stream of changes, one for all calls through the same [`Client`], and reads an application
+/// only when that tells of it; without the stream it reads every few seconds. Dropping a call at any time is safe.
 ///
 /// ```
 /// use kargo_argocd::{ArgoCd, Client};
@@ -47,35 +57,15 @@ const ABORT_TRIES: u32 = 10;
 /// ```
 #[derive(Debug, Clone)]
 pub struct ArgoCd {
-    client: Client,
+    pub(crate) client: Client,
     history: Option<Arc<dyn History>>,
-}
-
-/// What is remembered between two calls. Losing it costs patience, not correctness.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Memory {
-    latches: Latches,
-    /// Since when Argo CD has been unable to resolve the revision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unresolved_since: Option<Timestamp>,
-}
-
-impl Memory {
-    /// Memory that cannot be read counts as lost, as after a crash.
-    fn read(request: &DeployRequest<'_>) -> Self {
-        request.state.and_then(|state| Self::deserialize(state).ok()).unwrap_or_default()
-    }
-
-    fn pending(&self, reason: impl Into<String>, check_after: Duration) -> Deployment {
-        Deployment::Pending { reason: reason.into(), check_after, state: serde_json::to_value(self).ok() }
-    }
+    polls: bool,
 }
 
 impl ArgoCd {
     /// Deploys through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, history: None }
+        Self { client, history: None, polls: false }
     }
 
     /// Asks `history` how revisions follow each other. Without it, an application that runs a later revision than the wanted one cannot
@@ -86,299 +76,243 @@ impl ArgoCd {
         self
     }
 
-    async fn get(&self, cx: &Context, app: &AppRef, refresh: Refresh) -> Result<Snapshot> {
-        cx.guard("read the application", self.client.get(app, refresh)).await
+    /// Opens no stream of changes, for proxies that cannot bear one, and for tests whose clock stands still during a call.
+    #[must_use]
+    pub fn polling(mut self) -> Self {
+        self.polls = true;
+        self
     }
 
-    async fn relate(&self, cx: &Context, observed: &Revision, wanted: &Revision) -> Result<Relation> {
-        match &self.history {
-            Some(history) => cx.guard("compare revisions", history.relate(cx, observed, wanted)).await,
-            None => Ok(Relation::Unknown),
+    /// Whether one may wait for news, rather than look again after a while.
+    fn listens(&self) -> bool {
+        !self.polls && self.client.watch().is_connected()
+    }
+
+    /// Waits within a call for news of `apps`, for `pause` at most. Returns whether to look again within this call.
+    pub(crate) async fn hold(&self, cx: &Context, apps: &[AppRef], pause: Duration, until: Timestamp) -> Result<bool> {
+        let left = Duration::try_from(until.duration_since(cx.now())).unwrap_or_default();
+        if left.is_zero() || pause.is_zero() || !self.listens() {
+            return Ok(false);
         }
-    }
-
-    /// An application that does well, and does not run what was promoted, is not well.
-    async fn against(&self, cx: &Context, seen: Observation, wanted: Option<&Revision>) -> Result<Observation> {
-        let (Some(runs), Some(wanted)) = (seen.revision.clone(), wanted) else { return Ok(seen) };
-        if runs == *wanted || seen.health >= Health::Unknown {
-            return Ok(seen);
+        if self.client.watch().wait(cx, apps, pause.min(left)).await? {
+            // Changes come in bursts, and one look at the end of one is enough.
+            cx.sleep(BURST).await?;
         }
-        let (health, why) = match self.relate(cx, &runs, wanted).await? {
-            Relation::Same | Relation::Later => return Ok(seen),
-            Relation::Earlier | Relation::Diverged => (Health::Unhealthy, "which does not hold what was promoted"),
-            _ => (Health::Unknown, "and whether that holds what was promoted is not known"),
-        };
-        let detail = format!("it runs another revision, {runs}, {why}: {wanted}; {}", seen.detail);
-        Ok(Observation::new(seen.revision, health, detail))
+        Ok(true)
     }
 
-    /// The application, or what to answer while it may be missing.
-    async fn find(
+    /// Until when a call may wait for news.
+    pub(crate) fn hold_until(&self, cx: &Context) -> Timestamp {
+        let most = HOLD.min(cx.remaining() / 2);
+        cx.now().checked_add(most).unwrap_or(Timestamp::MAX)
+    }
+
+    /// One look at all applications of a step, each carried on as far as it goes. The order is that of the configuration.
+    /// With `fresh`, all are read; else those of which nothing has been heard count as they were read last.
+    async fn look(
         &self,
         cx: &Context,
         request: &DeployRequest<'_>,
-        config: &ArgoCdApp,
-        memory: &Memory,
-    ) -> Result<ControlFlow<Deployment, Snapshot>> {
-        let app = config.reference();
-        let error = match self.get(cx, &app, Refresh::No).await {
-            Ok(snapshot) => return Ok(ControlFlow::Continue(snapshot)),
-            Err(error) if is_missing(&error) => error,
-            Err(error) => return Err(error),
-        };
-        if let Some(wait) = config.wait_for_app {
-            let until = request.started_at.checked_add(wait).unwrap_or(Timestamp::MAX);
-            if cx.now() < until {
-                let reason = format!("application {app} is not found or not permitted; waiting for it until {until}");
-                return Ok(ControlFlow::Break(memory.pending(reason, Duration::from_secs(5))));
-            }
-        }
-        Err(missing(&app, config, error))
-    }
-
-    /// Asks for a sync, and reads the refusals that are no errors.
-    async fn sync(&self, cx: &Context, job: &Job<'_>, memory: &mut Memory, pin: bool) -> Result<Deployment> {
-        let request = SyncRequest {
-            revisions: if pin { job.wanted.iter().map(|(at, of)| (at, of.to_string())).collect() } else { Vec::new() },
-            multi_source: !job.snapshot.app.spec.sources.is_empty(),
-            // Argo CD's own default is not to prune, also where automatic sync does.
-            prune: job.config.prune.unwrap_or_else(|| job.snapshot.app.spec.auto_prune()),
-            infos: vec![
-                Info { name: crate::TAG.into(), value: cx.key().into() },
-                Info { name: crate::ACTOR.into(), value: cx.actor().to_string() },
-            ],
-        };
-        let app = &job.app;
-        let refusal = match cx.guard("start a sync", self.client.sync(app, &request)).await? {
-            SyncAnswer::Accepted(snapshot) => {
-                cx.progress(format!("asked Argo CD to sync application {app}"));
-                memory.latches.syncs += 1;
-                memory.latches.posted_at = Some(snapshot.server_time.unwrap_or(job.now));
-                memory.unresolved_since = None;
-                return Ok(memory.pending(format!("application {app}: the sync is accepted"), Duration::from_secs(1)));
-            }
-            SyncAnswer::Refused(refusal) => refusal,
-        };
-        let soon = Duration::from_secs(2);
-        Ok(match refusal {
-            Refusal::OperationInProgress => {
-                memory.pending(format!("application {app}: another operation runs, and has to end first"), soon)
-            }
-            Refusal::Conflict => memory.pending(format!("application {app} was changed just now; trying again"), soon),
-            Refusal::SyncWindow(text) => {
-                memory.pending(format!("blocked: application {app}: {text}"), Duration::from_secs(30))
-            }
-            Refusal::AutoSync(_) if pin && job.config.mode == Mode::Auto => {
-                memory.latches.unpinnable = true;
-                memory.pending(format!("application {app} syncs by itself; following what it follows"), Duration::ZERO)
-            }
-            Refusal::AutoSync(text) => failed(
-                app,
-                &format!("it syncs by itself and takes no particular revision ({text}); use the mode `tracking`"),
-            ),
-            Refusal::Deleting => failed(app, "it is being deleted"),
-            Refusal::Revision(text) => {
-                let since = *memory.unresolved_since.get_or_insert(job.now);
-                let lasted = Duration::try_from(job.now.duration_since(since)).unwrap_or_default();
-                if lasted >= job.config.policy().error_grace {
-                    return Ok(failed(app, &format!("Argo CD cannot resolve the revision: {text}")));
+        apps: &[ArgoCdApp],
+        memory: &mut Memory,
+        fresh: bool,
+    ) -> Result<Look> {
+        let mut targets = Vec::new();
+        let mut stands = Vec::new();
+        let mut seen = BTreeSet::new();
+        // A selector may find what is named as well; the entry that comes first counts.
+        let finds: Vec<_> = apps.iter().map(|app| self.find(cx, app, request.started_at, fresh)).collect();
+        let mut found = stream::iter(finds).buffered(AT_ONCE);
+        while let Some(entry) = found.next().await {
+            for one in entry? {
+                match one {
+                    Found::App(target) if seen.insert(target.app.clone()) => targets.push(*target),
+                    Found::App(_) => {}
+                    Found::Awaited(reason) => {
+                        stands.push(Stand::Pending { reason, check_after: Duration::from_secs(5) })
+                    }
                 }
-                memory.pending(format!("application {app}: Argo CD cannot resolve the revision: {text}"), soon)
             }
-        })
-    }
-
-    /// Tries once to stop the sync under this key.
-    async fn stop(&self, cx: &Context, app: &AppRef, config: &ArgoCdApp, memory: &Memory) -> Result<Stop> {
-        let snapshot = match self.get(cx, app, Refresh::No).await {
-            Ok(snapshot) => snapshot,
-            // What is gone runs nothing. What may only not be seen might: that is for a person to look at.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Stop::Done),
-            Err(error) if is_missing(&error) => return Err(missing(app, config, error)),
-            Err(error) => return Err(error),
-        };
-        if !runs_under(&snapshot.app, cx.key()) {
-            let now = snapshot.server_time.unwrap_or_else(|| cx.now());
-            let is_unseen = memory.latches.is_unseen(&snapshot.app, cx.key(), now);
-            return Ok(if is_unseen { Stop::Unseen } else { Stop::Done });
         }
-        // "None is in progress" is also said of one that waits to be begun; left alone, it would fire later, unattended.
-        let is_stopped = cx.guard("stop the sync", self.client.terminate(app)).await?;
-        Ok(if is_stopped { Stop::Done } else { Stop::Waiting })
+        drop(found);
+        let names: Vec<AppRef> = targets.iter().map(|target| target.app.clone()).collect();
+        let jobs = targets.into_iter().map(|target| {
+            let name = target.app.to_string();
+            let mut kept = memory.apps.get(&name).cloned().unwrap_or_default();
+            async move {
+                let stand = self.one(cx, request, target, &mut kept).await;
+                (name, kept, stand)
+            }
+        });
+        // All are made before the first is run, since what they leave is put back one by one.
+        let jobs: Vec<_> = jobs.collect();
+        let mut carried = stream::iter(jobs).buffered(AT_ONCE);
+        let mut trouble = None;
+        while let Some((name, kept, stand)) = carried.next().await {
+            memory.apps.insert(name, kept);
+            match stand {
+                Ok(stand) => stands.push(stand),
+                Err(error) => trouble = trouble.or(Some(error)),
+            }
+        }
+        match trouble {
+            Some(error) => Err(error),
+            None => Ok(Look { names, stands }),
+        }
+    }
+
+    async fn one(
+        &self,
+        cx: &Context,
+        request: &DeployRequest<'_>,
+        target: Target<'_>,
+        memory: &mut AppMemory,
+    ) -> Result<Stand> {
+        let Target { app, config, snapshot } = target;
+        let revision = config.revision.as_deref().map(Revision::from).or_else(|| request.revision.clone());
+        let wanted = target::wanted(config, &snapshot.app, revision.as_ref())?;
+        let policy = config.policy();
+        self.carry(cx, Job { app, wanted, policy: &policy, prune: config.prune, snapshot }, memory).await
     }
 }
 
-/// What one call works on.
-struct Job<'a> {
-    app: AppRef,
-    config: &'a ArgoCdApp,
-    wanted: Wanted,
-    snapshot: Snapshot,
-    now: Timestamp,
+/// What one look found.
+struct Look {
+    names: Vec<AppRef>,
+    stands: Vec<Stand>,
 }
 
-impl Job<'_> {
-    /// Whether the last comparison is so old that another may know more.
-    fn is_stale(&self) -> bool {
-        let compared = self.snapshot.app.status.reconciled_at;
-        compared.is_none_or(|at| self.now.duration_since(at).as_secs() >= STALE)
+/// Many stands as one: what failed first counts, then what is still under way, and live is only what is live in all its parts.
+pub(crate) fn merge(stands: Vec<Stand>) -> Stand {
+    let (mut failed, mut pending, mut live) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut soonest) = (None, Duration::MAX);
+    for stand in stands {
+        match stand {
+            Stand::Failed { reason } => failed.push(reason),
+            Stand::Pending { reason, check_after } => {
+                soonest = soonest.min(check_after);
+                pending.push(reason);
+            }
+            Stand::Live { revision, evidence } => {
+                first.get_or_insert(revision);
+                live.push(evidence);
+            }
+        }
+    }
+    match first {
+        _ if !failed.is_empty() => Stand::Failed { reason: failed.join(" ") },
+        Some(revision) if pending.is_empty() => Stand::Live { revision, evidence: live.join("; ") },
+        _ => Stand::Pending { reason: some(&pending), check_after: soonest.min(HOLD) },
     }
 }
 
-fn failed(app: &AppRef, why: &str) -> Deployment {
-    Deployment::Failed { reason: format!("Application {app}: {why}.") }
-}
-
-fn missing(app: &AppRef, config: &ArgoCdApp, error: Error) -> Error {
-    let hint = match config.project {
-        None => "Is the name right, and may the account get it? Naming its project tells the two apart.",
-        Some(_) => "Are its name, namespace and project right, and may the account get it?",
-    };
-    let wait = if config.wait_for_app.is_none() { " If something has yet to create it, set waitForApp." } else { "" };
-    Error::new(error.kind(), format!("Application {app} is not found or not permitted. {hint}{wait}")).because(error)
+/// The first few reasons, and how many more there are: a step may have hundreds of applications.
+fn some(reasons: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = reasons.get(..SHOWN).unwrap_or(reasons).join("; ");
+    match reasons.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
 }
 
 #[async_trait]
 impl Deployer for ArgoCd {
     fn validate(&self, config: &Value) -> Result<()> {
-        ArgoCdApp::read(config).map(drop)
+        ArgoCdApps::read(config).map(drop)
     }
 
     async fn deploy(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<Deployment> {
-        let config = ArgoCdApp::read(request.config)?;
-        let policy = config.policy();
-        let mut memory = Memory::read(request);
-        let snapshot = match self.find(cx, request, &config, &memory).await? {
-            ControlFlow::Continue(snapshot) => snapshot,
-            ControlFlow::Break(answer) => return Ok(answer),
-        };
-        let wanted = target::wanted(&config, &snapshot.app, request.revision.as_ref())?;
-        let now = snapshot.server_time.unwrap_or_else(|| cx.now());
-        let mut job = Job { app: config.reference(), config: &config, wanted, snapshot, now };
-        let mut relations = Relations::default();
-        let mut refreshed = false;
-        for _ in 0..ROUNDS {
-            let judgement = judge(&Case {
-                app: &job.snapshot.app,
-                wanted: &job.wanted,
-                tag: cx.key(),
-                latches: &memory.latches,
-                policy: &policy,
-                relations: &relations,
-                now: job.now,
-            });
-            memory.latches = judgement.latches;
-            tracing::debug!(app = %job.app, verdict = ?judgement.verdict, "judged");
-            let app = &job.app;
-            let needs_refresh = matches!(judgement.verdict, Verdict::Pending { next: Next::Refresh, .. });
-            let (why, check_after) = match judgement.verdict {
-                Verdict::Live { revision, evidence } => return Ok(Deployment::Live { revision, evidence }),
-                Verdict::Later { observed, evidence } => return Ok(Deployment::Live { revision: observed, evidence }),
-                Verdict::Failed { why } | Verdict::Stuck { why } | Verdict::Gone { why } => {
-                    return Ok(failed(app, &why));
-                }
-                Verdict::Blocked { why, check_after } => (format!("blocked: application {app}: {why}"), check_after),
-                Verdict::Pending { next: Next::Relate { observed, wanted }, .. } => {
-                    let relation = self.relate(cx, &observed, &wanted).await?;
-                    relations.learn(observed.as_str(), &wanted, relation);
+        let apps = ArgoCdApps::read(request.config)?;
+        let mut memory = Memory::read(request.state);
+        let until = self.hold_until(cx);
+        let mut fresh = false;
+        loop {
+            let syncs = |memory: &Memory| memory.apps.values().map(|app| app.latches.syncs).sum::<u32>();
+            let before = syncs(&memory);
+            let Look { names, stands } = self.look(cx, request, &apps, &mut memory, fresh).await?;
+            let (reason, check_after) = match merge(stands) {
+                // Some may have been read a while ago, and a stream may lose what it should tell.
+                Stand::Live { .. } if names.len() > 1 && !fresh => {
+                    fresh = true;
                     continue;
                 }
-                Verdict::Pending { next: Next::Refresh, why, check_after }
-                | Verdict::Indeterminate { why, check_after }
-                    if !refreshed && (needs_refresh || job.is_stale()) =>
-                {
-                    refreshed = true;
-                    // The client's own deadline means "not refreshed", which is no failure; the call's deadline is.
-                    let read =
-                        cx.guard("refresh the application", async { Ok(self.client.get(app, Refresh::Normal).await) });
-                    match read.await? {
-                        Ok(snapshot) => {
-                            job.now = snapshot.server_time.unwrap_or_else(|| cx.now());
-                            job.snapshot = snapshot;
-                            continue;
-                        }
-                        Err(error) if error.kind() == ErrorKind::Timeout => {
-                            let hint = "Argo CD does not finish the comparison; is its application controller running?";
-                            (format!("application {app}: {why}. {hint}"), check_after)
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-                Verdict::Pending { next: Next::Sync { pin }, .. } => {
-                    return self.sync(cx, &job, &mut memory, pin).await;
-                }
-                Verdict::Pending { why, check_after, .. } | Verdict::Indeterminate { why, check_after } => {
-                    (format!("application {app}: {why}"), check_after)
-                }
+                Stand::Live { revision, evidence } => return Ok(Deployment::Live { revision, evidence }),
+                Stand::Failed { reason } => return Ok(Deployment::Failed { reason }),
+                Stand::Pending { reason, check_after } => (reason, check_after),
             };
-            return Ok(memory.pending(why, check_after));
+            fresh = false;
+            // What was asked for belongs into the journal first.
+            let asked = syncs(&memory) != before;
+            let waits = names.is_empty() || asked || !self.hold(cx, &names, check_after, until).await?;
+            if waits {
+                return Ok(Deployment::Pending { reason, check_after, state: memory.to_state() });
+            }
         }
-        Ok(memory.pending(format!("application {}: its revisions change quickly", job.app), Duration::from_secs(2)))
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation> {
-        let config = ArgoCdApp::read(request.config)?;
-        let app = config.reference();
-        let read = |result: Result<Snapshot>| {
-            result.map_err(|error| if is_missing(&error) { missing(&app, &config, error) } else { error })
-        };
-        let snapshot = read(self.get(cx, &app, Refresh::No).await)?;
-        let source = target::source(&config, &snapshot.app)?;
-        let observation = observe(&snapshot.app, source);
-        let wanted = request.revision.as_ref();
-        if observation.health != Health::Unknown {
-            return self.against(cx, observation, wanted).await;
-        }
-        // One comparison may be all that is missing.
-        match cx.guard("refresh the application", async { Ok(self.client.get(&app, Refresh::Normal).await) }).await? {
-            Ok(snapshot) => self.against(cx, observe(&snapshot.app, source), wanted).await,
-            Err(error) if error.kind() == ErrorKind::Timeout => Ok(observation),
-            Err(error) => read(Err(error)).map(|_| observation),
-        }
+        self.observe_all(cx, &ArgoCdApps::read(request.config)?, request.revision.as_ref()).await
     }
 
     async fn abort(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<()> {
-        let config = ArgoCdApp::read(request.config)?;
-        let app = config.reference();
-        let memory = Memory::read(request);
-        let mut attempt = 1;
-        loop {
-            let is_last = attempt == ABORT_TRIES;
-            match self.stop(cx, &app, &config, &memory).await {
-                Ok(Stop::Done) => return Ok(()),
-                Ok(Stop::Unseen) if is_last => return Ok(()),
-                Ok(Stop::Waiting) if is_last => {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        format!(
-                            "The sync of application {app} cannot be stopped: Argo CD keeps it waiting and calls it not in progress."
-                        ),
-                    )
-                    .operation("stop the sync"));
+        let memory = Memory::read(request.state);
+        let mut trouble = None;
+        for config in ArgoCdApps::read(request.config)? {
+            let apps = match &config.selector {
+                None => Ok(vec![config.reference()]),
+                Some(selector) => {
+                    let found = cx.guard("list the applications", self.client.list(&config.search(selector))).await;
+                    found.map(|found| found.iter().map(|one| AppRef::of(&one.app)).collect())
                 }
-                // An abort is not asked for a second time, and a sync that goes on would be watched by nobody.
-                Err(error) if is_last || error.retry() == Retry::Never => return Err(error),
-                _ => {}
+            };
+            let stop = async {
+                for app in apps? {
+                    let kept = memory.apps.get(&app.to_string()).cloned().unwrap_or_default();
+                    self.stop(cx, &app, &config, &kept).await?;
+                }
+                Ok(())
+            };
+            // One that cannot be stopped is no reason to leave the others running.
+            if let Err(error) = stop.await {
+                trouble = trouble.or(Some(error));
             }
-            attempt += 1;
-            cx.sleep(Duration::from_secs(1)).await?;
         }
+        trouble.map_or(Ok(()), Err)
     }
 }
 
-/// What came of one try to stop a sync.
-enum Stop {
-    /// Nothing of ours runs, or soon does no longer.
-    Done,
-    /// It is accepted and does not show yet.
-    Unseen,
-    /// It is accepted and not begun, and cannot be stopped before.
-    Waiting,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn runs_under(app: &Application, key: &str) -> bool {
-    let tagged = |operation: &crate::client::Operation| {
-        operation.info.iter().any(|info| info.name == crate::TAG && info.value == key)
-    };
-    app.operation.as_ref().is_some_and(tagged)
+    fn pending(reason: &str, seconds: u64) -> Stand {
+        Stand::Pending { reason: reason.into(), check_after: Duration::from_secs(seconds) }
+    }
+
+    fn live(revision: &str) -> Stand {
+        Stand::Live { revision: revision.into(), evidence: format!("runs {revision}") }
+    }
+
+    #[test]
+    fn many_are_live_only_together_and_a_failure_counts_first() {
+        let Stand::Pending { reason, check_after } =
+            merge(vec![live("a"), pending("b waits", 9), pending("c waits", 2)])
+        else {
+            panic!("not pending")
+        };
+        assert_eq!((reason.as_str(), check_after), ("b waits; c waits", Duration::from_secs(2)));
+        assert!(
+            matches!(merge(vec![live("a"), live("a")]), Stand::Live { evidence, .. } if evidence == "runs a; runs a")
+        );
+        let failed = Stand::Failed { reason: "no".into() };
+        assert!(matches!(merge(vec![pending("b", 1), failed]), Stand::Failed { .. }));
+        assert!(matches!(merge(Vec::new()), Stand::Pending { .. }), "nothing at all is not live");
+    }
+
+    #[test]
+    fn of_many_reasons_a_few_are_shown() {
+        let stands = (0..9).map(|at| pending(&format!("app {at}"), 1)).collect();
+        assert!(matches!(merge(stands), Stand::Pending { reason, .. } if reason.ends_with("app 4; and 4 more")));
+    }
 }

@@ -1,7 +1,8 @@
 //! Health and error conditions.
 
-use super::{Case, LATER, Latches, SOON, Verdict, lasting, words};
+use super::{Case, LATER, Latches, Next, SOON, Verdict, lasting, words};
 use crate::client::HealthCode;
+use crate::config::Paused;
 
 /// What the application's error conditions say by themselves.
 pub(super) fn conditions(case: &Case<'_>, latches: &mut Latches) -> Option<Verdict> {
@@ -33,6 +34,9 @@ pub(super) fn conditions(case: &Case<'_>, latches: &mut Latches) -> Option<Verdi
 
 /// Whether the application, known to run the right thing, is well: nothing when it is.
 pub(super) fn gate(case: &Case<'_>, latches: &mut Latches, running: &str) -> Option<Verdict> {
+    if !case.policy.healthy {
+        return None;
+    }
     let status = &case.app.status;
     let details = || words::unhealthy(&status.resources);
     let message = status.health.message.as_deref().filter(|message| !message.is_empty());
@@ -48,9 +52,15 @@ pub(super) fn gate(case: &Case<'_>, latches: &mut Latches, running: &str) -> Opt
             )))
         }
         Some(HealthCode::Healthy) => None,
-        Some(HealthCode::Suspended) if case.policy.accept_suspended => None,
         Some(HealthCode::Suspended) => {
-            Some(Verdict::look(format!("the application runs {running} and is suspended{message}{}", details())))
+            let why = format!("the application runs {running} and is suspended{message}{}", details());
+            let next = match case.policy.paused {
+                Paused::Accept => return None,
+                Paused::Wait => Next::Look,
+                Paused::Resume => Next::Resume { full: false },
+                Paused::Promote => Next::Resume { full: true },
+            };
+            Some(Verdict::Pending { why, next, check_after: SOON })
         }
         // An empty word is what Argo CD writes before it has looked.
         None | Some(HealthCode::Progressing) => {
@@ -62,7 +72,7 @@ pub(super) fn gate(case: &Case<'_>, latches: &mut Latches, running: &str) -> Opt
             if lasted >= case.policy.unwell_grace {
                 return Some(Verdict::failed(why));
             }
-            Some(Verdict::Pending { why, next: super::Next::Look, check_after: SOON })
+            Some(Verdict::Pending { why, next: Next::Look, check_after: SOON })
         }
         Some(other) if other.to_string().is_empty() => {
             Some(Verdict::look(format!("the application runs {running} and has no health yet")))

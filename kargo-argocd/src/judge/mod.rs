@@ -28,7 +28,7 @@ use kargo_core::plugin::Relation;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Application, OperationState};
-use crate::config::Mode;
+use crate::config::{Mode, Paused};
 use crate::scrub::without_userinfo;
 
 pub use observe::observe;
@@ -141,6 +141,11 @@ pub enum Next {
         /// Whether to ask for the wanted revision by its id, rather than for what the application follows.
         pin: bool,
     },
+    /// To resume what has paused.
+    Resume {
+        /// Whether the rest is to be skipped, rather than this one pause.
+        full: bool,
+    },
 }
 
 /// What is noted from one judgement to the next.
@@ -148,10 +153,10 @@ pub enum Next {
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Latches {
-    /// When the deployment was first looked at, by the server's time. Only comparisons that began since then count.
+    /// When the deployment was first looked at, by the server's time.
     pub since: Option<Timestamp>,
-    /// When the comparison began that was the last one then. One that began later counts too, whatever the server's time says: it may be a
-    /// proxy's, while this is Argo CD's own.
+    /// When the comparison began that was the last one then. Only one that began later counts, whatever the server's time says: that may be
+    /// a proxy's, while this is Argo CD's own. Where there was none, one that began since the first look counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compared: Option<Timestamp>,
     /// The application's uid then.
@@ -165,6 +170,9 @@ pub struct Latches {
     /// When the last of them was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posted_at: Option<Timestamp>,
+    /// When the operation began that was the last one before that, by Argo CD's own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub posted_after: Option<Timestamp>,
     /// Set when the server refused a revision by its id because the application syncs by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unpinnable: bool,
@@ -194,8 +202,11 @@ pub struct Policy {
     pub allow_drift: bool,
     /// Whether an application without resources counts as live. Default: no.
     pub allow_empty: bool,
-    /// Whether a suspended application, such as one with a paused Rollout, counts as healthy. Default: no, it is waited for.
-    pub accept_suspended: bool,
+    /// What becomes of a suspended application, such as one whose Rollout has paused. Default: it is waited for.
+    pub paused: Paused,
+    /// Whether the application must be healthy. Default: yes. Otherwise it is called live as soon as the wanted revision is applied in full,
+    /// which is all that Kargo's `argocd-update` waits for.
+    pub healthy: bool,
     /// How long it may be degraded at the wanted revision before that is a failure. Default: 30 seconds.
     pub unwell_grace: Duration,
     /// How long Argo CD may fail to compare before that is a failure. Default: 1 minute.
@@ -215,7 +226,8 @@ impl Default for Policy {
             stable_for: Duration::from_secs(2),
             allow_drift: true,
             allow_empty: false,
-            accept_suspended: false,
+            paused: Paused::Wait,
+            healthy: true,
             unwell_grace: Duration::from_secs(30),
             error_grace: Duration::from_secs(60),
             revision_grace: Duration::from_secs(60),
@@ -304,6 +316,18 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     Judgement { verdict, latches }
 }
 
+impl Latches {
+    /// Notes how things stand at the first look, unless there was one.
+    pub(crate) fn begin(&mut self, app: &Application, now: Timestamp) {
+        if self.since.is_none() {
+            self.since = Some(whole_second(now));
+            self.compared = app.status.reconciled_at;
+            self.uid.clone_from(&app.metadata.uid);
+            self.baseline = app.status.operation_state.as_ref().and_then(|state| state.started_at);
+        }
+    }
+}
+
 fn begin(case: &Case<'_>) -> Latches {
     let mut latches = case.latches.clone();
     let uid = &case.app.metadata.uid;
@@ -311,12 +335,7 @@ fn begin(case: &Case<'_>) -> Latches {
     if latches.uid.is_some() && uid.is_some() && latches.uid != *uid {
         latches = Latches::default();
     }
-    if latches.since.is_none() {
-        latches.since = Some(whole_second(case.now));
-        latches.compared = case.app.status.reconciled_at;
-        latches.uid.clone_from(uid);
-        latches.baseline = case.app.status.operation_state.as_ref().and_then(|state| state.started_at);
-    }
+    latches.begin(case.app, case.now);
     if case.owns_last_operation() || case.owns_requested_operation() {
         latches.syncs = latches.syncs.max(1);
     }
@@ -349,11 +368,13 @@ fn freshness(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
         })
     });
     settled.or_else(|| {
-        let newer = latches.compared.is_some() && case.app.status.reconciled_at > latches.compared;
-        let since = latches.since.filter(|_| !newer)?;
-        compared_after(case, since, Duration::ZERO, || {
-            "Argo CD has not compared since this deployment began".to_owned()
-        })
+        let why = || "Argo CD has not compared since this deployment began".to_owned();
+        match (latches.compared, latches.since) {
+            // One in the same second may have begun before.
+            (Some(compared), _) => compared_after(case, compared, Duration::from_secs(1), why),
+            (None, Some(since)) => compared_after(case, since, Duration::ZERO, why),
+            (None, None) => None,
+        }
     })
 }
 

@@ -110,13 +110,21 @@ fn unseen(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
 }
 
 impl Latches {
+    /// Notes that a sync of `app`, as it was read before, was accepted at `at`.
+    pub(crate) fn posted(&mut self, app: &Application, at: Timestamp) {
+        self.syncs += 1;
+        self.posted_at = Some(at);
+        self.posted_after = app.status.operation_state.as_ref().and_then(|state| state.started_at);
+    }
+
     /// Whether a sync was accepted just now of which the application does not show anything.
     pub(crate) fn is_unseen(&self, app: &Application, tag: &str, now: Timestamp) -> bool {
         let Some(posted) = self.posted_at else { return false };
         let state = app.status.operation_state.as_ref();
         let began = state.and_then(|state| state.started_at);
         let owned = state.is_some_and(|state| is_tagged(&state.operation.info, tag));
-        let seen = began.is_some_and(|at| at >= posted) || (self.syncs <= 1 && owned);
+        // Only Argo CD's own stamps are compared: the server's time may be a proxy's.
+        let seen = began > self.posted_after || (self.syncs <= 1 && owned);
         !seen && now < plus(posted, UNSEEN)
     }
 }

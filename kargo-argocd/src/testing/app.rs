@@ -1,19 +1,26 @@
 //! One application: what it is, what its status says, and what is due.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
+use super::rollout::Canary;
 use super::settings::FakeApp;
-use crate::client::Info;
+use crate::client::{Info, Source};
 
 /// What really runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
-    pub(crate) revision: String,
+    /// One for each source.
+    pub(crate) revisions: Vec<String>,
     pub(crate) manifests: Option<String>,
     pub(crate) applied_at: Timestamp,
     /// When its workloads are as ready as they will get.
     pub(crate) settled_at: Timestamp,
     pub(crate) fate: Fate,
+    /// Whether the waves after the first are applied as well.
+    pub(crate) complete: bool,
+    /// How far its Rollout is, when it has one.
+    pub(crate) canary: Option<Canary>,
 }
 
 /// What becomes of workloads.
@@ -26,13 +33,16 @@ pub(crate) enum Fate {
 
 impl Live {
     pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
-        self.fate == Fate::Ready && now >= self.settled_at
+        self.complete && self.health(now) == "Healthy"
     }
 
     pub(crate) fn health(&self, now: Timestamp) -> &'static str {
-        match self.fate {
-            Fate::Ready if now >= self.settled_at => "Healthy",
-            Fate::Broken if now >= self.settled_at => "Degraded",
+        let settled = now >= self.settled_at;
+        match (&self.canary, self.fate) {
+            (Some(canary), _) if canary.aborted => "Degraded",
+            (_, Fate::Broken) if settled => "Degraded",
+            (Some(canary), Fate::Ready) if settled && canary.is_paused() => "Suspended",
+            (_, Fate::Ready) if settled => "Healthy",
             _ => "Progressing",
         }
     }
@@ -41,7 +51,8 @@ impl Live {
 /// An operation, as it was accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
-    pub(crate) revision: String,
+    /// One for each source.
+    pub(crate) revisions: Vec<String>,
     pub(crate) prune: bool,
     pub(crate) username: String,
     pub(crate) automated: bool,
@@ -56,13 +67,22 @@ pub(crate) struct OperationState {
     pub(crate) message: String,
     pub(crate) started_at: Timestamp,
     pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) retries: u32,
+    /// How its hook stands, when it has one and came that far.
+    pub(crate) hook: Option<&'static str>,
 }
 
 /// What the operation worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Begin,
+    /// A later try: as a begin, but the operation keeps its start.
+    Retry,
     Apply,
+    /// Applies what the first wave did not.
+    LastWave,
+    /// Runs the hook after the sync.
+    Hook,
     End,
 }
 
@@ -70,8 +90,10 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shown {
     pub(crate) sync: &'static str,
-    pub(crate) revision: String,
-    pub(crate) target: String,
+    /// One for each source.
+    pub(crate) revisions: Vec<String>,
+    /// The sources that were compared.
+    pub(crate) sources: Vec<Source>,
     pub(crate) health: &'static str,
     pub(crate) reconciled_at: Option<Timestamp>,
     pub(crate) error: Option<String>,
@@ -89,7 +111,7 @@ pub(crate) struct Comparison {
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) id: u64,
-    pub(crate) revision: String,
+    pub(crate) revisions: Vec<String>,
     pub(crate) started_at: Timestamp,
     pub(crate) deployed_at: Timestamp,
 }
@@ -114,9 +136,14 @@ pub(crate) struct App {
     pub(crate) compared: Option<Timestamp>,
     /// When the workloads' health changes next.
     pub(crate) health_at: Option<Timestamp>,
+    /// When a change of a managed object is noticed: sync and health are written anew, at the revisions of the last full comparison and
+    /// without its time.
+    pub(crate) touch_at: Option<Timestamp>,
     pub(crate) history: Vec<Entry>,
-    /// The revision that automatic sync has tried already.
-    pub(crate) attempted: Option<String>,
+    /// The revisions that automatic sync has tried already.
+    pub(crate) attempted: Option<Vec<String>>,
+    /// An older rendering that the server still answers with, and how often.
+    pub(crate) cached: Option<(Value, u32)>,
 }
 
 /// What can be due.
@@ -124,16 +151,17 @@ pub(crate) struct App {
 pub(crate) enum Event {
     Operation,
     Health,
+    Touch,
     CompareEnd,
     CompareBegin,
 }
 
 impl App {
-    pub(crate) fn new(spec: FakeApp, uid: String, now: Timestamp) -> Self {
+    pub(crate) fn new(spec: FakeApp, uid: String, version: u64, now: Timestamp) -> Self {
         Self {
             spec,
             uid,
-            version: 1,
+            version,
             operation: None,
             state: None,
             step: None,
@@ -145,8 +173,10 @@ impl App {
             compare_at: now,
             compared: None,
             health_at: None,
+            touch_at: None,
             history: Vec::new(),
             attempted: None,
+            cached: None,
         }
     }
 
@@ -158,6 +188,7 @@ impl App {
         };
         let operation = self.step.map(|(at, _)| (at, Event::Operation));
         let health = self.health_at.map(|at| (at, Event::Health));
-        [operation, health].into_iter().flatten().fold(compare, std::cmp::min)
+        let touch = self.touch_at.map(|at| (at, Event::Touch));
+        [operation, health, touch].into_iter().flatten().fold(compare, std::cmp::min)
     }
 }

@@ -47,17 +47,21 @@
 mod app;
 mod clock;
 mod commits;
+mod compare;
+mod operate;
 mod render;
+mod rollout;
 mod server;
 mod settings;
 mod world;
 
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use kargo_core::{Clock, Error, ErrorKind, Result};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::client::{Client, Info};
@@ -89,6 +93,35 @@ struct Shared {
     world: Mutex<World>,
     /// Told when something new may be due.
     changed: Notify,
+    /// How many changes there have been, for those who stream them.
+    told: watch::Sender<usize>,
+}
+
+/// The world, locked. Streams hear of what was changed once it is let go.
+struct Locked<'a> {
+    world: MutexGuard<'a, World>,
+    told: &'a watch::Sender<usize>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let count = self.world.changes.len();
+        self.told.send_if_modified(|known| std::mem::replace(known, count) != count);
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -99,11 +132,11 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     /// The world as it is now: all that was due has happened.
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> Locked<'_> {
         // A panic in a test's own closure poisons the lock; the world is still whole.
         let mut world = self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         world.advance(self.clock.now());
-        world
+        Locked { world, told: &self.told }
     }
 
     /// Lets things happen when they are due, so that what closures say is asked for at the right time.
@@ -128,8 +161,10 @@ impl Shared {
 pub struct SyncRecord {
     /// The application.
     pub app: String,
-    /// The revision that was named, if one was.
+    /// The revision that was named, if one was; of several sources the first that was.
     pub revision: Option<String>,
+    /// The revisions that were named, by the index of their source.
+    pub revisions: Vec<(usize, String)>,
     /// What the asker attached.
     pub infos: Vec<Info>,
     /// Whether what is no longer wanted was to be deleted.
@@ -157,7 +192,8 @@ impl FakeArgoCd {
         };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(fault)?;
         let address = listener.local_addr().map_err(fault)?;
-        let shared = Arc::new(Shared { clock, world: Mutex::new(world), changed: Notify::new() });
+        let shared =
+            Arc::new(Shared { clock, world: Mutex::new(world), changed: Notify::new(), told: watch::channel(0).0 });
         let router = server::router(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -205,12 +241,18 @@ impl FakeArgoCd {
 
     /// Removes an application.
     pub fn delete_app(&self, name: &str) {
-        self.shared.world().apps.remove(name);
+        self.shared.world().delete(name);
     }
 
     /// What the application really runs, whatever its status says.
     pub fn live_revision(&self, app: &str) -> Option<String> {
-        self.shared.world().apps.get(app)?.live.as_ref().map(|live| live.revision.clone())
+        self.live_revisions(app).into_iter().next()
+    }
+
+    /// What the application really runs, for each of its sources.
+    pub fn live_revisions(&self, app: &str) -> Vec<String> {
+        let world = self.shared.world();
+        world.apps.get(app).and_then(|app| app.live.as_ref()).map(|live| live.revisions.clone()).unwrap_or_default()
     }
 
     /// Whether all that the application runs is really ready.
@@ -247,8 +289,8 @@ impl FakeArgoCd {
     /// Starts an operation as a person at the user interface would. Returns whether it was accepted.
     pub fn sync_as_user(&self, app: &str, username: &str, revision: Option<&str>) -> bool {
         let now = self.shared.clock.now();
-        let request =
-            Request { revision: revision.map(str::to_owned), username: username.to_owned(), ..Request::default() };
+        let revisions = revision.map(|revision| (0, revision.to_owned())).into_iter().collect();
+        let request = Request { revisions, username: username.to_owned(), ..Request::default() };
         let accepted = self.shared.world().request(app, request, now).is_ok();
         self.shared.changed.notify_one();
         accepted
@@ -256,9 +298,53 @@ impl FakeArgoCd {
 
     /// Changes an application's settings, as an edit of its specification would.
     pub fn edit_app(&self, name: &str, edit: impl FnOnce(&mut FakeApp)) {
-        if let Some(app) = self.shared.world().apps.get_mut(name) {
+        let mut world = self.shared.world();
+        if let Some(mut app) = world.apps.remove(name) {
             edit(&mut app.spec);
+            world.changed(&mut app);
+            world.apps.insert(name.to_owned(), app);
         }
+    }
+
+    /// What the application's settings are now.
+    pub fn app(&self, name: &str) -> Option<FakeApp> {
+        self.shared.world().apps.get(name).map(|app| app.spec.clone())
+    }
+
+    /// Lets the next `times` tries of operations fail with `message`.
+    pub fn fail_next_tries(&self, times: u32, message: &str) {
+        self.shared.world().failing_tries = Some((times, message.to_owned()));
+    }
+
+    /// After each accepted sync, answers `times` reads with what was before it, as from a cache.
+    pub fn stale_reads(&self, times: u32) {
+        self.shared.world().stale_reads = times;
+    }
+
+    /// Whether changes reach no stream, as when the server's buffer overflows.
+    pub fn mute_streams(&self, mute: bool) {
+        self.shared.world().mute = mute;
+    }
+
+    /// Cuts every open stream in the middle of a line.
+    pub fn cut_streams(&self) {
+        self.shared.world().epoch += 1;
+        self.shared.told.send_modify(|_| ());
+    }
+
+    /// Every request so far, as `GET /api/v1/applications/shop`.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.world().requests.clone()
+    }
+
+    /// Every action on a resource that was done, as `shop Rollout/shop resume`.
+    pub fn actions(&self) -> Vec<String> {
+        self.shared.world().actions.clone()
+    }
+
+    /// When something happens next by itself, for those who turn the clock by hand.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.shared.world().next_due()
     }
 
     /// Lets workloads of `revision` never get well: they become degraded when they should be ready.

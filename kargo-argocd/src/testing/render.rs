@@ -1,74 +1,153 @@
 //! An application as the API shows it.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::app::{App, Operation, OperationState};
+use super::settings::FakeApp;
+use super::world::CONTROL;
+use crate::client::Source;
 
 /// Argo CD's stamps have whole seconds.
 fn stamp(at: Timestamp) -> Value {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string().into()
 }
 
-fn operation(operation: &Operation) -> Value {
-    json!({
-        "sync": {"revision": operation.revision, "prune": operation.prune},
-        "info": operation.infos,
-        "initiatedBy": if operation.automated { json!({"automated": true}) } else { json!({"username": operation.username}) },
-        "retry": {},
-    })
-}
-
-fn state(state: &OperationState) -> Value {
-    let mut shown = json!({
-        "operation": operation(&state.operation),
-        "phase": state.phase,
-        "message": state.message,
-        "startedAt": stamp(state.started_at),
-        "syncResult": {"revision": state.operation.revision, "resources": null},
-    });
-    if let Some(at) = state.finished_at {
-        shown["finishedAt"] = stamp(at);
+/// A source without the fields that it does not have.
+fn source(source: &Source) -> Value {
+    let mut shown = serde_json::to_value(source).unwrap_or_default();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
     }
     shown
 }
 
-pub(crate) fn application(app: &App) -> Value {
-    let spec = &app.spec;
-    let source = |target: &str| json!({"repoURL": spec.repo_url, "targetRevision": target, "path": spec.path});
-    let destination = json!({"server": "https://kubernetes.default.svc", "namespace": spec.name});
+/// The sources under the name that their number asks for.
+fn sources(spec: &FakeApp, of: &[Source], into: &mut Value) {
+    if spec.is_multi_source() {
+        into["sources"] = of.iter().map(source).collect();
+    } else if let Some(only) = of.first() {
+        into["source"] = source(only);
+    }
+}
+
+/// The revisions under the name that the number of sources asks for.
+fn revisions(spec: &FakeApp, of: &[String], into: &mut Value) {
+    if spec.is_multi_source() {
+        into["revisions"] = json!(of);
+    } else {
+        into["revision"] = of.first().cloned().unwrap_or_default().into();
+    }
+}
+
+fn operation(spec: &FakeApp, operation: &Operation) -> Value {
+    let mut sync = json!({"prune": operation.prune});
+    revisions(spec, &operation.revisions, &mut sync);
+    if !spec.sync_options.is_empty() {
+        sync["syncOptions"] = json!(spec.sync_options);
+    }
+    json!({
+        "sync": sync,
+        "info": operation.infos,
+        "initiatedBy": if operation.automated { json!({"automated": true}) } else { json!({"username": operation.username}) },
+        "retry": if spec.retries > 0 { json!({"limit": spec.retries}) } else { json!({}) },
+    })
+}
+
+fn state(spec: &FakeApp, state: &OperationState) -> Value {
+    let hook =
+        state.hook.map(|phase| json!([{"kind": "Job", "name": "after", "hookType": "PostSync", "hookPhase": phase}]));
+    let mut result = json!({ "resources": hook });
+    revisions(spec, &state.operation.revisions, &mut result);
     let mut shown = json!({
-        "metadata": {
-            "name": spec.name, "namespace": "argocd", "uid": app.uid, "resourceVersion": app.version.to_string(),
-        },
-        "spec": {"project": spec.project, "source": source(&spec.target_revision), "destination": destination},
-        "status": {
-            "sync": {
-                "status": app.shown.sync,
-                "revision": app.shown.revision,
-                "comparedTo": {"source": source(&app.shown.target), "destination": destination},
-            },
-            "health": {"status": app.shown.health},
-            "history": app.history.iter().map(|entry| json!({
-                "id": entry.id,
-                "revision": entry.revision,
-                "deployStartedAt": stamp(entry.started_at),
-                "deployedAt": stamp(entry.deployed_at),
-            })).collect::<Vec<_>>(),
-        },
+        "operation": operation(spec, &state.operation),
+        "phase": state.phase,
+        "message": state.message,
+        "startedAt": stamp(state.started_at),
+        "syncResult": result,
+    });
+    if let Some(at) = state.finished_at {
+        shown["finishedAt"] = stamp(at);
+    }
+    if state.retries > 0 {
+        shown["retryCount"] = state.retries.into();
+    }
+    shown
+}
+
+fn metadata(app: &App) -> Value {
+    let spec = &app.spec;
+    let mut shown = json!({
+        "name": spec.name,
+        "namespace": spec.namespace.as_deref().unwrap_or(CONTROL),
+        "uid": app.uid,
+        "resourceVersion": app.version.to_string(),
+        "annotations": spec.annotations,
+        "labels": spec.labels,
     });
     if spec.deleting {
-        shown["metadata"]["deletionTimestamp"] = stamp(app.compare_at);
+        shown["deletionTimestamp"] = stamp(app.compare_at);
     }
+    if let Some(set) = &spec.application_set {
+        shown["ownerReferences"] =
+            json!([{"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "name": set}]);
+    }
+    shown
+}
+
+fn specification(spec: &FakeApp) -> Value {
+    let destination = json!({"server": "https://kubernetes.default.svc", "namespace": spec.name});
+    let mut shown = json!({"project": spec.project, "destination": destination});
+    sources(spec, &spec.sources, &mut shown);
+    let mut policy = Map::new();
     if spec.auto_sync {
-        shown["spec"]["syncPolicy"] = json!({"automated": {"prune": spec.auto_prune}});
+        policy.insert("automated".into(), json!({"prune": spec.auto_prune}));
     }
+    if spec.retries > 0 {
+        policy.insert("retry".into(), json!({"limit": spec.retries}));
+    }
+    if !spec.sync_options.is_empty() {
+        policy.insert("syncOptions".into(), json!(spec.sync_options));
+    }
+    if !policy.is_empty() {
+        shown["syncPolicy"] = policy.into();
+    }
+    shown
+}
+
+fn resources(app: &App) -> Value {
+    let spec = &app.spec;
+    let (group, kind) = if spec.canary.is_empty() { ("apps", "Deployment") } else { ("argoproj.io", "Rollout") };
+    let version = if spec.canary.is_empty() { "v1" } else { "v1alpha1" };
+    json!([{
+        "group": group, "version": version, "kind": kind, "namespace": spec.name, "name": spec.name,
+        "status": app.shown.sync, "health": {"status": app.shown.health},
+    }])
+}
+
+pub(crate) fn application(app: &App) -> Value {
+    let spec = &app.spec;
+    let mut compared = json!({"destination": {"server": "https://kubernetes.default.svc", "namespace": spec.name}});
+    sources(spec, &app.shown.sources, &mut compared);
+    let mut sync = json!({"status": app.shown.sync, "comparedTo": compared});
+    revisions(spec, &app.shown.revisions, &mut sync);
+    let history = app.history.iter().map(|entry| {
+        let (started, deployed) = (stamp(entry.started_at), stamp(entry.deployed_at));
+        let mut shown = json!({"id": entry.id, "deployStartedAt": started, "deployedAt": deployed});
+        revisions(spec, &entry.revisions, &mut shown);
+        shown
+    });
+    let mut shown = json!({
+        "metadata": metadata(app),
+        "spec": specification(spec),
+        "status": {"sync": sync, "health": {"status": app.shown.health}, "history": history.collect::<Vec<_>>()},
+    });
     if let Some(requested) = &app.operation {
-        shown["operation"] = operation(requested);
+        shown["operation"] = operation(spec, requested);
     }
     let status = &mut shown["status"];
     if let Some(last) = &app.state {
-        status["operationState"] = state(last);
+        status["operationState"] = state(spec, last);
     }
     if let Some(at) = app.shown.reconciled_at {
         status["reconciledAt"] = stamp(at);
@@ -77,10 +156,27 @@ pub(crate) fn application(app: &App) -> Value {
         status["conditions"] = json!([{"type": "ComparisonError", "message": error}]);
     }
     if app.shown.resources {
-        status["resources"] = json!([{
-            "group": "apps", "version": "v1", "kind": "Deployment", "namespace": spec.name, "name": spec.name,
-            "status": app.shown.sync, "health": {"status": app.shown.health},
-        }]);
+        status["resources"] = resources(app);
     }
     shown
+}
+
+/// The objects in the cluster and how they stand, as the resource tree shows them.
+pub(crate) fn tree(app: &App, now: Timestamp) -> Value {
+    let Some(live) = &app.live else { return json!({"nodes": null}) };
+    let spec = &app.spec;
+    let rollout = live.canary.is_some();
+    let (group, kind) = if rollout { ("argoproj.io", "Rollout") } else { ("apps", "Deployment") };
+    json!({"nodes": [{
+        "group": group, "version": if rollout { "v1alpha1" } else { "v1" }, "kind": kind,
+        "namespace": spec.name, "name": spec.name, "uid": format!("{}-workload", app.uid),
+        "health": {"status": live.health(now)},
+    }]})
+}
+
+/// The Rollout of an application, as the cluster holds it.
+pub(crate) fn rollout(app: &App, now: Timestamp) -> Option<Value> {
+    let live = app.live.as_ref()?;
+    let revision = live.revisions.first().map(String::as_str).unwrap_or_default();
+    Some(live.canary.as_ref()?.object(&app.spec.name, revision, now >= live.settled_at))
 }

@@ -1,12 +1,14 @@
 //! What a test can set.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kargo_core::{Clock, Result, SystemClock};
 
-use super::world::{Manifests, Resolve, World};
+use super::world::{CONTROL, Manifests, Resolve, World};
 use super::{Commits, FakeArgoCd, FastClock};
+use crate::client::Source;
 
 /// The token that the fake accepts. It has the form of a JSON Web Token, as the real one demands.
 pub(super) const TOKEN: &str = "fake.argocd.token";
@@ -30,6 +32,8 @@ pub struct Timings {
     pub notice: Duration,
     /// For how long after a change of the cluster a comparison still sees it as it was. Default: none.
     pub lag: Duration,
+    /// From a change of the cluster to the comparison that this causes, at the revisions that are known. Default: 100 milliseconds.
+    pub touch: Duration,
     /// Between two comparisons that nothing causes. Default: 3 minutes.
     pub resync: Duration,
 }
@@ -43,6 +47,7 @@ impl Default for Timings {
             comparison: Duration::ZERO,
             notice: Duration::from_millis(500),
             lag: Duration::ZERO,
+            touch: Duration::from_millis(100),
             resync: Duration::from_secs(180),
         }
     }
@@ -65,32 +70,52 @@ pub enum Fault {
     },
     /// Syncs are accepted, and the connection's answer is an error of a proxy, so that the client cannot know.
     LoseSyncAnswers,
+    /// Streams are answered as by a server that has none: with its page and HTTP 200.
+    NoStreams,
+    /// The newer form of resource actions is not known.
+    OldActions,
 }
 
 /// An application to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FakeApp {
     /// Its name.
     pub name: String,
+    /// Its namespace; none is Argo CD's own.
+    pub namespace: Option<String>,
     /// Its project.
     pub project: String,
-    /// The repository.
-    pub repo_url: String,
-    /// What it follows.
-    pub target_revision: String,
-    /// The path in the repository.
-    pub path: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Where its manifests are, and what is followed there.
+    pub sources: Vec<Source>,
     /// Whether it syncs by itself.
     pub auto_sync: bool,
     /// Whether automatic syncs prune.
     pub auto_prune: bool,
+    /// How often a sync that failed is tried again.
+    pub retries: u32,
+    /// Its options for syncs.
+    pub sync_options: Vec<String>,
     /// Whether a sync window forbids syncs.
     pub window_closed: bool,
+    /// Whether a sync window holds accepted operations back.
+    pub window_holds: bool,
     /// Whether it is never in sync, since something else writes to its resources.
     pub drifts: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether its resources are applied in two waves, the second once the first is well.
+    pub waves: bool,
+    /// Whether it has a hook after the sync, and if so whether that succeeds.
+    pub post_sync: Option<bool>,
+    /// The weights at which its Rollout pauses; none is an application without a Rollout.
+    pub canary: Vec<u32>,
+    /// The ApplicationSet that made it.
+    pub application_set: Option<String>,
 }
 
 impl FakeApp {
@@ -98,29 +123,64 @@ impl FakeApp {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            namespace: None,
             project: "default".into(),
-            repo_url: String::new(),
-            target_revision: "HEAD".into(),
-            path: ".".into(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            sources: Vec::new(),
             auto_sync: false,
             auto_prune: false,
+            retries: 0,
+            sync_options: Vec::new(),
             window_closed: false,
+            window_holds: false,
             drifts: false,
             deleting: false,
+            waves: false,
+            post_sync: None,
+            canary: Vec::new(),
+            application_set: None,
         }
     }
 
-    /// Sets where its manifests are.
+    /// Adds a path in a Git repository. Several make a multi-source application.
     #[must_use]
     pub fn source(
-        mut self,
+        self,
         repo_url: impl Into<String>,
         target_revision: impl Into<String>,
         path: impl Into<String>,
     ) -> Self {
-        self.repo_url = repo_url.into();
-        self.target_revision = target_revision.into();
-        self.path = path.into();
+        self.with_source(Source {
+            repo_url: repo_url.into(),
+            target_revision: Some(target_revision.into()),
+            path: Some(path.into()),
+            ..Source::default()
+        })
+    }
+
+    /// Adds a chart in a repository.
+    #[must_use]
+    pub fn chart(self, repo_url: impl Into<String>, chart: impl Into<String>, version: impl Into<String>) -> Self {
+        self.with_source(Source {
+            repo_url: repo_url.into(),
+            target_revision: Some(version.into()),
+            chart: Some(chart.into()),
+            ..Source::default()
+        })
+    }
+
+    /// Adds any source.
+    #[must_use]
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// Sets the namespace.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
         self
     }
 
@@ -128,6 +188,20 @@ impl FakeApp {
     #[must_use]
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = project.into();
+        self
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds an annotation.
+    #[must_use]
+    pub fn annotation(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.annotations.insert(key.into(), value.into());
         self
     }
 
@@ -157,6 +231,25 @@ impl FakeApp {
     pub fn drifting(mut self) -> Self {
         self.drifts = true;
         self
+    }
+
+    /// Gives it a Rollout that pauses at each of these weights, once it has run a first version.
+    #[must_use]
+    pub fn canary(mut self, weights: impl IntoIterator<Item = u32>) -> Self {
+        self.canary = weights.into_iter().collect();
+        self
+    }
+
+    /// Its name, behind its namespace where that is not Argo CD's own; this is how the fake's functions find it.
+    pub fn key(&self) -> String {
+        match self.namespace.as_deref() {
+            None | Some(CONTROL) => self.name.clone(),
+            Some(namespace) => format!("{namespace}/{}", self.name),
+        }
+    }
+
+    pub(super) fn is_multi_source(&self) -> bool {
+        self.sources.len() > 1
     }
 }
 

@@ -1,4 +1,4 @@
-//! The two workers, and the order in which they write.
+//! All the applications, and the order in which things happen to them.
 //!
 //! All that happens has a time. [`World::advance`] lets everything happen that is due, in order, each thing stamped with its own time
 //! and not with the time of the call, so the same schedule gives the same statuses however often it is looked at.
@@ -10,18 +10,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::SyncRecord;
-use super::app::{App, Comparison, Entry, Event, Fate, Live, Operation, OperationState, Shown, Step};
+use super::app::{App, Event, Operation, Step};
 use super::settings::{FakeApp, Fault, Timings};
-use crate::client::Info;
+use crate::client::{Info, Source};
 
 pub(crate) type Resolve = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 pub(crate) type Manifests = Arc<dyn Fn(&str, &str, &str) -> Option<String> + Send + Sync>;
+
+/// The namespace of Argo CD itself, whose applications go by their bare names.
+pub(crate) const CONTROL: &str = "argocd";
 
 /// All the applications, and how things go with them.
 pub(crate) struct World {
     pub(crate) timings: Timings,
     resolve: Resolve,
     manifests: Manifests,
+    /// By name, behind `<namespace>/` outside of Argo CD's own.
     pub(crate) apps: BTreeMap<String, App>,
     pub(crate) syncs: Vec<SyncRecord>,
     pub(crate) broken: BTreeSet<String>,
@@ -31,13 +35,37 @@ pub(crate) struct World {
     pub(crate) session: Option<String>,
     pub(crate) logins: u32,
     pub(crate) conflicts: u32,
+    /// How many reads after an accepted sync are answered with what was before.
+    pub(crate) stale_reads: u32,
+    /// How many tries of operations are still to fail, and with which message.
+    pub(crate) failing_tries: Option<(u32, String)>,
+    /// What the watch streams tell: the kind of change, the application, its version then. `None` where nobody is told.
+    pub(crate) changes: Vec<Option<Change>>,
+    /// Whether changes reach no stream.
+    pub(crate) mute: bool,
+    /// Streams of an older epoch are cut.
+    pub(crate) epoch: u64,
+    /// Every request, as `GET /path`.
+    pub(crate) requests: Vec<String>,
+    /// Every action on a resource, as `<application> <kind>/<name> <action>`.
+    pub(crate) actions: Vec<String>,
     created: u64,
+    versions: u64,
+}
+
+/// A change of an application.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) kind: &'static str,
+    pub(crate) app: String,
+    pub(crate) version: u64,
 }
 
 /// An operation that somebody asks for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
-    pub(crate) revision: Option<String>,
+    /// The revision of a source by its index.
+    pub(crate) revisions: Vec<(usize, String)>,
     pub(crate) prune: bool,
     pub(crate) infos: Vec<Info>,
     pub(crate) username: String,
@@ -62,15 +90,45 @@ impl World {
             session: None,
             logins: 0,
             conflicts: 0,
+            stale_reads: 0,
+            failing_tries: None,
+            changes: Vec::new(),
+            mute: false,
+            epoch: 0,
+            requests: Vec::new(),
+            actions: Vec::new(),
             created: 0,
+            versions: 0,
         }
     }
 
     pub(crate) fn create(&mut self, spec: FakeApp, now: Timestamp) {
         self.created += 1;
+        self.versions += 1;
         let uid = format!("00000000-0000-4000-8000-{:012}", self.created);
-        self.apps.insert(spec.name.clone(), App::new(spec, uid, now));
+        let key = spec.key();
+        self.apps.insert(key.clone(), App::new(spec, uid, self.versions, now));
+        self.tell("ADDED", &key, self.versions);
         self.advance(now);
+    }
+
+    pub(crate) fn delete(&mut self, key: &str) {
+        if self.apps.remove(key).is_some() {
+            self.versions += 1;
+            self.tell("DELETED", key, self.versions);
+        }
+    }
+
+    /// Somebody changed an application.
+    pub(crate) fn changed(&mut self, app: &mut App) {
+        self.versions += 1;
+        app.version = self.versions;
+        self.tell("MODIFIED", &app.spec.key(), self.versions);
+    }
+
+    fn tell(&mut self, kind: &'static str, key: &str, version: u64) {
+        let change = Change { kind, app: key.to_owned(), version };
+        self.changes.push((!self.mute).then_some(change));
     }
 
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
@@ -84,139 +142,52 @@ impl World {
             let Some(((at, event), name)) = next.filter(|((at, _), _)| *at <= now) else { return };
             let name = name.clone();
             let Some(mut app) = self.apps.remove(&name) else { return };
-            app.version += 1;
             match event {
                 Event::Operation => self.operate(&mut app, at),
-                Event::Health => {
-                    // A child changed: the health is written again, and nothing else.
-                    app.health_at = None;
-                    if let Some(live) = app.live.as_ref().filter(|_| app.shown.reconciled_at.is_some()) {
-                        app.shown.health = live.health(at);
-                    }
-                }
-                Event::CompareBegin => {
-                    let result = self.compare(&app, at);
-                    app.comparison = Some(Comparison { began: at, due: later(at, self.timings.comparison), result });
-                    app.compare_at = later(at, self.timings.resync);
-                }
+                Event::Health => self.write_health(&mut app, at),
+                Event::Touch => self.touch(&mut app, at),
+                Event::CompareBegin => self.begin_comparison(&mut app, at),
                 Event::CompareEnd => self.write_comparison(&mut app, at),
+            }
+            // The begin of a comparison writes nothing.
+            if event != Event::CompareBegin {
+                self.changed(&mut app);
             }
             self.apps.insert(name, app);
         }
     }
 
-    fn operate(&mut self, app: &mut App, at: Timestamp) {
-        let Some((_, step)) = app.step.take() else { return };
-        let Some(operation) = app.operation.clone() else { return };
-        match step {
-            Step::Begin => {
-                app.state = Some(OperationState {
-                    operation,
-                    phase: "Running",
-                    message: "waiting for completion of the apply".into(),
-                    started_at: at,
-                    finished_at: None,
-                });
-                app.step = Some((later(at, self.timings.operation / 2), Step::Apply));
-            }
-            Step::Apply => {
-                if !self.failing.contains_key(&operation.revision) {
-                    self.apply(app, &operation.revision, at);
-                }
-                app.step = Some((later(at, self.timings.operation / 2), Step::End));
-            }
-            Step::End => {
-                let terminated = app.state.as_ref().is_some_and(|state| state.phase == "Terminating");
-                let failure = self.failing.get(&operation.revision).cloned();
-                let failure = if terminated { Some("Operation terminated".to_owned()) } else { failure };
-                if let Some(state) = &mut app.state {
-                    state.finished_at = Some(at);
-                    (state.phase, state.message) = match &failure {
-                        Some(message) => ("Failed", message.clone()),
-                        None => ("Succeeded", "successfully synced (all tasks run)".into()),
-                    };
-                    if failure.is_none() {
-                        let id = app.history.last().map_or(0, |entry| entry.id + 1);
-                        let (started_at, revision) = (state.started_at, operation.revision);
-                        app.history.push(Entry { id, revision, started_at, deployed_at: at });
-                    }
-                }
-                app.operation = None;
-                // The refresh worker hears of it a little later; until then its part of the status is old.
-                app.compare_at = app.compare_at.min(later(at, self.timings.notice));
-            }
+    /// Begins to compare an application at `at`, if that is not done already before.
+    pub(crate) fn ask_comparison(&mut self, key: &str, at: Timestamp) {
+        if let Some(app) = self.apps.get_mut(key) {
+            app.compare_at = app.compare_at.min(at);
         }
+        self.advance(at);
     }
 
-    fn apply(&self, app: &mut App, revision: &str, at: Timestamp) {
-        let manifests = (self.manifests)(&app.spec.repo_url, revision, &app.spec.path);
-        let unchanged = app.live.as_ref().is_some_and(|live| live.manifests == manifests);
-        app.before = app.live.clone();
-        match &mut app.live {
-            // The same manifests again: nothing rolls out, and what was not ready does not become so.
-            Some(live) if unchanged => live.revision = revision.to_owned(),
-            live => {
-                let fate = if self.broken.contains(revision) {
-                    Fate::Broken
-                } else if self.stalled.contains(revision) {
-                    Fate::Stalled
-                } else {
-                    Fate::Ready
-                };
-                let settled_at = later(at, self.timings.ready);
-                *live = Some(Live { revision: revision.to_owned(), manifests, applied_at: at, settled_at, fate });
-                app.health_at = Some(settled_at);
+    /// What the sources hold, when all of them can be rendered.
+    pub(super) fn render(&self, sources: &[Source], revisions: &[String]) -> Option<String> {
+        let mut texts = Vec::new();
+        for (source, revision) in sources.iter().zip(revisions).filter(|(source, _)| !source.is_reference_only()) {
+            let path = source.chart.as_deref().or(source.path.as_deref()).unwrap_or(".");
+            let known = (self.manifests)(&source.repo_url, revision, path);
+            // A chart that is not known is what its name and version say.
+            let mut text = known.or_else(|| Some(format!("{} {revision}", source.chart.as_ref()?)))?;
+            if !source.rest.is_empty() {
+                text.push_str(&format!("\nwith {}", serde_json::Value::Object(source.rest.clone())));
             }
+            texts.push(text);
         }
-        app.live_log.push((at, revision.to_owned()));
+        Some(texts.join("\n---\n"))
     }
 
-    /// To which commit a target revision leads.
-    fn resolve(&self, repo_url: &str, target: &str) -> Option<String> {
-        if is_commit(target) { Some(target.to_owned()) } else { (self.resolve)(repo_url, target) }
-    }
-
-    /// What a comparison that begins now will write: all of it from the same look at the cluster.
-    fn compare(&self, app: &App, at: Timestamp) -> Shown {
-        let mut shown = Shown { target: app.spec.target_revision.clone(), reconciled_at: Some(at), ..Shown::default() };
-        let fresh = app.live.as_ref().filter(|live| at >= later(live.applied_at, self.timings.lag));
-        let seen = fresh.or(app.before.as_ref());
-        shown.health = seen.map_or("Missing", |live| live.health(at));
-        let head = self.resolve(&app.spec.repo_url, &app.spec.target_revision);
-        let manifests = head
-            .as_ref()
-            .and_then(|head| (self.manifests)(&app.spec.repo_url, head, &app.spec.path).map(|found| (head, found)));
-        let Some((head, manifests)) = manifests else {
-            shown.sync = "Unknown";
-            shown.error = Some(format!(
-                "Failed to load target state: failed to generate manifest for source 1 of 1: rpc error: code = Unknown desc = \
-                 unable to resolve '{}' to a commit SHA, or no such path {}",
-                app.spec.target_revision, app.spec.path
-            ));
-            return shown;
+    /// To which commit or version a target revision leads.
+    pub(super) fn resolve(&self, source: &Source, target: &str) -> Option<String> {
+        let concrete = match source.chart {
+            Some(_) => target.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && !target.contains('x'),
+            None => is_commit(target),
         };
-        shown.revision.clone_from(head);
-        shown.resources = true;
-        let same = seen.is_some_and(|live| live.manifests.as_ref() == Some(&manifests));
-        shown.sync = if same && !app.spec.drifts { "Synced" } else { "OutOfSync" };
-        shown
-    }
-
-    fn write_comparison(&mut self, app: &mut App, at: Timestamp) {
-        let Some(comparison) = app.comparison.take() else { return };
-        app.shown = comparison.result;
-        app.compared = Some(comparison.began);
-        // One at a time: what was asked for meanwhile begins now.
-        app.compare_at = app.compare_at.max(at);
-        // Automatic sync tries each revision once, and not while something runs or a window is closed.
-        let head = app.shown.revision.clone();
-        let wants = app.spec.auto_sync && app.shown.sync == "OutOfSync" && !app.spec.window_closed;
-        if wants && app.operation.is_none() && app.attempted.as_ref() != Some(&head) {
-            app.attempted = Some(head.clone());
-            let prune = app.spec.auto_prune;
-            let request = Request { revision: Some(head), automated: true, prune, ..Request::default() };
-            self.accept(app, request, at);
-        }
+        if concrete { Some(target.to_owned()) } else { (self.resolve)(&source.repo_url, target) }
     }
 
     /// Accepts or refuses an operation, as the API server does.
@@ -230,65 +201,96 @@ impl World {
             return Err((403, 7, format!("permission denied: applications, sync, {name}")));
         };
         let answer = self.check(&app, &request);
-        if let Ok(revision) = &answer {
-            self.accept(&mut app, Request { revision: Some(revision.clone()), ..request }, now);
+        if let Ok(revisions) = &answer {
+            if self.stale_reads > 0 {
+                app.cached = Some((super::render::application(&app), self.stale_reads));
+            }
+            self.accept(&mut app, revisions.clone(), request, now);
         }
         self.apps.insert(name.to_owned(), app);
         self.advance(now);
         answer.map(drop)
     }
 
-    fn check(&self, app: &App, request: &Request) -> Result<String, Refused> {
+    fn check(&self, app: &App, request: &Request) -> Result<Vec<String>, Refused> {
         if app.spec.window_closed {
             return Err((403, 7, "cannot sync: blocked by sync window".into()));
         }
         if app.spec.deleting {
             return Err((400, 9, "application is deleting".into()));
         }
-        let target = &app.spec.target_revision;
-        let wanted = request.revision.as_ref().unwrap_or(target);
-        if app.spec.auto_sync && wanted != target {
-            return Err((400, 9, format!("Cannot sync to {wanted}: auto-sync currently set to {target}")));
+        let sources = app.spec.sources.as_slice();
+        if let Some((at, _)) = request.revisions.iter().find(|(at, _)| *at >= sources.len()) {
+            return Err((500, 2, format!("source position {} is out of range", at + 1)));
         }
-        let revision = self.resolve(&app.spec.repo_url, wanted).ok_or_else(|| {
-            (400, 9, format!("error resolving repo revision: unable to resolve '{wanted}' to a commit SHA"))
-        })?;
+        let mut revisions = Vec::new();
+        for (at, source) in sources.iter().enumerate() {
+            let target = source.target_revision.as_deref().unwrap_or("HEAD");
+            let named = request.revisions.iter().find(|(of, _)| *of == at).map(|(_, revision)| revision.as_str());
+            let wanted = named.unwrap_or(target);
+            if app.spec.auto_sync && wanted != target {
+                let text = match sources.len() {
+                    1 => format!("Cannot sync to {wanted}: auto-sync currently set to {target}"),
+                    _ => format!(
+                        "Cannot sync source {} to {wanted}: auto-sync currently set to {target}",
+                        source.repo_url
+                    ),
+                };
+                return Err((400, 9, text));
+            }
+            revisions.push(self.resolve(source, wanted).ok_or_else(|| {
+                (400, 9, format!("error resolving repo revision: unable to resolve '{wanted}' to a commit SHA"))
+            })?);
+        }
         if app.operation.is_some() {
             return Err((400, 9, "another operation is already in progress".into()));
         }
-        Ok(revision)
+        Ok(revisions)
     }
 
-    fn accept(&self, app: &mut App, request: Request, at: Timestamp) {
-        app.operation = Some(Operation {
-            revision: request.revision.unwrap_or_default(),
-            prune: request.prune,
-            username: request.username,
-            automated: request.automated,
-            infos: request.infos,
-        });
+    pub(super) fn accept(&mut self, app: &mut App, revisions: Vec<String>, request: Request, at: Timestamp) {
+        let Request { prune, username, automated, infos, .. } = request;
+        app.operation = Some(Operation { revisions, prune, username, automated, infos });
         // The server takes the last operation's outcome away, so that nobody mistakes it for the new one's.
         app.state = None;
         app.step = Some((later(at, self.timings.queue), Step::Begin));
-        app.version += 1;
+        self.changed(app);
     }
 
     /// Asks for the end of the operation; `false` when none has begun.
     pub(crate) fn terminate(&mut self, name: &str, now: Timestamp) -> bool {
-        let Some(app) = self.apps.get_mut(name) else { return false };
-        let Some(state) = app.state.as_mut().filter(|state| state.phase == "Running") else { return false };
-        state.phase = "Terminating";
-        app.step = Some((now, Step::End));
-        app.version += 1;
+        let Some(mut app) = self.apps.remove(name) else { return false };
+        let running = app.state.as_mut().filter(|state| state.phase == "Running");
+        let found = running.map(|state| state.phase = "Terminating").is_some();
+        if found {
+            app.step = Some((now, Step::End));
+            self.changed(&mut app);
+        }
+        self.apps.insert(name.to_owned(), app);
         self.advance(now);
-        true
+        found
+    }
+
+    /// Does an action on the Rollout of an application.
+    pub(crate) fn act(&mut self, name: &str, action: &str, now: Timestamp) -> bool {
+        let Some(mut app) = self.apps.remove(name) else { return false };
+        let canary = app.live.as_mut().and_then(|live| live.canary.as_mut());
+        let done = canary.and_then(|canary| canary.act(action)).is_some();
+        if done && let Some(live) = app.live.as_mut() {
+            live.settled_at = later(now, self.timings.ready);
+            (app.health_at, app.touch_at) = (Some(live.settled_at), Some(now));
+            self.actions.push(format!("{name} Rollout/{} {action}", app.spec.name));
+        }
+        self.apps.insert(name.to_owned(), app);
+        self.advance(now);
+        done
     }
 }
 
-fn is_commit(text: &str) -> bool {
+pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn later(at: Timestamp, by: Duration) -> Timestamp {
+pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }

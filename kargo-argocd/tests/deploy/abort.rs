@@ -15,7 +15,7 @@ fn slow() -> Timings {
 }
 
 #[tokio::test]
-async fn argo_07_an_aborted_deployment_stops_its_own_sync_and_the_next_one_begins_at_once() {
+async fn report_09_report_38_argo_07_an_aborted_deployment_stops_its_own_sync_and_the_next_one_begins_at_once() {
     let bench = Bench::with(slow()).await;
     let broken = bench.commits.commit("main", [("dev", "broken")]);
     bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
@@ -59,7 +59,7 @@ async fn a_sync_that_is_stopped_by_somebody_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_sync_that_waits_to_be_begun_is_stopped_once_it_has_begun() {
+async fn race_ap_a_sync_that_waits_to_be_begun_is_stopped_once_it_has_begun() {
     let bench = Bench::with(Timings { queue: Duration::from_secs(4), ..slow() }).await;
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));

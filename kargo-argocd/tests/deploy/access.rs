@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kargo_argocd::client::Search;
 use kargo_argocd::testing::{FakeApp, Fault, Timings};
 use kargo_argocd::{ArgoCd, ArgoCdApp, Client};
 use kargo_core::plugin::{Deployer, Deployment, Health};
@@ -28,7 +29,7 @@ async fn argo_12_a_missing_application_is_not_found_or_not_permitted() {
 }
 
 #[tokio::test]
-async fn argo_12_an_application_that_is_yet_to_be_created_can_be_waited_for() {
+async fn report_17_argo_12_an_application_that_is_yet_to_be_created_can_be_waited_for() {
     let bench = Bench::new().await;
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     let config = ArgoCdApp::new("shop").wait_for_app(Duration::from_secs(60));
@@ -54,7 +55,7 @@ async fn a_wrong_token_is_said_to_be_wrong_and_does_not_show() {
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     bench.fake.create_app(shop());
     let client = Client::builder(bench.fake.url()).token("not-the.right.token").build().unwrap();
-    bench.argocd = ArgoCd::new(client);
+    bench.argocd = ArgoCd::new(client).polling();
     let error = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).poll().await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthenticated, Retry::Never));
     assert!(!format!("{error:?} {}", error.report()).contains("not-the"));
@@ -111,7 +112,7 @@ async fn a_session_is_opened_once_and_again_once_when_it_has_expired() {
     let (mut bench, _) = Bench::running(shop()).await;
     let (username, password) = bench.fake.login();
     let client = Client::builder(bench.fake.url()).login(username, password).build().unwrap();
-    bench.argocd = ArgoCd::new(client).history(bench.commits.clone());
+    bench.argocd = ArgoCd::new(client).history(bench.commits.clone()).polling();
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
     deploy.run_until("accepted").await;
@@ -125,7 +126,7 @@ async fn a_session_is_opened_once_and_again_once_when_it_has_expired() {
 async fn a_wrong_password_is_tried_once_and_does_not_show() {
     let bench = Bench::new().await;
     let client = Client::builder(bench.fake.url()).login("kargo", "battery staple").build().unwrap();
-    let error = client.list(None).await.unwrap_err();
+    let error = client.list(&Search::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(!format!("{error:?} {client:?}").contains("battery"));
     assert_eq!(bench.fake.logins(), 0);
@@ -137,10 +138,10 @@ async fn the_version_and_the_list_are_read() {
     bench.commits.commit("main", [("dev", "v1")]);
     let client = bench.fake.client().unwrap();
     assert!(client.version().await.unwrap().starts_with('v'));
-    assert!(client.list(None).await.unwrap().is_empty());
+    assert!(client.list(&Search::new()).await.unwrap().is_empty());
     bench.fake.create_app(shop());
-    assert_eq!(client.list(Some("default")).await.unwrap()[0].metadata.name, "shop");
-    assert!(client.list(Some("other")).await.unwrap().is_empty());
+    assert_eq!(client.list(&Search::new().project("default")).await.unwrap()[0].app.metadata.name, "shop");
+    assert!(client.list(&Search::new().project("other")).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -164,7 +165,7 @@ async fn a_server_that_repeats_the_token_does_not_bring_it_into_an_error() {
     let bench = Bench::new().await;
     let text = format!("cannot verify {} for https://bob:hunter2@git.example/config", bench.fake.token());
     bench.fake.set_fault(Some(Fault::Status { status: 401, code: 16, message: text }));
-    let error = bench.fake.client().unwrap().list(None).await.unwrap_err();
+    let error = bench.fake.client().unwrap().list(&Search::new()).await.unwrap_err();
     let shown = format!("{error:?} {}", error.report());
     assert!(shown.contains("cannot verify ***"), "{shown}");
     assert!(!shown.contains(bench.fake.token()) && !shown.contains("hunter2"), "{shown}");
@@ -210,7 +211,7 @@ async fn what_is_remembered_outlasts_a_while_in_which_the_application_is_not_fou
     bench.fake.set_fault(Some(Fault::Status { status: 404, code: 5, message: "not found".into() }));
     let away = deploy.poll().await.unwrap();
     assert!(
-        matches!(&away, Deployment::Pending { state: Some(state), .. } if state["latches"]["syncs"] == 1),
+        matches!(&away, Deployment::Pending { state: Some(state), .. } if state["apps"]["shop"]["latches"]["syncs"] == 1),
         "{away:?}"
     );
     bench.fake.set_fault(None);
@@ -231,7 +232,7 @@ async fn a_log_in_that_is_answered_oddly_does_not_show_the_token() {
         write!(stream, "{head}: {}\r\n\r\n{body}", body.len()).unwrap();
     });
     let client = Client::builder(format!("http://{address}")).login("kargo", "battery staple").build().unwrap();
-    let error = client.list(None).await.unwrap_err();
+    let error = client.list(&Search::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
     let shown = format!("{error:?} {}", error.report());
     assert!(!shown.contains("very.secret"), "{shown}");

@@ -46,7 +46,7 @@ impl Bench {
             .start()
             .await
             .unwrap();
-        let argocd = ArgoCd::new(fake.client().unwrap()).history(commits.clone());
+        let argocd = ArgoCd::new(fake.client().unwrap()).history(commits.clone()).polling();
         Self { clock, commits, fake, argocd }
     }
 
@@ -58,7 +58,7 @@ impl Bench {
         bench.fake.create_app(app);
         bench.fake.sync_as_user(&name, "alice", None);
         bench.pass(60);
-        assert_eq!(bench.fake.live_revision(&name), Some(first.clone()));
+        assert!(bench.fake.is_ready(&name));
         (bench, first)
     }
 
@@ -69,6 +69,11 @@ impl Bench {
     }
 
     pub(crate) fn deploy(&self, key: &str, config: ArgoCdApp, revision: &str) -> Deploy<'_> {
+        self.deploy_all(key, &config, revision)
+    }
+
+    /// As [`Bench::deploy`], of one application or of several.
+    pub(crate) fn deploy_all(&self, key: &str, config: &impl serde::Serialize, revision: &str) -> Deploy<'_> {
         Deploy {
             bench: self,
             key: key.to_owned(),

@@ -3,8 +3,13 @@
 
 mod abort;
 mod access;
+mod bad_input;
 mod bench;
 mod outcome;
 mod pace;
 mod restart;
 mod revisions;
+mod rollout;
+mod several;
+mod steps;
+mod stream;

@@ -53,7 +53,7 @@ async fn argo_01_slow_workers_of_argo_cd_do_not_make_it_live_early() {
 }
 
 #[tokio::test]
-async fn a_deployment_of_what_already_runs_is_live_without_a_sync() {
+async fn report_20_a_deployment_of_what_already_runs_is_live_without_a_sync() {
     let (bench, first) = Bench::running(shop()).await;
     let ended = bench.deploy("p1", ArgoCdApp::new("shop"), &first).poll().await.unwrap();
     assert_live(&ended, &first);
@@ -61,7 +61,7 @@ async fn a_deployment_of_what_already_runs_is_live_without_a_sync() {
 }
 
 #[tokio::test]
-async fn a_revision_that_does_not_touch_the_path_is_live_after_one_refresh() {
+async fn report_42_a_revision_that_does_not_touch_the_path_is_live_after_one_refresh() {
     let (bench, _) = Bench::running(shop()).await;
     let wanted = bench.commits.commit("main", [("prod", "v2")]);
     let ended = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).poll().await.unwrap();
@@ -139,7 +139,7 @@ async fn argo_09_a_write_conflict_is_tried_again() {
 }
 
 #[tokio::test]
-async fn argo_11_a_closed_sync_window_blocks_and_says_so() {
+async fn race_m_report_18_argo_11_a_closed_sync_window_blocks_and_says_so() {
     let (bench, _) = Bench::running(shop()).await;
     bench.fake.edit_app("shop", |app| app.window_closed = true);
     let wanted = bench.commits.commit("main", [("dev", "v2")]);

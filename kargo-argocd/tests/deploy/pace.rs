@@ -52,7 +52,7 @@ async fn a_refresh_that_does_not_end_is_waited_for_again_and_is_no_failure() {
         .unwrap();
     let refreshed = client.get(&AppRef::new("shop"), kargo_argocd::client::Refresh::Normal).await;
     assert_eq!(refreshed.unwrap_err().kind(), ErrorKind::Timeout);
-    bench.argocd = ArgoCd::new(client);
+    bench.argocd = ArgoCd::new(client).polling();
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
     assert!(matches!(deploy.poll().await.unwrap(), Deployment::Pending { .. }));
     assert!(deploy.reasons[0].contains("is its application controller running?"), "{:?}", deploy.reasons);

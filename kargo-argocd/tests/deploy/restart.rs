@@ -79,7 +79,7 @@ async fn anothers_operation_at_the_wanted_revision_is_as_good_as_ones_own() {
 }
 
 #[tokio::test]
-async fn two_hosts_with_the_same_deployment_ask_for_one_sync() {
+async fn race_c_two_hosts_with_the_same_deployment_ask_for_one_sync() {
     let (bench, _) = Bench::running(shop()).await;
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     let mut here = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);

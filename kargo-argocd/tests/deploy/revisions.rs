@@ -67,7 +67,7 @@ async fn argo_08_a_revision_of_another_branch_fails_with_both_revisions_and_no_s
 #[tokio::test]
 async fn argo_08_a_revision_of_another_repository_fails_after_a_while_with_both_revisions() {
     let (mut bench, first) = Bench::running(shop()).await;
-    bench.argocd = ArgoCd::new(bench.fake.client().unwrap());
+    bench.argocd = ArgoCd::new(bench.fake.client().unwrap()).polling();
     let wanted = "f".repeat(40);
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
     let ended = deploy.run().await.unwrap();

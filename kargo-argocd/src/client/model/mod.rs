@@ -61,12 +61,17 @@ pub struct Metadata {
     pub namespace: Option<String>,
     /// Differs when it was deleted and made anew.
     pub uid: Option<String>,
+    /// Counts up with every change.
+    pub resource_version: Option<String>,
     /// Set while it is being deleted.
     #[serde(deserialize_with = "time")]
     pub deletion_timestamp: Option<Timestamp>,
     /// Annotations.
     #[serde(deserialize_with = "or_default")]
     pub annotations: Map<String, Value>,
+    /// Labels.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: Map<String, Value>,
     /// Its owners, such as an ApplicationSet.
     #[serde(deserialize_with = "or_default")]
     pub owner_references: Vec<OwnerReference>,

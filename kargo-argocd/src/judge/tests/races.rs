@@ -17,7 +17,7 @@ fn race_a_health_from_before_the_end_of_the_operation_is_not_believed() {
 }
 
 #[test]
-fn race_a1_a_comparison_in_the_second_of_the_end_proves_nothing() {
+fn race_a1_report_45_a_comparison_in_the_second_of_the_end_proves_nothing() {
     let same = read()
         .policy(|policy| policy.stable_for = std::time::Duration::ZERO)
         .set("status.reconciledAt", stamp("10:00:05"));
@@ -38,7 +38,7 @@ fn race_a2_the_wanted_revision_compared_before_it_was_applied_is_not_live() {
 }
 
 #[test]
-fn race_b_anothers_operation_is_waited_for_even_if_all_looks_live() {
+fn race_b_report_33_anothers_operation_is_waited_for_even_if_all_looks_live() {
     let why = read().of_another().requested("other").is_pending(&Next::Look);
     assert!(why.contains("the user bob"), "{why}");
 }
@@ -148,7 +148,7 @@ fn race_n_an_operation_held_back_by_a_window_is_blocked() {
 }
 
 #[test]
-fn race_o_an_automatic_sync_that_does_not_come_is_asked_for_after_the_grace() {
+fn race_o_report_28_an_automatic_sync_that_does_not_come_is_asked_for_after_the_grace() {
     let idle = read()
         .operation("Succeeded", &earlier())
         .of_another()
@@ -225,7 +225,7 @@ fn race_v_an_unknown_error_means_that_nothing_shown_can_be_trusted() {
 }
 
 #[test]
-fn race_w_a_success_without_end_and_result_is_none() {
+fn race_w_report_31_a_success_without_end_and_result_is_none() {
     let hollow = read()
         .operation("Succeeded", &wanted())
         .set("status.operationState.finishedAt", Value::Null)
@@ -238,7 +238,7 @@ fn race_w_a_success_without_end_and_result_is_none() {
 }
 
 #[test]
-fn race_x_a_running_operation_that_nobody_asks_for_is_lost() {
+fn race_x_report_32_a_running_operation_that_nobody_asks_for_is_lost() {
     let lost = read().operation("Running", &wanted()).set("status.operationState.finishedAt", Value::Null);
     lost.is_pending(&Next::Look);
     let lost = lost.now("10:05:00");
@@ -247,7 +247,7 @@ fn race_x_a_running_operation_that_nobody_asks_for_is_lost() {
 }
 
 #[test]
-fn race_y_a_partial_sync_that_should_have_been_full_is_no_success() {
+fn race_y_report_30_a_partial_sync_that_should_have_been_full_is_no_success() {
     let partial =
         read().set("status.operationState.operation.sync.resources", json!([{"kind": "ConfigMap", "name": "one"}]));
     partial.is_pending(&PINNED);
@@ -306,18 +306,18 @@ fn race_ad_missing_resources_fail_after_the_grace() {
 fn race_ae_suspended_is_waited_for_unless_it_is_accepted() {
     let paused = read().set("status.health.status", "Suspended");
     assert!(paused.is_pending(&Next::Look).contains("suspended"));
-    paused.policy(|policy| policy.accept_suspended = true).is_live();
+    paused.policy(|policy| policy.paused = crate::config::Paused::Accept).is_live();
 }
 
 #[test]
-fn race_af_an_application_without_resources_is_not_live_unless_that_is_meant() {
+fn race_af_report_44_an_application_without_resources_is_not_live_unless_that_is_meant() {
     let empty = read().set("status.resources", json!([]));
     assert!(empty.is_failed().contains("allowEmpty"));
     empty.policy(|policy| policy.allow_empty = true).is_live();
 }
 
 #[test]
-fn race_ag_no_transition_of_health_is_needed() {
+fn race_ag_report_24_no_transition_of_health_is_needed() {
     read().set("status.health", json!({"status": "Healthy"})).is_live();
 }
 
@@ -396,7 +396,8 @@ fn a_pinned_revision_is_live_by_its_operation_and_a_later_comparison() {
 fn an_accepted_sync_that_does_not_show_yet_is_not_asked_for_again() {
     let mut unseen = read().operation("Succeeded", &earlier()).of_another().set("status.sync.status", "OutOfSync");
     unseen.latches.syncs = 1;
-    unseen.latches.posted_at = Some(super::at("10:00:08"));
+    (unseen.latches.posted_at, unseen.latches.posted_after) =
+        (Some(super::at("10:00:08")), Some(super::at("10:00:02")));
     assert!(unseen.is_pending(&Next::Look).contains("does not show yet"));
     unseen.clone().now("10:00:40").is_pending(&PINNED);
     unseen.app = unseen.app.with_operation("Succeeded", &wanted());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Next, Verdict, Wanted, same_revision};
-use super::{at, earlier, later, read, stamp, wanted};
+use super::{earlier, later, read, stamp, wanted};
 
 #[test]
 fn report_01_verified_before_the_rollout() {
@@ -219,8 +219,7 @@ fn a_lost_memory_makes_it_more_patient_and_never_wrong() {
     let fresh = read().latches(|latches| *latches = super::Latches::default());
     fresh.is_pending(&Next::Refresh);
     assert_eq!(fresh.judgement().latches.syncs, 1, "our tag is seen");
-    let mut compared = fresh.set("status.reconciledAt", stamp("10:00:09"));
-    compared.now = at("10:00:09");
+    let compared = fresh.again_after(1).set("status.reconciledAt", stamp("10:00:09"));
     compared.is_live();
 }
 
@@ -232,4 +231,14 @@ fn passwords_that_argo_cd_quotes_do_not_reach_a_verdict() {
     assert!(why.contains("https://***@git.example/config"), "{why}");
     let app = serde_json::from_value(broken.app.clone()).unwrap();
     assert!(!super::super::observe(&app, 0).detail.contains("hunter2"));
+}
+
+#[test]
+fn report_34_a_sync_that_a_paused_rollout_holds_up_is_waited_for() {
+    let paused = read()
+        .operation("Running", &wanted())
+        .set("status.operationState.finishedAt", Value::Null)
+        .requested(super::TAG)
+        .set("status.health.status", "Suspended");
+    assert!(paused.is_pending(&Next::Look).contains("the sync runs"));
 }

@@ -1,5 +1,9 @@
 //! The HTTP side.
 
+mod edit;
+mod resource;
+mod stream;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::settings::{Fault, PASSWORD, TOKEN, USERNAME};
-use super::world::Request;
+use super::world::{CONTROL, Request};
 use super::{Shared, SyncRecord, render};
 use crate::client::Info;
 
@@ -26,9 +30,14 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/version", get(|| async { axum::Json(json!({"Version": "v3.2.0+fake"})) }))
         .route("/api/v1/session", post(log_in))
         .route("/api/v1/applications", get(list))
-        .route("/api/v1/applications/{name}", get(read))
+        .route("/api/v1/applications/{name}", get(read).patch(edit::patch))
         .route("/api/v1/applications/{name}/sync", post(sync))
         .route("/api/v1/applications/{name}/operation", delete(terminate))
+        .route("/api/v1/applications/{name}/resource-tree", get(resource::tree))
+        .route("/api/v1/applications/{name}/resource", get(resource::read))
+        .route("/api/v1/applications/{name}/resource/actions", get(resource::actions).post(resource::act_old))
+        .route("/api/v1/applications/{name}/resource/actions/v2", post(resource::act))
+        .route("/api/v1/stream/applications", get(stream::watch))
         // What the real server answers for a path that it does not know: its page, with HTTP 200.
         .fallback(|| async { Html(PAGE) })
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate))
@@ -43,11 +52,18 @@ fn error(status: u16, code: i64, message: impl Into<String>) -> Response {
 
 /// Faults, the content type, who it is, and the time.
 async fn gate(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Next) -> Response {
-    let fault = shared.world().fault.clone();
+    let path = request.uri().path().to_owned();
+    let fault = {
+        let mut world = shared.world();
+        world.requests.push(format!("{} {path}", request.method()));
+        world.fault.clone()
+    };
     let mut answer = match fault {
         Some(Fault::Html) => Html(PAGE).into_response(),
         Some(Fault::Status { status, code, message }) => error(status, code, message),
-        Some(Fault::LoseSyncAnswers) if request.uri().path().ends_with("/sync") => {
+        Some(Fault::NoStreams) if path.starts_with("/api/v1/stream/") => Html(PAGE).into_response(),
+        Some(Fault::OldActions) if path.ends_with("/actions/v2") => error(404, 5, "Not Found"),
+        Some(Fault::LoseSyncAnswers) if path.ends_with("/sync") => {
             let _ = admit(&shared, request, next).await;
             (StatusCode::BAD_GATEWAY, Html("<h1>bad gateway</h1>")).into_response()
         }
@@ -100,65 +116,122 @@ async fn log_in(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     }
 }
 
+/// How a request names what it is about.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Find {
     project: Option<String>,
     projects: Option<String>,
+    app_namespace: Option<String>,
+    selector: Option<String>,
     refresh: Option<String>,
+}
+
+impl Find {
+    fn key(&self, name: &str) -> String {
+        key(self.app_namespace.as_deref(), name)
+    }
+}
+
+/// How the world names an application.
+fn key(namespace: Option<&str>, name: &str) -> String {
+    match namespace {
+        None | Some("" | CONTROL) => name.to_owned(),
+        Some(namespace) => format!("{namespace}/{name}"),
+    }
 }
 
 async fn list(State(shared): State<Arc<Shared>>, Query(find): Query<Find>) -> Response {
     let world = shared.world();
-    let wanted = |project: &str| find.projects.as_deref().is_none_or(|wanted| wanted == project);
-    let items: Vec<Value> =
-        world.apps.values().filter(|app| wanted(&app.spec.project)).map(render::application).collect();
+    let selector = find.selector.as_deref().unwrap_or_default();
+    let items: Vec<Value> = world
+        .apps
+        .values()
+        .filter(|app| find.projects.as_deref().is_none_or(|wanted| wanted == app.spec.project))
+        .filter(|app| {
+            find.app_namespace.as_deref().is_none_or(|of| of == app.spec.namespace.as_deref().unwrap_or(CONTROL))
+        })
+        .filter(|app| selects(selector, &app.spec.labels))
+        .map(render::application)
+        .collect();
     let items = if items.is_empty() { Value::Null } else { items.into() };
     axum::Json(json!({"metadata": {}, "items": items})).into_response()
 }
 
+/// Whether a selector in Kubernetes' text form matches.
+fn selects(selector: &str, labels: &std::collections::BTreeMap<String, String>) -> bool {
+    let mut depth = 0;
+    let parts = selector.split(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty()).all(|part| {
+        let set = |text: &str| -> Vec<String> {
+            text.trim_matches(['(', ')']).split(',').map(|value| value.trim().to_owned()).collect()
+        };
+        if let Some((label, values)) = part.split_once(" notin ") {
+            labels.get(label).is_none_or(|value| !set(values).contains(value))
+        } else if let Some((label, values)) = part.split_once(" in ") {
+            labels.get(label).is_some_and(|value| set(values).contains(value))
+        } else if let Some((label, value)) = part.split_once("!=") {
+            labels.get(label).is_none_or(|found| found != value)
+        } else if let Some((label, value)) = part.split_once('=') {
+            labels.get(label).is_some_and(|found| found == value.trim_start_matches('='))
+        } else if let Some(label) = part.strip_prefix('!') {
+            !labels.contains_key(label)
+        } else {
+            labels.contains_key(part)
+        }
+    })
+}
+
 /// Why an application is not shown: with a project that is plain, without one it is hidden whether it exists.
-fn hidden(shared: &Shared, name: &str, project: Option<&str>) -> Option<Response> {
+fn hidden(shared: &Shared, key: &str, project: Option<&str>) -> Option<Response> {
     let world = shared.world();
-    let found = world.apps.get(name).filter(|app| project.is_none_or(|project| project == app.spec.project));
+    let found = world.apps.get(key).filter(|app| project.is_none_or(|project| project == app.spec.project));
     match (found, project) {
         (Some(_), _) => None,
-        (None, Some(_)) => Some(error(404, 5, format!("applications.argoproj.io \"{name}\" not found"))),
+        (None, Some(_)) => Some(error(404, 5, format!("applications.argoproj.io \"{key}\" not found"))),
         (None, None) => Some(error(403, 7, "permission denied")),
     }
 }
 
-fn show(shared: &Shared, name: &str) -> Response {
-    match shared.world().apps.get(name) {
-        Some(app) => axum::Json(render::application(app)).into_response(),
-        None => error(404, 5, format!("applications.argoproj.io \"{name}\" not found")),
-    }
+/// The application, or for a while what it was before.
+fn show(shared: &Shared, key: &str) -> Response {
+    let mut world = shared.world();
+    let Some(app) = world.apps.get_mut(key) else {
+        return error(404, 5, format!("applications.argoproj.io \"{key}\" not found"));
+    };
+    let shown = match app.cached.take() {
+        Some((old, left)) if left > 0 => {
+            app.cached = Some((old.clone(), left - 1));
+            old
+        }
+        _ => render::application(app),
+    };
+    axum::Json(shown).into_response()
 }
 
 async fn read(State(shared): State<Arc<Shared>>, Path(name): Path<String>, Query(find): Query<Find>) -> Response {
-    if let Some(answer) = hidden(&shared, &name, find.project.as_deref()) {
+    let key = find.key(&name);
+    if let Some(answer) = hidden(&shared, &key, find.project.as_deref()) {
         return answer;
     }
     if find.refresh.is_some() {
-        refresh(&shared, &name).await;
+        refresh(&shared, &key).await;
     }
-    show(&shared, &name)
+    show(&shared, &key)
 }
 
 /// Waits for a comparison that begins from now on.
-async fn refresh(shared: &Shared, name: &str) {
+async fn refresh(shared: &Shared, key: &str) {
     let asked = shared.clock.now();
-    {
-        let mut world = shared.world();
-        let Some(app) = world.apps.get_mut(name) else { return };
-        app.compare_at = app.compare_at.min(asked);
-        world.advance(asked);
-    }
+    shared.world().ask_comparison(key, asked);
     shared.changed.notify_one();
     loop {
         let due = {
             let world = shared.world();
-            let Some(app) = world.apps.get(name) else { return };
+            let Some(app) = world.apps.get(key) else { return };
             if app.compared.is_some_and(|at| at >= asked) {
                 return;
             }
@@ -168,14 +241,16 @@ async fn refresh(shared: &Shared, name: &str) {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct SyncBody {
     revision: Option<String>,
+    revisions: Vec<String>,
+    source_positions: Vec<usize>,
     prune: bool,
     infos: Vec<Info>,
     project: Option<String>,
+    app_namespace: Option<String>,
 }
 
 async fn sync(State(shared): State<Arc<Shared>>, Path(name): Path<String>, body: Bytes) -> Response {
@@ -183,34 +258,46 @@ async fn sync(State(shared): State<Arc<Shared>>, Path(name): Path<String>, body:
         Ok(body) => body,
         Err(fault) => return error(400, 3, fault.to_string()),
     };
-    if let Some(answer) = hidden(&shared, &name, body.project.as_deref()) {
+    let key = key(body.app_namespace.as_deref(), &name);
+    if let Some(answer) = hidden(&shared, &key, body.project.as_deref()) {
         return answer;
     }
+    // The real server panics on a shorter list of revisions, and its gateway answers so.
+    if body.revisions.len() != body.source_positions.len() || body.source_positions.contains(&0) {
+        return error(500, 13, "runtime error: index out of range");
+    }
     let now: Timestamp = shared.clock.now();
-    let revision = body.revision.filter(|revision| !revision.is_empty());
+    let single = body.revision.filter(|revision| !revision.is_empty()).map(|revision| (0, revision));
+    let several = body.source_positions.iter().map(|at| at - 1).zip(body.revisions);
+    let revisions: Vec<(usize, String)> = single.into_iter().chain(several).collect();
     let request = Request {
-        revision: revision.clone(),
+        revisions: revisions.clone(),
         prune: body.prune,
         infos: body.infos.clone(),
         username: USERNAME.into(),
         automated: false,
     };
     let mut world = shared.world();
-    if let Err((status, code, message)) = world.request(&name, request, now) {
+    if let Err((status, code, message)) = world.request(&key, request, now) {
         return error(status, code, message);
     }
-    world.syncs.push(SyncRecord { app: name.clone(), revision, infos: body.infos, prune: body.prune, at: now });
+    let revision = revisions.first().map(|(_, revision)| revision.clone());
+    let record = SyncRecord { app: key.clone(), revision, revisions, infos: body.infos, prune: body.prune, at: now };
+    world.syncs.push(record);
+    // The answer to the sync itself is no read.
+    let shown = world.apps.get(&key).map(render::application);
     drop(world);
     shared.changed.notify_one();
-    show(&shared, &name)
+    axum::Json(shown).into_response()
 }
 
 async fn terminate(State(shared): State<Arc<Shared>>, Path(name): Path<String>, Query(find): Query<Find>) -> Response {
-    if let Some(answer) = hidden(&shared, &name, find.project.as_deref()) {
+    let key = find.key(&name);
+    if let Some(answer) = hidden(&shared, &key, find.project.as_deref()) {
         return answer;
     }
     let now = shared.clock.now();
-    if shared.world().terminate(&name, now) {
+    if shared.world().terminate(&key, now) {
         shared.changed.notify_one();
         axum::Json(json!({})).into_response()
     } else {

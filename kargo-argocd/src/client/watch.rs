@@ -1,0 +1,330 @@
+//! The stream of changes: one for all applications of a client.
+//!
+//! It only wakes. A server drops events with no more than a line in its log, so nothing is decided on one; what is decided on is always a
+//! read. But where a stream has been open since the last read and told nothing, that read still counts for a while, and an application
+//! that does nothing costs no request.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kargo_core::plugin::Context;
+use kargo_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::model::Metadata;
+use super::{AppRef, Client, Inner, Refresh, Snapshot};
+
+/// For how long a read counts while the stream tells nothing.
+const TRUST: Duration = Duration::from_secs(300);
+/// The server sends a comment every 15 seconds; after so long a silence the connection is dead.
+const SILENCE: Duration = Duration::from_secs(45);
+/// The pause before the first new connection; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// No event is this long: the fields asked for are a few names.
+const MAX_LINE: usize = 1 << 20;
+/// Of how many applications the last read is kept.
+const MAX_KNOWN: usize = 4096;
+
+/// The stream, and what was read of applications since it is open.
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    known: Mutex<Known>,
+    /// Counts what was heard, so that waiting calls look.
+    heard: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Known {
+    connected: bool,
+    /// By name: events name the namespace, where a reference may leave it out.
+    apps: HashMap<String, Vec<Entry>>,
+    count: usize,
+}
+
+struct Entry {
+    app: AppRef,
+    /// Counts what was heard of it.
+    heard: u64,
+    /// The last read, and what had been heard when it began.
+    read: Option<Read>,
+}
+
+struct Read {
+    snapshot: Snapshot,
+    at: Timestamp,
+    heard: u64,
+}
+
+/// A line of the stream; of the fields only those that are asked for.
+#[derive(Deserialize)]
+struct Line {
+    result: Option<Event>,
+    error: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    application: EventApplication,
+}
+
+#[derive(Deserialize)]
+struct EventApplication {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("connected", &self.is_connected()).finish()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Watch {
+    pub(super) fn open(client: &Client) -> Self {
+        let shared = Arc::new(Shared { known: Mutex::default(), heard: watch::channel(0).0 });
+        let task = tokio::spawn(Arc::clone(&shared).run(Arc::downgrade(&client.0)));
+        Self { shared, task }
+    }
+
+    /// Whether the stream is open. Once the runtime that it was opened on is gone, it is not any more.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.task.is_finished() && self.shared.known().connected
+    }
+
+    /// An application: as it was read last when nothing has been heard of it since, else read anew.
+    pub(crate) async fn get(&self, cx: &Context, client: &Client, app: &AppRef) -> Result<Snapshot> {
+        let still = self.is_connected().then(|| self.shared.known().still(app, cx.now())).flatten();
+        if let Some(snapshot) = still {
+            return Ok(snapshot);
+        }
+        self.read(cx, client, app, Refresh::No).await
+    }
+
+    /// Reads an application.
+    pub(crate) async fn read(&self, cx: &Context, client: &Client, app: &AppRef, refresh: Refresh) -> Result<Snapshot> {
+        // What is heard while the read is under way may be newer than it.
+        let heard = self.shared.known().entry(app).heard;
+        let snapshot = client.get(app, refresh).await?;
+        let mut known = self.shared.known();
+        if known.connected {
+            known.entry(app).read = Some(Read { snapshot: snapshot.clone(), at: cx.now(), heard });
+        }
+        Ok(snapshot)
+    }
+
+    /// The application was changed by ourselves.
+    pub(crate) fn touched(&self, app: &AppRef) {
+        self.shared.known().entry(app).heard += 1;
+    }
+
+    /// Waits until something is heard of one of `apps`, the stream ends, or `pause` is over. Returns whether something was heard.
+    ///
+    /// # Errors
+    /// When the call is cancelled or out of time.
+    pub(crate) async fn wait(&self, cx: &Context, apps: &[AppRef], pause: Duration) -> Result<bool> {
+        let mut news = self.shared.heard.subscribe();
+        let heard = async {
+            loop {
+                news.borrow_and_update();
+                {
+                    let known = self.shared.known();
+                    if !known.connected || apps.iter().any(|app| known.is_stale(app)) {
+                        return;
+                    }
+                }
+                if news.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = heard => Ok(true),
+            slept = cx.sleep(pause) => slept.map(|()| false),
+        }
+    }
+}
+
+impl Known {
+    fn find(&self, app: &AppRef) -> Option<&Entry> {
+        self.apps.get(&app.name)?.iter().find(|entry| entry.app == *app)
+    }
+
+    fn entry(&mut self, app: &AppRef) -> &mut Entry {
+        if self.find(app).is_none() {
+            if self.count >= MAX_KNOWN {
+                // All are read anew once; better than to remember without bound.
+                (self.apps, self.count) = (HashMap::new(), 0);
+            }
+            self.count += 1;
+        }
+        let same_name = self.apps.entry(app.name.clone()).or_default();
+        let at = same_name.iter().position(|entry| entry.app == *app).unwrap_or_else(|| {
+            same_name.push(Entry { app: app.clone(), heard: 0, read: None });
+            same_name.len() - 1
+        });
+        &mut same_name[at]
+    }
+
+    fn is_stale(&self, app: &AppRef) -> bool {
+        self.find(app).and_then(|entry| Some(entry.read.as_ref()?.heard != entry.heard)).unwrap_or(true)
+    }
+
+    /// The last read, where it still counts, with the server's time as it is by now.
+    fn still(&self, app: &AppRef, now: Timestamp) -> Option<Snapshot> {
+        if !self.connected || self.is_stale(app) {
+            return None;
+        }
+        let read = self.find(app)?.read.as_ref()?;
+        let age = Duration::try_from(now.duration_since(read.at)).ok().filter(|age| *age < TRUST)?;
+        let mut snapshot = read.snapshot.clone();
+        snapshot.server_time = snapshot.server_time.and_then(|time| time.checked_add(age).ok());
+        Some(snapshot)
+    }
+}
+
+impl Shared {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) {
+        self.heard.send_modify(|count| *count += 1);
+    }
+
+    async fn run(self: Arc<Self>, client: Weak<Inner>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Some(inner) = client.upgrade() else { return };
+            let opened = Self::connect(&Client(inner)).await;
+            let ended = match opened {
+                Ok(stream) => {
+                    pause = FIRST_PAUSE;
+                    self.connected(true);
+                    let ended = self.listen(stream).await;
+                    self.connected(false);
+                    ended
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(error = %ended.report(), "the stream of Argo CD's changes ended; applications are polled meanwhile");
+            // A server that does not have it, or does not let this account, will not have it soon.
+            let asked = match ended.retry() {
+                kargo_core::Retry::Never => LONGEST_PAUSE,
+                kargo_core::Retry::After(asked) => asked.min(LONGEST_PAUSE).max(pause),
+                _ => pause,
+            };
+            tokio::time::sleep(asked).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn connect(client: &Client) -> Result<reqwest::Response> {
+        let fields = [
+            "type",
+            "application.metadata.name",
+            "application.metadata.namespace",
+            "application.metadata.resourceVersion",
+        ];
+        let fields = fields.map(|field| format!("result.{field}")).join(",");
+        let query = [("fields", fields)];
+        let open = client.stream(&["api", "v1", "stream", "applications"], &query, "watch applications");
+        tokio::time::timeout(client.0.timeout, open).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, "Argo CD did not open the stream of its changes in time."))
+        })
+    }
+
+    /// What was known before may have changed unheard.
+    fn connected(&self, connected: bool) {
+        {
+            let mut known = self.known();
+            known.connected = connected;
+            known.apps.values_mut().flatten().for_each(|entry| (entry.heard, entry.read) = (entry.heard + 1, None));
+        }
+        self.told();
+    }
+
+    /// Reads events until the stream ends; says why it did.
+    async fn listen(&self, mut stream: reqwest::Response) -> Error {
+        let broken =
+            |text: &str| Error::new(ErrorKind::Unavailable, format!("The stream of Argo CD's changes {text}."));
+        let mut rest: Vec<u8> = Vec::new();
+        loop {
+            let chunk = match tokio::time::timeout(SILENCE, stream.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return broken("came to its end"),
+                Ok(Err(error)) => return broken("was cut").because(error.without_url()),
+                Err(_) => return broken("has been silent for too long"),
+            };
+            rest.extend_from_slice(&chunk);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if let Err(error) = self.event(&line) {
+                    return error;
+                }
+            }
+            if rest.len() > MAX_LINE {
+                return broken("sent a line without end");
+            }
+        }
+    }
+
+    fn event(&self, line: &[u8]) -> Result<()> {
+        let line = line.strip_prefix(b"data:").unwrap_or(line).trim_ascii();
+        if line.first() != Some(&b'{') {
+            return Ok(());
+        }
+        let line: Line = serde_json::from_slice(line).map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "The stream of Argo CD's changes sent what is no event.").because(error)
+        })?;
+        if line.error.is_some() {
+            return Err(Error::new(ErrorKind::Unavailable, "Argo CD ended the stream of its changes with an error."));
+        }
+        if let Some(event) = line.result {
+            self.heard_of(&event.application.metadata);
+        }
+        Ok(())
+    }
+
+    fn heard_of(&self, metadata: &Metadata) {
+        let number = |text: Option<&String>| text.and_then(|text| text.parse::<u64>().ok());
+        let version = number(metadata.resource_version.as_ref());
+        let mut news = false;
+        for entry in self.known().apps.get_mut(&metadata.name).into_iter().flatten() {
+            if entry.app.namespace.is_some()
+                && metadata.namespace.is_some()
+                && entry.app.namespace != metadata.namespace
+            {
+                continue;
+            }
+            let read = entry.read.as_ref().map(|read| &read.snapshot.app.metadata);
+            let same_namespace = read.is_some_and(|read| read.namespace == metadata.namespace);
+            let known = read.and_then(|read| number(read.resource_version.as_ref()));
+            // What was read already is no news; that of another application is none either.
+            let old = same_namespace && version.is_some() && known >= version;
+            if !old && (same_namespace || read.is_none() || entry.app.namespace.is_some()) {
+                entry.heard += 1;
+                news = true;
+            }
+        }
+        if news {
+            self.told();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! How applications are, outside any deployment.
+
+use futures::{StreamExt, stream};
+use kargo_core::plugin::{Context, Health, Observation, Relation};
+use kargo_core::{ErrorKind, Result, Revision};
+
+use super::find::missing;
+use super::{AT_ONCE, ArgoCd, target};
+use crate::client::{AppRef, Refresh, Snapshot, is_missing};
+use crate::config::ArgoCdApp;
+use crate::judge::{Wanted, observe};
+
+impl ArgoCd {
+    /// All applications as one: the worst health, and every one's reason in the order of the configuration.
+    pub(crate) async fn observe_all(
+        &self,
+        cx: &Context,
+        apps: &[ArgoCdApp],
+        revision: Option<&Revision>,
+    ) -> Result<Observation> {
+        let mut seen = Vec::new();
+        for config in apps {
+            let wanted = config.revision.as_deref().map(Revision::from).or_else(|| revision.cloned());
+            let targets: Vec<(AppRef, Option<Snapshot>)> = match &config.selector {
+                None => vec![(config.reference(), None)],
+                Some(selector) => {
+                    let found = cx.guard("list the applications", self.client.list(&config.search(selector))).await?;
+                    found.into_iter().map(|found| (AppRef::of(&found.app), Some(found))).collect()
+                }
+            };
+            if targets.is_empty() {
+                let detail = format!(
+                    "no application has the labels {}",
+                    config.selector.as_ref().map(ToString::to_string).unwrap_or_default()
+                );
+                seen.push((String::new(), Ok(Observation::new(None, Health::Unknown, detail))));
+            }
+            let wanted = wanted.as_ref();
+            let looks = targets.into_iter().map(|(app, snapshot)| async move {
+                let snapshot = match snapshot {
+                    Some(snapshot) => Ok(snapshot),
+                    None => self.get(cx, &app).await.map_err(|error| match is_missing(&error) {
+                        true => missing(&app, config, error),
+                        false => error,
+                    }),
+                };
+                let observation = match snapshot {
+                    Ok(snapshot) => self.observe_one(cx, &app, config, snapshot, wanted).await,
+                    Err(error) => Err(error),
+                };
+                (app.to_string(), observation)
+            });
+            seen.extend(stream::iter(looks).buffered(AT_ONCE).collect::<Vec<_>>().await);
+        }
+        merge(seen)
+    }
+
+    async fn observe_one(
+        &self,
+        cx: &Context,
+        app: &AppRef,
+        config: &ArgoCdApp,
+        snapshot: Snapshot,
+        revision: Option<&Revision>,
+    ) -> Result<Observation> {
+        let source = target::source(config, &snapshot.app)?;
+        let pins = target::pins(config, &snapshot.app)?;
+        let observation = observe(&snapshot.app, source);
+        if observation.health != Health::Unknown {
+            return self.against(cx, &snapshot, observation, revision, &pins).await;
+        }
+        // One comparison may be all that is missing.
+        let read = async { Ok(self.read(cx, app, Refresh::Normal).await) };
+        match cx.guard("refresh the application", read).await? {
+            Ok(snapshot) => self.against(cx, &snapshot, observe(&snapshot.app, source), revision, &pins).await,
+            Err(error) if error.kind() == ErrorKind::Timeout => Ok(observation),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An application that does well, and does not run what was promoted, is not well.
+    async fn against(
+        &self,
+        cx: &Context,
+        snapshot: &Snapshot,
+        seen: Observation,
+        revision: Option<&Revision>,
+        pins: &Wanted,
+    ) -> Result<Observation> {
+        if seen.health >= Health::Unknown {
+            return Ok(seen);
+        }
+        let mut pairs: Vec<(Revision, Revision)> = Vec::new();
+        pairs.extend(seen.revision.clone().zip(revision.cloned()));
+        for (source, wanted) in pins.iter() {
+            pairs.extend(observe(&snapshot.app, source).revision.map(|runs| (runs, wanted.clone())));
+        }
+        for (runs, wanted) in pairs {
+            if crate::judge::same_revision(runs.as_str(), wanted.as_str()) {
+                continue;
+            }
+            let (health, why) = match self.relate(cx, &runs, &wanted).await? {
+                Relation::Same | Relation::Later => continue,
+                Relation::Earlier | Relation::Diverged => (Health::Unhealthy, "which does not hold what was promoted"),
+                _ => (Health::Unknown, "and whether that holds what was promoted is not known"),
+            };
+            let detail = format!("it runs another revision, {runs}, {why}: {wanted}; {}", seen.detail);
+            return Ok(Observation::new(seen.revision, health, detail));
+        }
+        Ok(seen)
+    }
+}
+
+/// The only one as it is; of several the worst health, with each one's name before its reason. One that cannot be looked at is not known,
+/// and hides no other that is unhealthy.
+fn merge(mut seen: Vec<(String, Result<Observation>)>) -> Result<Observation> {
+    if seen.len() == 1 {
+        return seen.remove(0).1;
+    }
+    let (mut health, mut revision, mut details) = (Health::Healthy, None, Vec::new());
+    for (app, observation) in seen {
+        let one = observation.unwrap_or_else(|error| Observation::new(None, Health::Unknown, error.report()));
+        health = health.max(one.health);
+        revision = revision.or(one.revision);
+        // Hundreds may be well, and only those that are not are of interest.
+        if one.health != Health::Healthy {
+            details.push(if app.is_empty() { one.detail } else { format!("{app}: {}", one.detail) });
+        }
+    }
+    let detail = if details.is_empty() { "all applications are healthy".to_owned() } else { super::some(&details) };
+    Ok(Observation::new(revision, health, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use kargo_core::Error;
+
+    use super::*;
+
+    fn seen(app: &str, health: Health, detail: &str) -> (String, Result<Observation>) {
+        (app.into(), Ok(Observation::new(Some("r1".into()), health, detail)))
+    }
+
+    #[test]
+    fn several_have_the_worst_health_and_the_reasons_of_those_that_are_not_well() {
+        let all = || {
+            vec![
+                seen("a", Health::Healthy, "fine"),
+                seen("b", Health::Unhealthy, "no pods"),
+                seen("c", Health::Progressing, "soon"),
+            ]
+        };
+        let merged = merge(all()).unwrap();
+        assert_eq!((merged.health, merged.detail.as_str()), (Health::Unhealthy, "b: no pods; c: soon"));
+        assert_eq!(merge(all()).unwrap(), merged, "the same state has the same words");
+    }
+
+    #[test]
+    fn one_that_cannot_be_looked_at_does_not_hide_an_unhealthy_one() {
+        let lost = ("a".to_owned(), Err(Error::new(ErrorKind::Unavailable, "The server is down.")));
+        let merged = merge(vec![lost, seen("b", Health::Unhealthy, "no pods")]).unwrap();
+        assert_eq!(merged.health, Health::Unhealthy);
+        assert!(merged.detail.contains("server is down") && merged.detail.contains("no pods"), "{}", merged.detail);
+    }
+}

@@ -1,0 +1,280 @@
+//! The configurations of the steps, as Kargo has them.
+
+use kargo_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Wanted;
+use crate::client::Selector;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Update {
+    pub(super) apps: Vec<UpdateApp>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct UpdateApp {
+    name: Option<String>,
+    selector: Option<Selector>,
+    namespace: Option<String>,
+    #[serde(default)]
+    pub(super) sources: Vec<SourceUpdate>,
+}
+
+/// What becomes of the sources in one repository.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SourceUpdate {
+    #[serde(rename = "repoURL")]
+    pub(super) repo_url: String,
+    pub(super) chart: Option<String>,
+    pub(super) desired_revision: Option<String>,
+    #[serde(default)]
+    pub(super) update_target_revision: bool,
+    pub(super) kustomize: Option<Kustomize>,
+    pub(super) helm: Option<Helm>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kustomize {
+    pub(super) images: Vec<KustomizeImage>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct KustomizeImage {
+    #[serde(rename = "repoURL")]
+    repo_url: String,
+    new_name: Option<String>,
+    tag: Option<String>,
+    digest: Option<String>,
+}
+
+impl KustomizeImage {
+    /// As Argo CD writes it: `repository[=new name](:tag|@digest)`.
+    pub(super) fn text(&self) -> String {
+        let name =
+            self.new_name.as_deref().filter(|name| !name.is_empty()).map(|name| format!("={name}")).unwrap_or_default();
+        let version = match (set(self.digest.as_ref()), set(self.tag.as_ref())) {
+            (Some(digest), _) => format!("@{digest}"),
+            (None, Some(tag)) => format!(":{tag}"),
+            (None, None) => String::new(),
+        };
+        format!("{}{name}{version}", self.repo_url)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Helm {
+    pub(super) images: Vec<HelmImage>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HelmImage {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wait {
+    pub(super) apps: Vec<WaitApp>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct WaitApp {
+    name: Option<String>,
+    selector: Option<Selector>,
+    namespace: Option<String>,
+    wait_for: Option<Vec<WaitFor>>,
+}
+
+/// What an application is waited to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum WaitFor {
+    Health,
+    Sync,
+    Operation,
+    Suspended,
+    Degraded,
+}
+
+fn set(text: Option<&String>) -> Option<&String> {
+    text.filter(|text| !text.is_empty())
+}
+
+fn fault(step: &str, text: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("The configuration of {step} cannot be used: {text}."))
+}
+
+fn read<T: DeserializeOwned>(step: &str, config: &Value) -> Result<T> {
+    serde_json::from_value(config.clone()).map_err(|error| fault(step, error))
+}
+
+/// The checks that all entries share.
+fn check(step: &str, wanted: &Wanted<'_>) -> Result<()> {
+    match (wanted.name, wanted.selector) {
+        (Some(name), None) if !name.trim().is_empty() => Ok(()),
+        (None, Some(selector)) => selector.check(),
+        (Some(_), Some(_)) => Err(fault(step, "an app has both `name` and `selector`; take one of them")),
+        _ => Err(fault(step, "an app has neither `name` nor `selector`")),
+    }
+}
+
+/// Checks a configuration whose expressions are yet to be evaluated, as far as that goes: the fields, and what they hold.
+fn check_template<T: DeserializeOwned>(step: &str, config: &Value) -> Result<()> {
+    // An expression may stand where another kind of value belongs; then nothing can be said.
+    match read::<T>(step, config) {
+        Err(error) if error.message().contains("unknown field") => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl UpdateApp {
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted { name: self.name.as_deref(), selector: self.selector.as_ref(), namespace: self.namespace.as_deref() }
+    }
+}
+
+impl SourceUpdate {
+    /// The desired revision, when there is one.
+    pub(super) fn desired(&self) -> Option<&String> {
+        set(self.desired_revision.as_ref())
+    }
+}
+
+impl Update {
+    const STEP: &str = "argocd-update";
+
+    pub(super) fn check_template(config: &Value) -> Result<()> {
+        check_template::<Self>(Self::STEP, config)
+    }
+
+    /// Whether a field takes a text, by its JSON pointer.
+    pub(super) fn takes_text(pointer: &str) -> bool {
+        let field = pointer.rsplit('/').next().unwrap_or_default();
+        pointer.starts_with("/apps/") && field != "updateTargetRevision"
+    }
+
+    pub(super) fn read(config: &Value) -> Result<Self> {
+        let read: Self = read(Self::STEP, config)?;
+        if read.apps.is_empty() {
+            return Err(fault(Self::STEP, "`apps` is empty"));
+        }
+        for app in &read.apps {
+            check(Self::STEP, &app.wanted())?;
+            for source in &app.sources {
+                let fault = |text: String| Err(fault(Self::STEP, text));
+                if source.repo_url.trim().is_empty() {
+                    return fault("a source has no `repoURL`".into());
+                }
+                // With none, the target revision would silently stay as it is.
+                if source.update_target_revision && source.desired().is_none() {
+                    return fault(format!(
+                        "the source {} has `updateTargetRevision` and no `desiredRevision`",
+                        crate::scrub::without_userinfo(&source.repo_url)
+                    ));
+                }
+                for image in source.kustomize.iter().flat_map(|kustomize| &kustomize.images) {
+                    let versions =
+                        [&image.tag, &image.digest].into_iter().filter(|one| set(one.as_ref()).is_some()).count();
+                    if image.repo_url.is_empty() || versions != 1 {
+                        return fault(format!(
+                            "the kustomize image {:?} needs a `repoURL` and one of `tag` and `digest`",
+                            image.repo_url
+                        ));
+                    }
+                }
+                if source.helm.iter().flat_map(|helm| &helm.images).any(|image| image.key.is_empty()) {
+                    return fault("a helm image has no `key`".into());
+                }
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl WaitApp {
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted { name: self.name.as_deref(), selector: self.selector.as_ref(), namespace: self.namespace.as_deref() }
+    }
+
+    pub(super) fn wait_for(&self) -> &[WaitFor] {
+        match self.wait_for.as_deref() {
+            None | Some([]) => &[WaitFor::Health, WaitFor::Sync, WaitFor::Operation],
+            Some(given) => given,
+        }
+    }
+}
+
+impl Wait {
+    const STEP: &str = "argocd-wait";
+
+    pub(super) fn check_template(config: &Value) -> Result<()> {
+        check_template::<Self>(Self::STEP, config)
+    }
+
+    pub(super) fn read(config: &Value) -> Result<Self> {
+        let read: Self = read(Self::STEP, config)?;
+        if read.apps.is_empty() {
+            return Err(fault(Self::STEP, "`apps` is empty"));
+        }
+        read.apps.iter().try_for_each(|app| check(Self::STEP, &app.wanted()))?;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(config: Value) -> String {
+        Update::read(&config).unwrap_err().message().to_owned()
+    }
+
+    fn with_source(source: Value) -> Value {
+        json!({"apps": [{"name": "shop", "sources": [source]}]})
+    }
+
+    #[test]
+    fn an_update_that_cannot_be_meant_is_refused_by_its_field() {
+        assert!(refused(json!({"apps": []})).contains("`apps` is empty"));
+        assert!(refused(json!({"apps": [{}]})).contains("neither"));
+        assert!(refused(json!({"apps": [{"name": "a", "selector": {"matchLabels": {"a": "b"}}}]})).contains("both"));
+        assert!(refused(json!({"apps": [{"selector": {}}]})).contains("empty"));
+        assert!(refused(json!({"apps": [{"name": "a", "source": []}]})).contains("`source`"));
+        let image = json!({"repoURL": "nginx", "tag": "1", "digest": "sha256:2"});
+        assert!(refused(with_source(json!({"repoURL": "x", "kustomize": {"images": [image]}}))).contains("one of"));
+    }
+
+    #[test]
+    fn argo_04_a_target_revision_cannot_be_updated_without_a_desired_one() {
+        let text = refused(with_source(json!({"repoURL": "https://u:secret@x", "updateTargetRevision": true})));
+        assert!(text.contains("no `desiredRevision`") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn kustomize_images_are_written_as_argo_cd_reads_them() {
+        let image = |json: Value| serde_json::from_value::<KustomizeImage>(json).unwrap().text();
+        assert_eq!(image(json!({"repoURL": "nginx", "tag": "1.27"})), "nginx:1.27");
+        let renamed = json!({"repoURL": "nginx", "newName": "mirror/nginx", "digest": "sha256:ab"});
+        assert_eq!(image(renamed), "nginx=mirror/nginx@sha256:ab");
+    }
+
+    #[test]
+    fn a_wait_has_kargos_defaults() {
+        let read = Wait::read(&json!({"apps": [{"name": "shop"}]})).unwrap();
+        assert_eq!(read.apps[0].wait_for(), [WaitFor::Health, WaitFor::Sync, WaitFor::Operation]);
+        assert!(Wait::read(&json!({"apps": [{"name": "shop", "waitFor": ["healthy"]}]})).is_err());
+    }
+}

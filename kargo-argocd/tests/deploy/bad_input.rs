@@ -1,0 +1,170 @@
+//! Servers and states that are not as they should be: each ends in a clear error or the right verdict, and in time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kargo_argocd::client::Refresh;
+use kargo_argocd::testing::{FakeApp, FakeArgoCd};
+use kargo_argocd::{AppRef, ArgoCd, ArgoCdApp, Client};
+use kargo_core::plugin::{Context, Deployer, Deployment, ObserveRequest};
+use kargo_core::{Actor, ErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, crypto};
+
+use crate::bench::{Bench, REPO, assert_live};
+
+/// A certificate that signs itself, for `localhost`.
+const CERTIFICATE: &[u8] = include_bytes!("tls/cert.pem");
+const KEY: &[u8] = include_bytes!("tls/key.pem");
+
+fn shop() -> FakeApp {
+    FakeApp::new("shop").source(REPO, "main", "dev")
+}
+
+/// A server that takes every connection and says `answer`, or nothing at all.
+async fn server(answer: Option<&'static str>) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request).await;
+            if let Some(answer) = answer {
+                let _ = connection.write_all(answer.as_bytes()).await;
+            } else {
+                held.push(connection);
+            }
+        }
+    });
+    url
+}
+
+fn client(url: &str) -> Client {
+    Client::builder(url).token("a.b.c").timeout(Duration::from_millis(300)).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_content_type_is_named() {
+    let answer = "HTTP/1.1 415 Unsupported Media Type\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\nInvalid content type";
+    let client = client(&server(Some(answer)).await);
+    let error = client.get(&AppRef::new("shop"), Refresh::No).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    assert!(error.message().contains("content type"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wrong_root_path_is_not_taken_for_an_application() {
+    let bench = Bench::new().await;
+    bench.fake.create_app(shop());
+    let url = format!("{}/somewhere", bench.fake.url());
+    let client = Client::builder(url).token(bench.fake.token()).build().unwrap();
+    let error = client.get(&AppRef::new("shop"), Refresh::No).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+    assert!(error.message().contains("root path"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_in_time() {
+    let client = client(&server(None).await);
+    let began = Instant::now();
+    let error = client.get(&AppRef::new("shop"), Refresh::No).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_is_an_error_and_no_application() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{\"metadata\":{\"name\":\"shop\"}";
+    let client = client(&server(Some(answer)).await);
+    let error = client.get(&AppRef::new("shop"), Refresh::No).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_refused_unless_it_is_given() {
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let Ok(mut connection) = acceptor.accept(connection).await else { continue };
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request).await;
+            let body = r#"{"Version":"v3.2.0"}"#;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = connection.write_all(answer.as_bytes()).await;
+            let _ = connection.shutdown().await;
+        }
+    });
+    let error = Client::builder(&url).build().unwrap().version().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("certificate trusted"), "{error}");
+    let trusting = Client::builder(&url).root_certificates_pem(CERTIFICATE).build().unwrap();
+    assert_eq!(trusting.version().await.unwrap(), "v3.2.0");
+}
+
+#[tokio::test]
+async fn race_al_an_application_that_is_deleted_and_made_anew_while_we_wait_is_deployed_anew() {
+    let (bench, _) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop").project("default"), &wanted);
+    deploy.run_until("accepted").await;
+    bench.fake.delete_app("shop");
+    assert_eq!(deploy.poll().await.unwrap_err().kind(), ErrorKind::NotFound);
+    bench.fake.create_app(shop());
+    assert_live(&deploy.run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.live_revision("shop"), Some(wanted));
+    assert!(bench.fake.is_ready("shop"));
+}
+
+#[tokio::test]
+async fn race_aa_an_endless_progressing_is_never_live_and_says_what_it_waits_for() {
+    let (bench, _) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.stall_revision(&wanted);
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("progressing").await;
+    for _ in 0..60 {
+        bench.pass(60);
+        let Deployment::Pending { reason, .. } = deploy.poll().await.unwrap() else { panic!("it has ended") };
+        assert!(reason.contains("progressing") && reason.contains("Deployment/shop"), "{reason}");
+    }
+    deploy.abort().await.unwrap();
+    assert_eq!(bench.fake.syncs().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_session_is_renewed_once_also_for_the_stream() {
+    let fake = FakeArgoCd::builder().start().await.unwrap();
+    let (user, password) = fake.login();
+    let argocd = ArgoCd::new(Client::builder(fake.url()).login(user, password).build().unwrap());
+    fake.create_app(shop());
+    let cx = Context::new(fake.clock(), Actor::engine(), "observe");
+    let config = serde_json::to_value(ArgoCdApp::new("shop")).unwrap();
+    let request = ObserveRequest::new(&config);
+    let streams = || fake.requests().iter().filter(|request| request.contains("/stream/")).count();
+    let opened = async |count: usize| {
+        while streams() < count {
+            argocd.observe(&cx, &request).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), opened(1)).await.unwrap();
+    fake.expire_sessions();
+    fake.cut_streams();
+    tokio::time::timeout(Duration::from_secs(20), opened(2)).await.unwrap();
+    assert_eq!(fake.logins(), 2, "one log-in, and one more");
+}

@@ -1,0 +1,200 @@
+//! Kargo's steps.
+
+use kargo_argocd::testing::FakeApp;
+use kargo_argocd::{ArgoCdUpdate, ArgoCdWait};
+use kargo_core::plugin::{Health, ObserveRequest, Step, StepOutcome, StepRequest};
+use kargo_core::{Actor, Clock, ErrorKind, Freight, PromotionInfo, Result};
+use serde_json::{Map, Value, json};
+
+use crate::bench::{Bench, REPO};
+
+const AUTHORIZED: &str = "kargo.akuity.io/authorized-stage";
+
+fn shop(name: &str) -> FakeApp {
+    FakeApp::new(name).source(REPO, "main", "dev").label("app", "shop").annotation(AUTHORIZED, "other:dev, shop:dev")
+}
+
+fn promotion(bench: &Bench) -> PromotionInfo {
+    let freight = Freight::new("main", Vec::new(), bench.clock.now());
+    PromotionInfo::new("shop", "dev.01.abc", "dev", freight, Actor::user("alice"), bench.clock.now())
+}
+
+/// Calls a step until it ends, or the time that a promotion gives it is over.
+async fn run(bench: &Bench, step: &dyn Step, config: &Value) -> Result<StepOutcome> {
+    let promotion = promotion(bench);
+    let (cx, began) = (bench.context("p1.step"), bench.clock.now());
+    let mut state = None;
+    loop {
+        let mut request = StepRequest::new(&promotion, "step", config, began);
+        request.state = state.as_ref();
+        match step.run(&cx, &request).await? {
+            StepOutcome::Running { check_after, state: next, reason } => {
+                assert!(bench.clock.now() < began + std::time::Duration::from_secs(600), "no end: {reason}");
+                state = next;
+                bench.pass(check_after.as_secs().max(1));
+            }
+            ended => return Ok(ended),
+        }
+    }
+}
+
+fn outputs(outcome: StepOutcome) -> Map<String, Value> {
+    match outcome {
+        StepOutcome::Succeeded { outputs, .. } => outputs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_update_changes_the_sources_and_syncs_once() {
+    let (bench, _) = Bench::running(shop("shop")).await;
+    let wanted = bench.commits.commit("side", [("dev", "v2")]);
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let config = json!({"apps": [{"name": "shop", "sources": [{
+        "repoURL": "https://git.example/config.git", "desiredRevision": wanted, "updateTargetRevision": true,
+        "helm": {"images": [{"key": "image.tag", "value": "1.2.3"}]},
+        "kustomize": {"images": [{"repoURL": "nginx", "tag": "1.27"}]},
+    }]}]});
+    let outputs = outputs(run(&bench, &update, &config).await.unwrap());
+    let app = bench.fake.app("shop").unwrap();
+    assert_eq!(app.sources[0].target_revision.as_ref(), Some(&wanted));
+    assert_eq!(app.sources[0].path.as_deref(), Some("dev"), "the rest stays");
+    assert_eq!(app.sources[0].rest["helm"]["parameters"], json!([{"name": "image.tag", "value": "1.2.3"}]));
+    assert_eq!(app.sources[0].rest["kustomize"]["images"], json!(["nginx:1.27"]));
+    assert_eq!(bench.fake.live_revision("shop"), Some(wanted.clone()));
+    assert_eq!(bench.fake.syncs().len(), 1);
+    assert_eq!(outputs["apps"][0]["name"], "shop");
+    assert_eq!(outputs["apps"][0]["namespace"], "argocd");
+    // Once all is as it should be, nothing is done a second time.
+    run(&bench, &update, &config).await.unwrap();
+    assert_eq!(bench.fake.syncs().len(), 1);
+}
+
+#[tokio::test]
+async fn an_update_is_done_with_the_sync_and_its_health_is_watched_afterwards() {
+    let (bench, _) = Bench::running(shop("shop")).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.stall_revision(&wanted);
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let config = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": wanted}]}]});
+    outputs(run(&bench, &update, &config).await.unwrap());
+    assert!(!bench.fake.is_ready("shop"), "as in Kargo, the health is not waited for");
+    let (cx, promotion) = (bench.context("observe"), promotion(&bench));
+    let watched = update.deployer().unwrap();
+    let request = ObserveRequest::new(&config).result_of(&promotion, None);
+    let seen = watched.observe(&cx, &request).await.unwrap();
+    assert_eq!(seen.health, Health::Progressing, "{seen:?}");
+    // Somebody else's revision in the same place is not what was promoted.
+    let other = bench.commits.commit("other", [("dev", "v9")]);
+    assert!(bench.fake.sync_as_user("shop", "bob", Some(&other)));
+    bench.pass(60);
+    let seen = watched.observe(&cx, &request).await.unwrap();
+    assert_eq!(seen.health, Health::Unhealthy, "{seen:?}");
+    assert!(seen.detail.contains(&other) && seen.detail.contains(&wanted), "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_let_the_stage_change_it_is_left_alone() {
+    let bench = Bench::new().await;
+    bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(FakeApp::new("closed").source(REPO, "main", "dev").label("app", "shop"));
+    bench.fake.create_app(shop("open"));
+    bench.fake.create_app(shop("glob").annotation(AUTHORIZED, "shop:*"));
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let named = |name: &str| json!({"apps": [{"name": name}]});
+    let error = run(&bench, &update, &named("closed")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.message().contains(AUTHORIZED) && error.message().contains("\"shop:dev\""), "{error}");
+    assert!(run(&bench, &update, &named("glob")).await.unwrap_err().message().contains("pattern"));
+    bench.fake.delete_app("glob");
+    let selected = json!({"apps": [{"selector": {"matchLabels": {"app": "shop"}}}]});
+    let outputs = outputs(run(&bench, &update, &selected).await.unwrap());
+    assert_eq!(outputs["apps"], json!([{"name": "open", "namespace": "argocd"}]));
+    assert!(bench.fake.live_revision("closed").is_none());
+}
+
+#[tokio::test]
+async fn of_several_applications_all_are_changed_or_none() {
+    let bench = Bench::new().await;
+    bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(shop("a"));
+    let elsewhere = FakeApp::new("b").source("https://git.example/other", "main", "dev");
+    bench.fake.create_app(elsewhere.label("app", "shop").annotation(AUTHORIZED, "shop:dev"));
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let source = json!({"repoURL": REPO, "desiredRevision": "abc", "updateTargetRevision": true});
+    let config = json!({"apps": [{"selector": {"matchLabels": {"app": "shop"}}, "sources": [source]}]});
+    let error = run(&bench, &update, &config).await.unwrap_err();
+    assert!(error.message().contains("Application b"), "{error}");
+    assert_eq!(bench.fake.app("a").unwrap().sources[0].target_revision.as_deref(), Some("main"));
+    assert!(bench.fake.syncs().is_empty());
+}
+
+#[tokio::test]
+async fn report_10_a_desired_revision_that_never_comes_ends_with_both() {
+    let (bench, first) = Bench::running(shop("shop").auto_sync()).await;
+    let wanted = bench.commits.commit("side", [("dev", "v2")]);
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let config = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": wanted}]}]});
+    let StepOutcome::Failed { reason } = run(&bench, &update, &config).await.unwrap() else { panic!("not failed") };
+    assert!(reason.contains(&wanted) && reason.contains(&first), "{reason}");
+    assert!(bench.fake.syncs().len() <= 3, "it is not synced for ever");
+}
+
+#[tokio::test]
+async fn report_15_a_sync_that_fails_fails_the_step() {
+    let (bench, _) = Bench::running(shop("shop")).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.fail_sync_of(&wanted, "quota exceeded");
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let StepOutcome::Failed { reason } = run(&bench, &update, &json!({"apps": [{"name": "shop"}]})).await.unwrap()
+    else {
+        panic!("not failed")
+    };
+    assert!(reason.contains("quota exceeded"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_wait_does_not_take_the_old_version_for_the_new_one() {
+    let (bench, _) = Bench::running(shop("shop").auto_sync()).await;
+    // Argo CD has not seen this commit yet: all still looks Synced and Healthy.
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    let wait = ArgoCdWait::new(bench.argocd.clone());
+    let outputs = outputs(run(&bench, &wait, &json!({"apps": [{"name": "shop"}]})).await.unwrap());
+    assert_eq!(bench.fake.live_revision("shop"), Some(wanted));
+    assert!(bench.fake.is_ready("shop"));
+    assert_eq!(outputs["healthStatus"], json!({"argocd/shop": "Healthy"}));
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_the_application_breaks() {
+    let (bench, _) = Bench::running(shop("shop").auto_sync()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.break_revision(&wanted);
+    let wait = ArgoCdWait::new(bench.argocd.clone());
+    let config = json!({"apps": [{"selector": {"matchLabels": {"app": "shop"}}}]});
+    let StepOutcome::Failed { reason } = run(&bench, &wait, &config).await.unwrap() else { panic!("not failed") };
+    assert!(reason.contains("Degraded"), "{reason}");
+    let config = json!({"apps": [{"name": "shop", "waitFor": ["degraded"]}]});
+    assert_eq!(outputs(run(&bench, &wait, &config).await.unwrap())["healthStatus"]["argocd/shop"], "Degraded");
+}
+
+#[tokio::test]
+async fn an_aborted_update_stops_its_own_sync() {
+    let bench = Bench::with(kargo_argocd::testing::Timings {
+        operation: std::time::Duration::from_secs(600),
+        ..Default::default()
+    })
+    .await;
+    bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(shop("shop"));
+    bench.pass(5);
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let (promotion, config) = (promotion(&bench), json!({"apps": [{"name": "shop"}]}));
+    let request = StepRequest::new(&promotion, "step", &config, bench.clock.now());
+    let cx = bench.context("p1.step");
+    assert!(matches!(update.run(&cx, &request).await.unwrap(), StepOutcome::Running { .. }));
+    bench.pass(5);
+    assert!(bench.fake.is_operating("shop"));
+    update.abort(&cx, &request).await.unwrap();
+    assert!(!bench.fake.is_operating("shop"));
+}

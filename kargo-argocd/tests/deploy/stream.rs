@@ -1,0 +1,168 @@
+//! The stream of changes: how soon a verdict follows, and what it costs.
+
+use std::time::{Duration, Instant};
+
+use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Fault, Timings};
+use kargo_argocd::{ArgoCd, ArgoCdApp};
+use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, ObserveRequest};
+use kargo_core::{Actor, Freight, PromotionInfo};
+
+use crate::bench::REPO;
+
+/// A deployment as an engine carries it on, in real time.
+async fn deploy(fake: &FakeArgoCd, argocd: &ArgoCd, app: &str, wanted: &str) -> Instant {
+    let cx = Context::new(fake.clock(), Actor::engine(), format!("p1.{app}"));
+    let freight = Freight::new("main", Vec::new(), cx.now());
+    let promotion = PromotionInfo::new("shop", "p1", "dev", freight, Actor::engine(), cx.now());
+    let config = serde_json::to_value(ArgoCdApp::new(app)).unwrap();
+    let mut state = None;
+    loop {
+        let request = DeployRequest::new(&promotion, &config, Some(wanted.into()), cx.now());
+        match argocd.deploy(&cx, &request.with_state(state.as_ref())).await.unwrap() {
+            Deployment::Pending { check_after, state: next, .. } => {
+                state = next;
+                cx.sleep(check_after).await.unwrap();
+            }
+            Deployment::Live { .. } => return Instant::now(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A fake in real time, whose workloads take longer to get well than any poll would wait.
+async fn slow_fake(commits: &Commits) -> FakeArgoCd {
+    let timings =
+        Timings { operation: Duration::from_millis(100), ready: Duration::from_secs(5), ..Timings::default() };
+    FakeArgoCd::builder().commits(commits).timings(timings).start().await.unwrap()
+}
+
+fn reads(fake: &FakeArgoCd, app: &str) -> usize {
+    let path = format!("GET /api/v1/applications/{app}");
+    fake.requests().iter().filter(|request| **request == path).count()
+}
+
+/// Reads until the stream is open, so that what follows is told by it.
+async fn listening(fake: &FakeArgoCd, argocd: &ArgoCd, app: &str) {
+    let config = serde_json::to_value(ArgoCdApp::new(app)).unwrap();
+    let cx = Context::new(fake.clock(), Actor::engine(), "observe");
+    for _ in 0..500 {
+        argocd.observe(&cx, &ObserveRequest::new(&config)).await.unwrap();
+        let before = reads(fake, app);
+        argocd.observe(&cx, &ObserveRequest::new(&config)).await.unwrap();
+        if reads(fake, app) == before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the stream does not open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verdict_follows_the_stream_within_a_second() {
+    let commits = Commits::new();
+    let wanted = commits.commit("main", [("dev", "v1")]);
+    let fake = slow_fake(&commits).await;
+    fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let argocd = ArgoCd::new(fake.client().unwrap());
+    listening(&fake, &argocd, "shop").await;
+    let truly = async {
+        while !fake.is_ready("shop") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Instant::now()
+    };
+    let said = async {
+        let said = deploy(&fake, &argocd, "shop", &wanted).await;
+        assert!(fake.is_ready("shop"));
+        said
+    };
+    let (truly, said) = tokio::join!(truly, said);
+    let delay = said.saturating_duration_since(truly);
+    assert!(delay < Duration::from_secs(1), "{delay:?}");
+    assert_eq!(fake.syncs().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_applications_share_one_stream_and_the_idle_ones_cost_no_request() {
+    let commits = Commits::new();
+    commits.commit("main", [("dev", "v1")]);
+    let fake = slow_fake(&commits).await;
+    let names: Vec<String> = (0..500).map(|at| format!("app-{at:03}")).collect();
+    for name in &names {
+        fake.create_app(FakeApp::new(name).source(REPO, "main", "dev"));
+    }
+    let argocd = ArgoCd::new(fake.client().unwrap());
+    listening(&fake, &argocd, &names[0]).await;
+    let observe = |name: &str| {
+        let (argocd, cx) = (argocd.clone(), Context::new(fake.clock(), Actor::engine(), "observe"));
+        let config = serde_json::to_value(ArgoCdApp::new(name)).unwrap();
+        async move { argocd.observe(&cx, &ObserveRequest::new(&config)).await.unwrap() }
+    };
+    for name in &names {
+        observe(name).await;
+    }
+    let before = fake.requests().len();
+    for _ in 0..3 {
+        for name in &names {
+            observe(name).await;
+        }
+    }
+    assert_eq!(fake.requests().len(), before, "nothing happens, so nothing is asked");
+    let streams = fake.requests().iter().filter(|request| request.contains("/stream/")).count();
+    assert_eq!(streams, 1);
+    // One of them changes: only that one is read again.
+    fake.edit_app(&names[7], |app| app.deleting = true);
+    let deleted = async {
+        while !observe(&names[7]).await.detail.contains("being deleted") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), deleted).await.unwrap();
+    let new = fake.requests().split_off(before);
+    assert!(!new.is_empty() && new.iter().all(|request| request.ends_with(&names[7])), "{new:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_cut_in_the_middle_of_a_line_is_opened_again() {
+    let commits = Commits::new();
+    let wanted = commits.commit("main", [("dev", "v1")]);
+    let fake = slow_fake(&commits).await;
+    fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let argocd = ArgoCd::new(fake.client().unwrap());
+    listening(&fake, &argocd, "shop").await;
+    let cut = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        fake.cut_streams();
+    };
+    tokio::join!(cut, deploy(&fake, &argocd, "shop", &wanted));
+    assert!(fake.is_ready("shop"));
+    listening(&fake, &argocd, "shop").await;
+    let streams = fake.requests().iter().filter(|request| request.contains("/stream/")).count();
+    assert_eq!(streams, 2, "no herd of connections");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_stream_the_verdict_comes_by_polling() {
+    let commits = Commits::new();
+    let wanted = commits.commit("main", [("dev", "v1")]);
+    let fake = FakeArgoCd::builder().commits(&commits).speed(20).start().await.unwrap();
+    fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    fake.set_fault(Some(Fault::NoStreams));
+    let argocd = ArgoCd::new(fake.client().unwrap());
+    deploy(&fake, &argocd, "shop", &wanted).await;
+    assert!(fake.is_ready("shop"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_loses_what_it_should_tell_does_not_make_a_deployment_wait_for_ever() {
+    let commits = Commits::new();
+    let wanted = commits.commit("main", [("dev", "v1")]);
+    let fake = FakeArgoCd::builder().commits(&commits).speed(50).start().await.unwrap();
+    fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
+    let argocd = ArgoCd::new(fake.client().unwrap());
+    listening(&fake, &argocd, "shop").await;
+    fake.mute_streams(true);
+    let done = deploy(&fake, &argocd, "shop", &wanted);
+    tokio::time::timeout(Duration::from_secs(60), done).await.expect("it ends");
+    assert!(fake.is_ready("shop"));
+}
