@@ -109,8 +109,7 @@ impl Pass<'_> {
         };
         let mut last = ours.last().copied();
         for [key, value] in theirs.as_chunks::<2>().0 {
-            let name = overlay.key_text(*key).filter(|name| *name != "<<");
-            let name = name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))?;
+            let name = self.name(*key)?;
             let place = ours.as_chunks::<2>().0.iter().position(|[ours, _]| tree.key_text(*ours) == Some(name));
             let gone = self.is_null(*value);
             match place {
@@ -125,7 +124,7 @@ impl Pass<'_> {
                     }
                 }
                 None if !gone && !self.removes => {
-                    self.add(base, ours.first().copied(), last, name, *value)?;
+                    self.add(base, ours.first().copied(), last, (*key, *value))?;
                     last = last.or(Some(base));
                 }
                 _ => {}
@@ -146,10 +145,22 @@ impl Pass<'_> {
             && matches!(self.overlay.nodes[over].shape, Shape::Map(_))
     }
 
+    /// The key of the overlay at `node`.
+    fn name(&self, node: usize) -> Result<&str> {
+        let name = self.overlay.key_text(node).filter(|name| *name != "<<");
+        name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))
+    }
+
     /// A new entry of the map `base`, behind its `last` value.
-    fn add(&mut self, base: usize, first: Option<usize>, last: Option<usize>, name: &str, value: usize) -> Result<()> {
+    fn add(
+        &mut self,
+        base: usize,
+        first: Option<usize>,
+        last: Option<usize>,
+        (key, value): (usize, usize),
+    ) -> Result<()> {
         if self.around.tree.is_flow(base) {
-            let entry = format!("{}: {}", render(name, Style::Plain, true), self.flow(value, 0)?);
+            let entry = format!("{}: {}", self.flow(key, 0)?, self.flow(value, 0)?);
             let splice = match last {
                 Some(_) if first.is_some() => self.around.into_flow(base, last, entry),
                 // A second new entry of an empty map stands behind the first one.
@@ -160,7 +171,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let column = self.around.column(self.around.tree.nodes[first.ok_or_else(damaged)?].start);
-        let lines = self.entry(name, value, column)?;
+        let lines = self.entry_below(key, value, column, 0)?;
         let splice = self.around.behind(base, column, lines);
         self.splices.push(splice);
         Ok(())
@@ -276,12 +287,9 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn entry(&self, name: &str, value: usize, column: usize) -> Result<String> {
-        self.entry_below(name, value, column, 0)
-    }
-
-    fn entry_below(&self, name: &str, value: usize, column: usize, depth: usize) -> Result<String> {
-        let name = render(name, Style::Plain, false);
+    fn entry_below(&self, key: usize, value: usize, column: usize, depth: usize) -> Result<String> {
+        self.name(key)?;
+        let name = self.flow(key, depth)?;
         let deeper = column + self.around.step;
         let block = self.block(value, deeper, depth)?;
         let is_empty = match &self.overlay.nodes[value].shape {
@@ -302,15 +310,11 @@ impl Pass<'_> {
         let pause = format!("{}{}", self.around.line_break, " ".repeat(column));
         match &self.overlay.nodes[node].shape {
             Shape::Map(children) if !children.is_empty() => {
-                let entries = children.as_chunks::<2>().0.iter().map(|[key, value]| {
-                    let name = self.overlay.key_text(*key).filter(|name| *name != "<<");
-                    self.entry_below(
-                        name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))?,
-                        *value,
-                        column,
-                        depth + 1,
-                    )
-                });
+                let entries = children
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .map(|[key, value]| self.entry_below(*key, *value, column, depth + 1));
                 Ok(entries.collect::<Result<Vec<_>>>()?.join(&pause))
             }
             Shape::List(items) if !items.is_empty() => {
@@ -335,9 +339,8 @@ impl Pass<'_> {
         match (&self.overlay.nodes[node].shape, self.event(node)) {
             (Shape::Map(children), _) => {
                 let entries = children.as_chunks::<2>().0.iter().map(|[key, value]| {
-                    let name = self.overlay.key_text(*key).filter(|name| *name != "<<");
-                    let name = name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))?;
-                    Ok(format!("{}: {}", render(name, Style::Plain, true), self.flow(*value, depth + 1)?))
+                    self.name(*key)?;
+                    Ok(format!("{}: {}", self.flow(*key, depth)?, self.flow(*value, depth + 1)?))
                 });
                 Ok(format!("{{{}}}", entries.collect::<Result<Vec<_>>>()?.join(", ")))
             }
