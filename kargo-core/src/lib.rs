@@ -80,6 +80,6 @@ pub use plugin::Plugins;
 pub use promotion::{Phase, PromotionInfo};
 pub use stage::{
     AutoRollback, Availability, Condition, FreightRequest, HealthWatch, LabelRequirement, PromotionPolicy, RetryPolicy,
-    Selection, Stage, StagePattern, StageSelector, StepSpec, VerifierSpec,
+    Selection, Stage, StagePattern, StageSelector, StepSpec, Variable, VerifierSpec,
 };
 pub use warehouse::{Discovered, FreightCreationPolicy, Subscription, Warehouse};

@@ -8,16 +8,20 @@ use serde_json::{Map, Value};
 use tokio::task::{AbortHandle, Id, JoinError};
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::discover::Looked;
 use super::driver::{Driver, panicked};
+use super::expression::{Surroundings, Texts};
+use super::files::{Earlier, Files};
 use super::health::Seen;
+use super::step::{StepCall, without_secrets};
 use crate::clock::later;
 use crate::decide::{outcome_and_what_follows, stopped};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{StageName, VerificationId, WarehouseName};
-use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest};
+use crate::plugin::{Context, Plugins, ProjectData, Record, Step, StepDefaults, Verdict, Verifier, VerifyRequest};
 use crate::promotion::{Phase, PromotionInfo};
-use crate::stage::{StepSpec, VerifierSpec};
+use crate::stage::VerifierSpec;
 use crate::state::{Draft, EventKind, Promotion, State, Task, TaskState};
 use crate::store::{MAX_LEVELS, levels};
 
@@ -51,8 +55,14 @@ pub(super) struct InFlight {
 /// What a step or a verifier said.
 #[derive(Debug)]
 pub(super) enum Report {
-    Finished { phase: Phase, message: String, outputs: Map<String, Value> },
+    Finished { phase: Phase, message: String, outputs: Map<String, Value>, records: Vec<Record> },
     Waiting { reason: String, check_after: Duration, state: Option<Value> },
+}
+
+impl Report {
+    pub(super) fn ended(phase: Phase, message: String) -> Self {
+        Self::Finished { phase, message, outputs: Map::new(), records: Vec::new() }
+    }
 }
 
 /// How long stopping what a step has set going may take.
@@ -80,8 +90,20 @@ struct Prepared {
 }
 
 enum Work {
-    Step { step: Arc<dyn Step>, alias: String, spec: Arc<StepSpec>, outputs: Vec<(String, Map<String, Value>)> },
-    Verifier { verifier: Arc<dyn Verifier>, spec: Arc<VerifierSpec>, verification: VerificationId },
+    Step {
+        call: StepCall,
+        /// The steps before it that have to do with the workspace.
+        earlier: Vec<Earlier>,
+        /// The workspace, if it or one before it has to do with it.
+        files: Option<Files>,
+    },
+    Verifier {
+        verifier: Arc<dyn Verifier>,
+        spec: Arc<VerifierSpec>,
+        verification: VerificationId,
+        surroundings: Option<Surroundings>,
+        data: Option<Arc<dyn ProjectData>>,
+    },
 }
 
 impl Driver {
@@ -112,7 +134,7 @@ impl Driver {
             };
             // Asked for here, since it is the plug-in's code: what it does wrong is its own failure.
             let context = match &work {
-                Work::Step { step, .. } => context.with_deadline(later(now, step.defaults().call_deadline)),
+                Work::Step { call, .. } => context.with_deadline(later(now, call.step.defaults().call_deadline)),
                 Work::Verifier { .. } => context,
             };
             let call = call(&context, &info, &work, &task, resumed);
@@ -140,16 +162,15 @@ impl Driver {
         let deadline = later(self.shared.clock.now(), STOP_DEADLINE);
         let context = self.context(&task, &cancel, prepared.as_ref().ok()).with_deadline(deadline);
         let spawned = self.calls.spawn(async move {
-            let Ok(Prepared { info, work: Work::Step { step, alias, spec, outputs }, task }) = prepared else {
+            let Ok(Prepared { info, work: Work::Step { call, .. }, task }) = prepared else {
                 return Returned::Stopped(Ok(()));
             };
-            let request = step_request(&info, &alias, &spec, &outputs, &task, true);
             let stop = async {
                 // Two calls for one task must not be under way at once.
                 while ended.as_ref().is_some_and(|ended| !ended.is_finished()) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
-                step.abort(&context, &request).await
+                call.abort(&context, &info, task.state.as_ref()).await
             };
             Returned::Stopped(context.guard("stop the step", stop).await)
         });
@@ -169,25 +190,29 @@ impl Driver {
         Context::new(Arc::clone(&self.shared.clock), actor, task.key()).with_cancellation(cancel.clone())
     }
 
-    fn prepare(&self, task: &Task) -> Result<Prepared> {
+    fn prepare(&mut self, task: &Task) -> Result<Prepared> {
         let lost = || Error::new(ErrorKind::Other, format!("The journal has no task {task}."));
+        let (shared, plugins, workspaces) = (&self.shared, &self.plugins, &mut self.workspaces);
         self.shared.read(|state| {
             let promotion = state.promotion(task.promotion()).ok_or_else(lost)?;
             let info = info(&self.shared.name, state, promotion).ok_or_else(lost)?;
             match task {
                 Task::Step { index, .. } => {
                     let found = promotion.steps.get(*index).ok_or_else(lost)?;
-                    let step = Arc::clone(self.plugins.step(&found.spec.uses)?);
-                    let (alias, spec) = (found.alias.clone(), found.spec.clone());
-                    let work = Work::Step { step, alias, spec, outputs: promotion.outputs() };
-                    Ok(Prepared { info, work, task: found.task.clone() })
+                    let call = step_call((shared, plugins), state, promotion, *index)?;
+                    let earlier = earlier((shared, plugins), state, promotion, *index)?;
+                    let files = (!earlier.is_empty() || restores(&*call.step)).then(|| workspaces.of(&promotion.id));
+                    Ok(Prepared { info, work: Work::Step { call, earlier, files }, task: found.task.clone() })
                 }
                 Task::Verifier { attempt, index, .. } => {
                     let verification = promotion.verifications.get(*attempt).ok_or_else(lost)?;
                     let found = verification.verifiers.get(*index).ok_or_else(lost)?;
-                    let verifier = Arc::clone(self.plugins.verifier(&found.spec.verifier)?);
+                    let verifier = Arc::clone(plugins.verifier(&found.spec.verifier)?);
                     let verification = crate::state::verification_id(task.promotion(), *attempt);
-                    let work = Work::Verifier { verifier, spec: found.spec.clone(), verification };
+                    let surroundings =
+                        Texts::of_verifier(&found.spec).any().then(|| Surroundings::of(shared, state, promotion, None));
+                    let (spec, data) = (found.spec.clone(), plugins.data().cloned());
+                    let work = Work::Verifier { verifier, spec, verification, surroundings, data };
                     Ok(Prepared { info, work, task: found.task.clone() })
                 }
             }
@@ -209,8 +234,14 @@ impl Driver {
             Err(error) => Err(panicked("The plug-in", error)),
         };
         let now = self.shared.clock.now();
+        let mut recorded = Vec::new();
         let kind = match report {
-            Ok(Report::Finished { phase, message, outputs }) => {
+            Ok(Report::Finished { mut phase, mut message, mut outputs, records }) => {
+                match self.shared.read(|state| super::records::drafts(state, records)) {
+                    Ok(drafts) => recorded = drafts,
+                    // As in Kargo: what it wanted cannot be, and another try would not change that.
+                    Err(error) => (phase, message, outputs) = (Phase::Failed, error.report(), Map::new()),
+                }
                 EventKind::TaskFinished { task: task.clone(), phase, message: shorten(message), outputs }
             }
             Ok(Report::Waiting { reason, check_after, state: remember }) => {
@@ -237,8 +268,8 @@ impl Driver {
             }
             Err(error) => self.errored(task, &state, &error, now),
         };
-        let drafts = self.shared.read(|state| outcome_and_what_follows(state, Draft::outcome(kind), now));
-        let appended = self.append(drafts).await;
+        recorded.extend(self.shared.read(|state| outcome_and_what_follows(state, Draft::outcome(kind), now)));
+        let appended = self.append(recorded).await;
         if appended.is_err() {
             // What the effect did is found by its key when it is called again.
             if self.shared.read(|state| state.task(task).is_some_and(|state| state.phase == Phase::Running)) {
@@ -352,61 +383,90 @@ pub(super) fn info(pipeline: &crate::PipelineName, state: &State, promotion: &Pr
     })
 }
 
-fn step_request<'a>(
-    info: &'a PromotionInfo,
-    alias: &'a str,
-    spec: &'a StepSpec,
-    outputs: &'a [(String, Map<String, Value>)],
-    task: &'a TaskState,
-    resumed: bool,
-) -> StepRequest<'a> {
-    StepRequest {
-        promotion: info,
-        alias,
-        config: &spec.config,
-        outputs,
-        started_at: task.started_at.unwrap_or(info.requested_at),
-        resumed,
-        state: task.state.as_ref(),
-        restored: None,
-        workspace: crate::workspace::Workspace::new(),
-    }
+/// The step at `index` of `promotion`, to be called.
+pub(super) fn step_call(
+    (shared, plugins): (&Arc<Shared>, &Plugins),
+    state: &State,
+    promotion: &Promotion,
+    index: usize,
+) -> Result<StepCall> {
+    let found = &promotion.steps[index];
+    let surroundings =
+        Texts::of_step(&found.spec).any().then(|| Surroundings::of(shared, state, promotion, Some(index)));
+    Ok(StepCall {
+        index,
+        step: Arc::clone(plugins.step(&found.spec.uses)?),
+        alias: found.alias.clone(),
+        spec: found.spec.clone(),
+        outputs: promotion.outputs_before(index),
+        started_at: found.task.started_at.unwrap_or(promotion.requested_at),
+        data: surroundings.as_ref().and_then(|_| plugins.data().cloned()),
+        surroundings,
+    })
+}
+
+/// The steps before the one at `index` that have done something to the workspace.
+fn earlier(
+    (shared, plugins): (&Arc<Shared>, &Plugins),
+    state: &State,
+    promotion: &Promotion,
+    index: usize,
+) -> Result<Vec<Earlier>> {
+    let before = promotion.steps.iter().enumerate().take(index);
+    let done = before.filter(|(_, step)| {
+        step.task.phase == Phase::Succeeded && plugins.step(&step.spec.uses).is_ok_and(|step| restores(&**step))
+    });
+    done.map(|(index, step)| {
+        let key = Task::Step { promotion: promotion.id.clone(), index }.key();
+        Ok(Earlier {
+            call: step_call((shared, plugins), state, promotion, index)?,
+            key,
+            outputs: step.task.outputs.clone(),
+        })
+    })
+    .collect()
+}
+
+/// A panic here is one that the step's call shows again.
+fn restores(step: &dyn Step) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step.restores())).unwrap_or(false)
 }
 
 async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState, resumed: bool) -> Result<Report> {
     match work {
-        Work::Step { step, alias, spec, outputs } => {
-            let request = step_request(info, alias, spec, outputs, task, resumed);
-            let outcome = step.run(cx, &request).await.map_err(|error| error.plugin(spec.uses.clone()))?;
-            Ok(match outcome {
-                StepOutcome::Succeeded { outputs, message } => {
-                    Report::Finished { phase: Phase::Succeeded, message, outputs }
-                }
-                StepOutcome::Skipped { outputs, reason } => {
-                    Report::Finished { phase: Phase::Skipped, message: reason, outputs }
-                }
-                StepOutcome::Failed { reason } => {
-                    Report::Finished { phase: Phase::Failed, message: reason, outputs: Map::new() }
-                }
-                StepOutcome::Running { reason, check_after, state } => Report::Waiting { reason, check_after, state },
-            })
+        Work::Step { call, earlier, files } => {
+            let files = files.as_ref().map(|files| (files, earlier.as_slice()));
+            call.run(cx, info, (resumed, task.state.as_ref()), files).await
         }
-        Work::Verifier { verifier, spec, verification } => {
+        Work::Verifier { verifier, spec, verification, surroundings, data } => {
             let started_at = task.started_at.unwrap_or(info.requested_at);
-            let request = VerifyRequest {
-                verification,
-                promotion: info,
-                config: &spec.config,
-                started_at,
-                state: task.state.as_ref(),
+            let evaluated = match surroundings {
+                Some(surroundings) => {
+                    let (texts, data) = (Texts::of_verifier(spec), data.as_deref());
+                    let evaluated = texts.evaluate(cx, (info, ""), surroundings, &[], data, &|_| false).await?;
+                    verifier
+                        .validate(&evaluated.config)
+                        .map_err(|error| evaluated.secrets.mask_error(error.retry_as(Retry::Never)))?;
+                    Some(evaluated)
+                }
+                None => None,
             };
-            let verdict = verifier.verify(cx, &request).await.map_err(|error| error.plugin(spec.verifier.clone()))?;
-            let ended = |phase, message| Report::Finished { phase, message, outputs: Map::new() };
+            let config = evaluated.as_ref().map_or(&spec.config, |evaluated| &evaluated.config);
+            let secrets = evaluated.as_ref().map(|evaluated| evaluated.secrets.clone()).unwrap_or_default();
+            let request =
+                VerifyRequest { verification, promotion: info, config, started_at, state: task.state.as_ref() };
+            let verdict = verifier.verify(&without_secrets(cx, &secrets), &request).await;
+            let verdict = verdict.map_err(|error| secrets.mask_error(error.plugin(spec.verifier.clone())))?;
+            let ended = |phase, message| Report::ended(phase, secrets.mask(message));
+
             Ok(match verdict {
                 Verdict::Pass { evidence } => ended(Phase::Succeeded, evidence),
                 Verdict::Fail { reason } => ended(Phase::Failed, reason),
                 Verdict::Inconclusive { reason } => ended(Phase::Inconclusive, reason),
-                Verdict::Pending { reason, check_after, state } => Report::Waiting { reason, check_after, state },
+                Verdict::Pending { reason, check_after, state } => {
+                    let state = state.map(|state| secrets.mask_value(state));
+                    Report::Waiting { reason: secrets.mask(reason), check_after, state }
+                }
             })
         }
     }

@@ -17,6 +17,7 @@ use super::collect::Collection;
 use super::command::Command;
 use super::deadline::{Deadline, LeaseEnd};
 use super::discover::Poll;
+use super::files::Workspaces;
 use super::health::Watches;
 use super::lease::span;
 use super::notes::Notes;
@@ -69,6 +70,8 @@ pub(super) struct Driver {
     pub(super) in_flight: HashMap<Task, InFlight>,
     /// What is kept of tasks beside the state.
     pub(super) notes: Notes,
+    /// The files of the promotions under way.
+    pub(super) workspaces: Workspaces,
     // Boxed: most pipelines have one, and a map has room for eleven.
     pub(super) polls: BTreeMap<WarehouseName, Box<Poll>>,
     /// The stages whose health is watched.
@@ -115,6 +118,7 @@ impl Driver {
             call_of: HashMap::new(),
             in_flight: HashMap::new(),
             notes: Notes::default(),
+            workspaces: Workspaces::default(),
             polls: BTreeMap::new(),
             watches: Watches::default(),
             collection: Collection::due(clock_was),
@@ -389,6 +393,7 @@ impl Driver {
         self.call_of.clear();
         self.in_flight.clear();
         self.notes.dropped();
+        self.workspaces.clear();
         for poll in self.polls.values_mut() {
             poll.dropped(self.shared.clock.now());
         }

@@ -14,8 +14,9 @@ use serde_json::Value;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Call, MAX_ASKED, Returned, SOON, info, shorten};
+use super::calls::{Call, MAX_ASKED, Returned, SOON, info, shorten, step_call};
 use super::driver::{Driver, panic_of, panicked};
+use super::step::{StepCall, without_secrets};
 use crate::actor::Actor;
 use crate::clock::{elapsed, later};
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -236,11 +237,11 @@ pub(super) struct Seen {
     asked: Duration,
 }
 
-/// A deploy step's target.
+/// The target of a step that deploys.
 struct Target {
     alias: String,
-    deployer: Result<Arc<dyn Deployer>>,
-    config: Value,
+    /// Who looks, and the step with its configuration.
+    found: Result<(Arc<dyn Deployer>, StepCall)>,
     revision: Option<Revision>,
 }
 
@@ -284,12 +285,15 @@ impl Driver {
         let subject = Subject::of(state.stage(stage)?)?;
         let promotion = state.promotion(&subject.current)?;
         let info = info(&self.shared.name, state, promotion)?;
-        let deployed = promotion.steps.iter().filter(|step| step.task.phase == Phase::Succeeded);
-        let targets = deployed.filter_map(|step| {
-            let name = step.spec.uses.strip_prefix("deploy:")?;
+        let deployed = promotion.steps.iter().enumerate().filter(|(_, step)| step.task.phase == Phase::Succeeded);
+        let targets = deployed.filter_map(|(index, step)| {
+            let found = match step_call((&self.shared, &self.plugins), state, promotion, index) {
+                Ok(call) => Ok((call.step.deployer()?, call)),
+                Err(missing) if step.spec.uses.starts_with("deploy:") => Err(missing),
+                Err(_) => return None,
+            };
             let revision = step.task.outputs.get("revision").and_then(Value::as_str).map(Revision::from);
-            let deployer = self.plugins.deployer(name).cloned();
-            Some(Target { alias: step.alias.clone(), deployer, config: step.spec.config.clone(), revision })
+            Some(Target { alias: step.alias.clone(), found, revision })
         });
         Some((subject, info, targets.collect()))
     }
@@ -350,11 +354,17 @@ impl Driver {
 /// Asks every deployer, all at once. Each one's trouble is its own: it counts as not known, and the others' answers stay.
 async fn look(cx: &Context, subject: Subject, info: &PromotionInfo, targets: &[Target]) -> Seen {
     let answers = join_all(targets.iter().map(|target| async move {
-        let answer = match &target.deployer {
-            Ok(deployer) => {
-                let request = ObserveRequest::new(&target.config).result_of(info, target.revision.clone());
+        let answer = match &target.found {
+            Ok((deployer, call)) => {
                 // The plug-in's code runs also when the future is made.
-                let observe = async { deployer.observe(cx, &request).await };
+                let observe = async {
+                    let (_, config, secrets) = call.evaluate(cx, info).await?;
+                    let config = config.as_ref().unwrap_or(&call.spec.config);
+                    let request = ObserveRequest::new(config).result_of(info, target.revision.clone());
+                    let answer = deployer.observe(&without_secrets(cx, &secrets), &request).await;
+                    let answer = answer.map_err(|error| secrets.mask_error(error))?;
+                    Ok(Observation { detail: secrets.mask(answer.detail), ..answer })
+                };
                 let answer = AssertUnwindSafe(cx.guard("look at the health", observe)).catch_unwind().await;
                 answer.unwrap_or_else(|payload| Err(panic_of("The deployer", payload)))
             }

@@ -166,7 +166,10 @@ impl Driver {
                     self.notes.entry(task).fresh = true;
                 }
                 EventKind::TaskFinished { task, .. } => self.notes.forget(task),
-                EventKind::PromotionFinished { promotion, .. } => self.observe_soon(promotion),
+                EventKind::PromotionFinished { promotion, .. } => {
+                    self.workspaces.forget(promotion);
+                    self.observe_soon(promotion);
+                }
                 _ => {}
             }
         }

@@ -45,13 +45,17 @@ mod deadline;
 mod discover;
 mod driver;
 mod events;
+mod expression;
+mod files;
 mod freight;
 mod health;
 mod journal;
 mod lease;
 mod notes;
+mod records;
 mod requests;
 mod settle;
+mod step;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -74,6 +78,7 @@ pub use command::PromoteError;
 pub use requests::{Promote, Rollback};
 
 use command::Command;
+pub(crate) use expression::{Texts, has_expression};
 #[cfg(feature = "testing")]
 pub(crate) use journal::read_journal;
 

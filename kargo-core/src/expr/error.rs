@@ -45,6 +45,11 @@ impl Fault {
         Self { kind: FaultKind::Host, message: message.into(), source: Some(source.into()) }
     }
 
+    /// What is wrong.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn syntax(message: impl Into<String>) -> Self {
         Self::new(FaultKind::Syntax, message)
     }

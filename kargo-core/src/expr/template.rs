@@ -68,6 +68,8 @@ enum Kind {
     Quoted,
     /// The whole is one expression whose value is neither text nor number nor bool.
     Structure,
+    /// The whole is one expression whose value is a number or a bool.
+    Scalar,
     Other,
 }
 
@@ -164,8 +166,8 @@ impl Template {
                         }
                         other => {
                             let scalar = matches!(other, Value::Bool(_) | Value::Int(_) | Value::Float(_));
-                            if alone && !scalar {
-                                kind = Kind::Structure;
+                            if alone {
+                                kind = if scalar { Kind::Scalar } else { Kind::Structure };
                             }
                             let json = text::json(other, 0, meter).map_err(|fault| program.fault_of_whole(fault))?;
                             text.push_str(&json);
@@ -227,6 +229,18 @@ impl Rendered {
             return Ok(Json::Bool(value));
         }
         Ok(serde_json::from_str(body).unwrap_or_else(|_| Json::String(self.text.clone())))
+    }
+
+    /// The value as the expressions gave it: a text stays a text, also when it reads as a number. For variables, which are read by other
+    /// expressions before they come to a field.
+    ///
+    /// # Errors
+    /// As [`Rendered::value`].
+    pub fn own_value(&self) -> Result<serde_json::Value, Error> {
+        match self.kind {
+            Kind::Structure | Kind::Scalar => self.value(),
+            _ => Ok(serde_json::Value::String(self.text.clone())),
+        }
     }
 
     /// The value for a field that takes a text: the text, unless the whole is one expression that gives something with

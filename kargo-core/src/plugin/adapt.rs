@@ -1,5 +1,7 @@
 //! Writers and deployers as steps.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
@@ -42,9 +44,9 @@ impl<W: Writer> Step for WriteStep<W> {
 }
 
 #[derive(Debug)]
-pub(super) struct DeployStep<D>(pub(super) D);
+pub(super) struct DeployStep(pub(super) Arc<dyn Deployer>);
 
-impl<D> DeployStep<D> {
+impl DeployStep {
     fn request<'a>(request: &StepRequest<'a>) -> Result<DeployRequest<'a>> {
         let configured = match request.config.get(REVISION) {
             None | Some(Value::Null) => None,
@@ -66,9 +68,13 @@ impl<D> DeployStep<D> {
 }
 
 #[async_trait]
-impl<D: Deployer> Step for DeployStep<D> {
+impl Step for DeployStep {
     fn validate(&self, config: &Value) -> Result<()> {
         self.0.validate(config)
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        Some(Arc::clone(&self.0))
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {

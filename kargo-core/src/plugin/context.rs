@@ -52,6 +52,13 @@ impl Context {
         self
     }
 
+    /// Sets the key of the effect.
+    #[must_use]
+    pub(crate) fn with_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
     /// Sets the token by which the call is cancelled.
     #[must_use]
     pub fn with_cancellation(mut self, cancel: CancellationToken) -> Self {

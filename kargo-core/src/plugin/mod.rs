@@ -24,9 +24,11 @@
 mod adapt;
 mod context;
 mod criterion;
+mod data;
 mod deployer;
 mod expression;
 mod history;
+mod record;
 mod registry;
 mod source;
 mod step;
@@ -35,9 +37,11 @@ mod writer;
 
 pub use context::{Context, Progress};
 pub use criterion::{Criterion, Judgement};
+pub use data::ProjectData;
 pub use deployer::{DeployRequest, Deployer, Deployment, Health, Observation, ObserveRequest};
 pub use expression::ExpressionCriterion;
 pub use history::{History, Relation};
+pub use record::Record;
 pub use registry::{Plugins, PluginsBuilder};
 pub use source::{Cursor, DiscoverRequest, Discovery, Source};
 pub use step::{Step, StepDefaults, StepOutcome, StepRequest};

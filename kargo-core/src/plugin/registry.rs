@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::adapt::{DeployStep, WriteStep};
 use super::criterion::ask;
-use super::{Criterion, Deployer, Judgement, Source, Step, Verifier, Writer};
+use super::{Criterion, Deployer, Judgement, ProjectData, Source, Step, Verifier, Writer};
 use crate::artifact::Artifact;
+use crate::engine::{Texts, has_expression};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::near_match;
 use crate::pipeline::Pipeline;
@@ -37,6 +38,7 @@ pub struct PluginsBuilder {
     deployers: BTreeMap<String, Arc<dyn Deployer>>,
     verifiers: BTreeMap<String, Arc<dyn Verifier>>,
     criteria: BTreeMap<String, Arc<dyn Criterion>>,
+    data: Option<Arc<dyn ProjectData>>,
 }
 
 impl PluginsBuilder {
@@ -72,6 +74,13 @@ impl PluginsBuilder {
     #[must_use]
     pub fn criterion(mut self, name: impl Into<String>, criterion: impl Criterion) -> Self {
         self.criteria.insert(name.into(), Arc::new(criterion));
+        self
+    }
+
+    /// Sets where expressions get secrets and config maps from. Without it, one that asks for such is an error.
+    #[must_use]
+    pub fn data(mut self, data: impl ProjectData) -> Self {
+        self.data = Some(Arc::new(data));
         self
     }
 
@@ -156,6 +165,10 @@ impl Plugins {
         find(&self.0.criteria, "criterion", name)
     }
 
+    pub(crate) fn data(&self) -> Option<&Arc<dyn ProjectData>> {
+        self.0.data.as_ref()
+    }
+
     /// Why the first of `criteria` that is not satisfied with `artifacts` is not; nothing when all are.
     ///
     /// # Errors
@@ -207,11 +220,22 @@ impl Plugins {
         }
         for stage in pipeline.stages() {
             for (index, step) in stage.steps().iter().enumerate() {
-                let result = self.step(&step.uses).and_then(|found| caught(|| found.validate(&step.config)));
+                let (texts, validate) = (Texts::of_step(step), !has_expression(&step.config));
+                let result = self.step(&step.uses).and_then(|found| {
+                    texts.check()?;
+                    caught(|| match validate {
+                        true => found.validate(&step.config),
+                        false => found.validate_template(&step.config),
+                    })
+                });
                 note(format!("stage {:?}, step {} ({})", stage.name(), index + 1, step.uses), result);
             }
             for spec in stage.verification() {
-                let result = self.verifier(&spec.verifier).and_then(|found| caught(|| found.validate(&spec.config)));
+                let (texts, validate) = (Texts::of_verifier(spec), !has_expression(&spec.config));
+                let result = self.verifier(&spec.verifier).and_then(|found| {
+                    texts.check()?;
+                    if validate { caught(|| found.validate(&spec.config)) } else { Ok(()) }
+                });
                 note(format!("stage {:?}, verifier {:?}", stage.name(), spec.verifier), result);
             }
         }

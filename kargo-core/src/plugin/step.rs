@@ -1,15 +1,15 @@
 //! One entry of a promotion's step list.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::Arc;
+use std::fmt::{self, Debug};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Context;
+use super::{Context, Deployer, Record};
 use crate::error::Result;
 use crate::promotion::PromotionInfo;
 use crate::workspace::Workspace;
@@ -35,11 +35,21 @@ use crate::workspace::Workspace;
 /// ```
 #[async_trait]
 pub trait Step: Debug + Send + Sync + 'static {
-    /// Checks a configuration when the pipeline is put together.
+    /// Checks a configuration without expressions: when the pipeline is put together, or when its expressions have been evaluated.
     ///
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] that names the field and what it should be.
     fn validate(&self, config: &Value) -> Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
+    /// Checks a configuration in which expressions stand that are yet to be evaluated, when the pipeline is put together: what can be
+    /// wrong with it whatever they give, such as a field that there is not. Default: nothing.
+    ///
+    /// # Errors
+    /// As for [`Step::validate`].
+    fn validate_template(&self, config: &Value) -> Result<()> {
         let _ = config;
         Ok(())
     }
@@ -61,6 +71,12 @@ pub trait Step: Debug + Send + Sync + 'static {
     /// ignored unless it is an error. Default: no.
     fn restores(&self) -> bool {
         false
+    }
+
+    /// What a stage's [health watch](crate::HealthWatch) asks how the target is, after the step has succeeded there: with the step's
+    /// configuration, and the output `revision`. Default: nothing.
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        None
     }
 
     /// Does the work, or looks how it is getting on.
@@ -91,15 +107,15 @@ impl Default for StepDefaults {
     }
 }
 
-/// A step to run.
-#[derive(Debug, Clone)]
+/// A step to run. Its `Debug` leaves out what may hold secrets.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct StepRequest<'a> {
     /// The promotion it belongs to.
     pub promotion: &'a PromotionInfo,
     /// The step's name in it.
     pub alias: &'a str,
-    /// Its configuration.
+    /// Its configuration, with the values that its expressions gave. It may hold secrets.
     pub config: &'a Value,
     /// What earlier steps put out, by alias, in the order in which they ran.
     pub outputs: &'a [(String, Map<String, Value>)],
@@ -113,6 +129,18 @@ pub struct StepRequest<'a> {
     /// [`Step::restores`]. It must then have no effect outside the workspace, and do there what it did before.
     pub restored: Option<&'a Map<String, Value>>,
     pub(crate) workspace: Workspace,
+    pub(crate) records: Arc<Mutex<Vec<Record>>>,
+}
+
+impl Debug for StepRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepRequest")
+            .field("promotion", &self.promotion.id)
+            .field("alias", &self.alias)
+            .field("started_at", &self.started_at)
+            .field("resumed", &self.resumed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> StepRequest<'a> {
@@ -128,12 +156,25 @@ impl<'a> StepRequest<'a> {
             state: None,
             restored: None,
             workspace: Workspace::new(),
+            records: Arc::default(),
         }
     }
 
-    /// The files that the steps of the promotion work on.
+    /// The files that the steps of the promotion work on, as those before this one have left them: also in a second call of this one,
+    /// whatever the first did there. What it leaves counts when it succeeds. In [`Step::abort`] it is empty.
     pub fn workspace(&self) -> &Workspace {
         &self.workspace
+    }
+
+    /// Has the journal keep `record`, in the same instant as the step's success; when the step does not succeed, it is forgotten. The step
+    /// fails when it names what does not exist, an alias that is taken, or more than is kept.
+    pub fn record(&self, record: Record) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    /// What was recorded, for the tests of steps.
+    pub fn recorded(&self) -> Vec<Record> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Hands over the workspace.
@@ -210,6 +251,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
         (**self).validate(config)
     }
 
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
+    }
+
     fn defaults(&self) -> StepDefaults {
         (**self).defaults()
     }
@@ -220,6 +265,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
 
     fn restores(&self) -> bool {
         (**self).restores()
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        (**self).deployer()
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
@@ -237,6 +286,10 @@ impl<T: Step + ?Sized> Step for Box<T> {
         (**self).validate(config)
     }
 
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
+    }
+
     fn defaults(&self) -> StepDefaults {
         (**self).defaults()
     }
@@ -247,6 +300,10 @@ impl<T: Step + ?Sized> Step for Box<T> {
 
     fn restores(&self) -> bool {
         (**self).restores()
+    }
+
+    fn deployer(&self) -> Option<Arc<dyn Deployer>> {
+        (**self).deployer()
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {

@@ -42,6 +42,10 @@ pub enum Condition {
     All(Vec<Condition>),
     /// One of these holds.
     Any(Vec<Condition>),
+    /// What stands in this text between `${{` and `}}` gives true, as in Kargo's `if`: see [`crate::expr`]. It is evaluated when the
+    /// step would begin, so that one whose expression does not hold begins and is then skipped. After an abort it is evaluated only
+    /// when it names `always()`.
+    Expression(String),
 }
 
 /// What became of the steps before one.
@@ -97,21 +101,57 @@ impl Condition {
         }
     }
 
-    pub(crate) fn holds(&self, before: &impl Before) -> bool {
+    /// Whether it holds, where `evaluate` says so of the expressions; `None` when that depends on one that it does not know.
+    pub(crate) fn holds(&self, before: &impl Before, evaluate: &mut impl FnMut(&str) -> Option<bool>) -> Option<bool> {
+        // Of several, the first that decides. One that nobody knows decides only when all others leave it to it.
+        let mut first = |inner: &[Self], deciding: bool| {
+            let mut unknown = false;
+            for one in inner {
+                match one.holds(before, evaluate) {
+                    Some(holds) if holds == deciding => return Some(deciding),
+                    Some(_) => {}
+                    None => unknown = true,
+                }
+            }
+            if unknown { None } else { Some(!deciding) }
+        };
         match self {
-            Self::Success => !before.failed() && !before.aborted(),
-            Self::Failure => before.failed(),
-            Self::Always => true,
-            Self::Status { step, phase } => before.phase_of(step) == Some(*phase),
-            Self::Not(other) => !other.holds(before),
-            Self::All(all) => all.iter().all(|one| one.holds(before)),
-            Self::Any(any) => any.iter().any(|one| one.holds(before)),
+            Self::Success => Some(!before.failed() && !before.aborted()),
+            Self::Failure => Some(before.failed()),
+            Self::Always => Some(true),
+            Self::Status { step, phase } => Some(before.phase_of(step) == Some(*phase)),
+            Self::All(all) => first(all, false),
+            Self::Any(any) => first(any, true),
+            Self::Not(other) => other.holds(before, evaluate).map(|holds| !holds),
+            Self::Expression(text) if before.aborted() && !names_always(text) => Some(false),
+            Self::Expression(text) => evaluate(text),
         }
     }
 
     /// Whether it can hold after an abort.
     pub(crate) fn outlives_abort(&self) -> bool {
-        self.any(&mut |one| *one == Self::Always)
+        self.any(&mut |one| match one {
+            Self::Always => true,
+            Self::Expression(text) => names_always(text),
+            _ => false,
+        })
+    }
+
+    /// Whether there is an expression in it.
+    pub(crate) fn has_expression(&self) -> bool {
+        self.any(&mut |one| matches!(one, Self::Expression(_)))
+    }
+
+    /// The expressions in it.
+    pub(crate) fn expressions(&self) -> Vec<&str> {
+        let mut texts = Vec::new();
+        self.any(&mut |one| {
+            if let Self::Expression(text) = one {
+                texts.push(text.as_str());
+            }
+            false
+        });
+        texts
     }
 
     /// The steps that it names.
@@ -143,4 +183,9 @@ impl Condition {
                 _ => false,
             }
     }
+}
+
+/// Whether an expression calls `always()`.
+fn names_always(text: &str) -> bool {
+    text.match_indices("always").any(|(at, name)| text[at + name.len()..].trim_start().starts_with('('))
 }

@@ -20,7 +20,7 @@ pub use condition::Condition;
 pub use health::HealthWatch;
 pub use policy::{AutoRollback, LabelRequirement, PromotionPolicy, StagePattern, StageSelector};
 pub use request::{Availability, FreightRequest, Selection};
-pub use step::{RetryPolicy, StepSpec, VerifierSpec};
+pub use step::{RetryPolicy, StepSpec, Variable, VerifierSpec};
 
 /// A stage of the pipeline.
 ///

@@ -28,6 +28,27 @@ pub struct StepSpec {
     /// Whether the promotion goes on, and can succeed, when this step does not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continue_on_error: bool,
+    /// What expressions in its configuration and condition read as `vars`. Each sees those before it; a later one of the same name takes
+    /// an earlier one's place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vars: Vec<Variable>,
+}
+
+/// A variable for expressions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    /// Its name: letters, digits and underscores.
+    pub name: String,
+    /// Its value, which may hold expressions between `${{` and `}}`. A text that an expression gives stays a text.
+    #[serde(default)]
+    pub value: String,
+}
+
+impl Variable {
+    /// A variable.
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
 }
 
 impl StepSpec {
@@ -40,6 +61,7 @@ impl StepSpec {
             retry: RetryPolicy::default(),
             condition: None,
             continue_on_error: false,
+            vars: Vec::new(),
         }
     }
 
@@ -77,6 +99,25 @@ impl StepSpec {
     #[must_use]
     pub fn continue_on_error(mut self) -> Self {
         self.continue_on_error = true;
+        self
+    }
+
+    /// Sets a variable for its expressions.
+    ///
+    /// ```
+    /// use kargo_core::StepSpec;
+    /// use serde_json::json;
+    ///
+    /// let update = StepSpec::new("yaml-update", json!({
+    ///     "path": "env/${{ ctx.stage }}/values.yaml",
+    ///     "updates": [{ "key": "image.tag", "value": "${{ imageFrom(vars.image).Tag }}" }],
+    /// }))
+    /// .var("image", "ghcr.io/acme/app");
+    /// # let _ = update;
+    /// ```
+    #[must_use]
+    pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.vars.push(Variable::new(name, value));
         self
     }
 
@@ -134,12 +175,15 @@ pub struct VerifierSpec {
     /// Whether it runs together with the verifier before it, rather than after that has passed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub with_previous: bool,
+    /// What expressions in its configuration read as `vars`, as for [`StepSpec::vars`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vars: Vec<Variable>,
 }
 
 impl VerifierSpec {
     /// An entry for the verifier registered as `verifier`.
     pub fn new(verifier: impl Into<String>, config: Value) -> Self {
-        Self { verifier: verifier.into(), config, timeout: None, with_previous: false }
+        Self { verifier: verifier.into(), config, timeout: None, with_previous: false, vars: Vec::new() }
     }
 
     /// How long it may take in all.

@@ -68,7 +68,12 @@ pub struct Promotion {
 impl Promotion {
     /// The outputs of the steps that have ended, by alias, in order.
     pub fn outputs(&self) -> Vec<(String, Map<String, Value>)> {
-        let done = self.steps.iter().filter(|step| step.task.phase.is_terminal());
+        self.outputs_before(self.steps.len())
+    }
+
+    /// The same of those before the step at `index`.
+    pub(crate) fn outputs_before(&self, index: usize) -> Vec<(String, Map<String, Value>)> {
+        let done = self.steps.iter().take(index).filter(|step| step.task.phase.is_terminal());
         done.map(|step| (step.alias.clone(), step.task.outputs.clone())).collect()
     }
 

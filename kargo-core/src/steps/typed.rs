@@ -45,6 +45,10 @@ impl<T: Builtin> Step for Typed<T> {
         check::<T::Config>(T::USES, config)
     }
 
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        check::<T::Config>(T::USES, config)
+    }
+
     fn takes_text(&self, pointer: &str) -> bool {
         T::Config::TEXTS.iter().any(|pattern| matches(pattern, pointer))
     }

@@ -1,0 +1,95 @@
+//! The workspaces of promotions under way: kept while the engine drives, and made again by the steps that made them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+
+use super::step::StepCall;
+use crate::error::Result;
+use crate::name::PromotionId;
+use crate::plugin::Context;
+use crate::promotion::PromotionInfo;
+use crate::workspace::{Tree, Workspace};
+
+/// The workspace of one promotion.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// What the steps before the one at `before` have left.
+    tree: Tree,
+    before: usize,
+    /// The same after the step at `before` has said that it succeeded, which is not in the journal before the next step is called.
+    after: Option<Tree>,
+}
+
+/// The workspaces by promotion.
+#[derive(Debug, Default)]
+pub(super) struct Workspaces(HashMap<PromotionId, Files>);
+
+impl Workspaces {
+    pub(super) fn of(&mut self, promotion: &PromotionId) -> Files {
+        self.0.entry(promotion.clone()).or_default().clone()
+    }
+
+    /// The promotion has ended.
+    pub(super) fn forget(&mut self, promotion: &PromotionId) {
+        self.0.remove(promotion);
+    }
+
+    /// Another engine may work on the promotions now.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// A step that has succeeded, and what it put out.
+#[derive(Debug)]
+pub(super) struct Earlier {
+    pub(super) call: StepCall,
+    /// Its key.
+    pub(super) key: String,
+    pub(super) outputs: Map<String, Value>,
+}
+
+impl Files {
+    /// Calls the step at `index` with the workspace as the steps before it left it, whatever an earlier call of it has done there. What it
+    /// leaves itself counts when `keeps` says so of its answer.
+    pub(super) async fn during<T>(
+        &self,
+        (cx, info, index): (&Context, &PromotionInfo, usize),
+        earlier: &[Earlier],
+        keeps: impl Fn(&T) -> bool,
+        call: impl AsyncFnOnce(Workspace) -> Result<T>,
+    ) -> Result<T> {
+        // Held by the one call that there is; one that was dropped has let it go.
+        let mut kept = self.0.lock().await;
+        if kept.before < index
+            && let Some(after) = kept.after.take()
+        {
+            kept.tree = after;
+            kept.before += 1;
+        }
+        if kept.before > index {
+            // The answer of a step was lost between its call and the journal, twice over.
+            *kept = Kept::default();
+        }
+        kept.after = None;
+        let workspace = Workspace::new();
+        workspace.reset(kept.tree.clone()).await;
+        for one in earlier.iter().filter(|one| one.call.index >= kept.before && one.call.index < index) {
+            cx.progress(format_args!("bringing back what step {} did to the workspace", one.call.alias));
+            one.call.restore(&cx.clone().with_key(one.key.as_str()), info, &one.outputs, &workspace).await?;
+        }
+        kept.tree = workspace.snapshot().await;
+        kept.before = index;
+        let answer = call(workspace.clone()).await?;
+        if keeps(&answer) {
+            kept.after = Some(workspace.snapshot().await);
+        }
+        Ok(answer)
+    }
+}

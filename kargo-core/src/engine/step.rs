@@ -1,0 +1,145 @@
+//! One call of a step: its texts evaluated, its files brought back, its answer without secrets.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::calls::Report;
+use super::expression::{Secrets, Surroundings, Texts};
+use super::files::{Earlier, Files};
+use super::records::masked;
+use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::plugin::{Context, Progress, ProjectData, Step, StepOutcome, StepRequest};
+use crate::promotion::{Phase, PromotionInfo};
+use crate::stage::StepSpec;
+use crate::workspace::Workspace;
+
+/// A step with what its call needs of the state.
+#[derive(Debug)]
+pub(super) struct StepCall {
+    pub(super) index: usize,
+    pub(super) step: Arc<dyn Step>,
+    pub(super) alias: String,
+    pub(super) spec: Arc<StepSpec>,
+    pub(super) outputs: Vec<(String, Map<String, Value>)>,
+    pub(super) started_at: Timestamp,
+    /// What expressions see, if there are any.
+    pub(super) surroundings: Option<Surroundings>,
+    pub(super) data: Option<Arc<dyn ProjectData>>,
+}
+
+impl StepCall {
+    /// Runs the step, with `files` as its workspace if it or a step before it has one.
+    pub(super) async fn run(
+        &self,
+        cx: &Context,
+        info: &PromotionInfo,
+        (resumed, state): (bool, Option<&Value>),
+        files: Option<(&Files, &[Earlier])>,
+    ) -> Result<Report> {
+        let (runs, config, secrets) = self.evaluate(cx, info).await?;
+        if !runs {
+            let message = "its condition does not hold".to_owned();
+            return Ok(Report::ended(Phase::Skipped, message));
+        }
+        let cx = without_secrets(cx, &secrets);
+        let config = config.as_ref().unwrap_or(&self.spec.config);
+        if self.surroundings.is_some() {
+            // Without expressions it was checked when the pipeline was put together.
+            self.step.validate(config).map_err(|error| secrets.mask_error(error.retry_as(Retry::Never)))?;
+        }
+        let mut records = Vec::new();
+        let mut call = async |workspace: Workspace| {
+            let request = StepRequest { resumed, state, workspace, ..self.request(info, config) };
+            let outcome = self.step.run(&cx, &request).await;
+            records = request.recorded();
+            outcome
+        };
+        let outcome = match files {
+            Some((files, earlier)) => {
+                let keeps = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Succeeded { .. });
+                files.during((&cx, info, self.index), earlier, keeps, call).await
+            }
+            None => call(Workspace::new()).await,
+        };
+        let outcome = outcome.map_err(|error| secrets.mask_error(error.plugin(self.spec.uses.clone())))?;
+        Ok(match outcome {
+            StepOutcome::Succeeded { outputs, message } => {
+                let (message, outputs) = (secrets.mask(message), secrets.mask_map(outputs));
+                let records = records.into_iter().map(|record| masked(record, &secrets)).collect();
+                Report::Finished { phase: Phase::Succeeded, message, outputs, records }
+            }
+            StepOutcome::Skipped { outputs, reason } => {
+                let (message, outputs) = (secrets.mask(reason), secrets.mask_map(outputs));
+                Report::Finished { phase: Phase::Skipped, message, outputs, records: Vec::new() }
+            }
+            StepOutcome::Failed { reason } => Report::ended(Phase::Failed, secrets.mask(reason)),
+            StepOutcome::Running { reason, check_after, state } => {
+                let state = state.map(|state| secrets.mask_value(state));
+                Report::Waiting { reason: secrets.mask(reason), check_after, state }
+            }
+        })
+    }
+
+    /// Has the step stop what it set going.
+    pub(super) async fn abort(&self, cx: &Context, info: &PromotionInfo, state: Option<&Value>) -> Result<()> {
+        let (_, config, secrets) = self.evaluate(cx, info).await?;
+        let config = config.as_ref().unwrap_or(&self.spec.config);
+        let request = StepRequest { resumed: true, state, ..self.request(info, config) };
+        self.step.abort(&without_secrets(cx, &secrets), &request).await.map_err(|error| secrets.mask_error(error))
+    }
+
+    /// Has the step, which has succeeded, do again what it did to the workspace.
+    pub(super) async fn restore(
+        &self,
+        cx: &Context,
+        info: &PromotionInfo,
+        outputs: &Map<String, Value>,
+        workspace: &Workspace,
+    ) -> Result<()> {
+        let (_, config, secrets) = self.evaluate(cx, info).await?;
+        let config = config.as_ref().unwrap_or(&self.spec.config);
+        let cx = without_secrets(cx, &secrets);
+        let request = StepRequest { resumed: true, ..self.request(info, config) };
+        let request = request.with_workspace(workspace).restoring(outputs);
+        let outcome = self.step.run(&cx, &request).await.map_err(|error| secrets.mask_error(error));
+        let failed = |why: String, kind, retry| {
+            let message = format!(
+                "What step {} ({}) did to the workspace before this engine took over could not be done again: {why}",
+                self.alias, self.spec.uses
+            );
+            Err(Error::new(kind, message).retry_as(retry))
+        };
+        match outcome {
+            Ok(StepOutcome::Succeeded { .. } | StepOutcome::Skipped { .. }) => Ok(()),
+            Ok(StepOutcome::Failed { reason }) => failed(secrets.mask(reason), ErrorKind::Other, Retry::Never),
+            Ok(StepOutcome::Running { .. }) => {
+                failed("it wants to wait, where it should only restore.".to_owned(), ErrorKind::Other, Retry::Never)
+            }
+            Err(error) => failed(error.report(), error.kind(), error.retry()),
+        }
+    }
+
+    /// Whether it runs, the evaluated configuration where there was something to evaluate, and the secrets in it.
+    pub(super) async fn evaluate(&self, cx: &Context, info: &PromotionInfo) -> Result<(bool, Option<Value>, Secrets)> {
+        let Some(surroundings) = &self.surroundings else { return Ok((true, None, Secrets::default())) };
+        let takes_text = |pointer: &str| self.step.takes_text(pointer);
+        let (texts, data) = (Texts::of_step(&self.spec), self.data.as_deref());
+        let evaluated = texts.evaluate(cx, (info, &self.alias), surroundings, &self.outputs, data, &takes_text).await?;
+        Ok((evaluated.runs, Some(evaluated.config), evaluated.secrets))
+    }
+
+    fn request<'a>(&'a self, info: &'a PromotionInfo, config: &'a Value) -> StepRequest<'a> {
+        StepRequest::new(info, &self.alias, config, self.started_at).with_outputs(&self.outputs)
+    }
+}
+
+/// The context of a call that knows secrets: what it tells the log holds none.
+pub(super) fn without_secrets(cx: &Context, secrets: &Secrets) -> Context {
+    if secrets.is_empty() {
+        return cx.clone();
+    }
+    let (below, secrets) = (cx.clone(), secrets.clone());
+    cx.clone().with_progress(Progress::to(move |text| below.progress(secrets.mask(text.to_owned()))))
+}
