@@ -53,12 +53,13 @@ impl Builtin for SetImage {
 
 fn image(config: &KustomizeImage) -> Image {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let mut image = Image::default();
-    image.name = given(&config.name).unwrap_or_else(|| config.image.clone());
-    image.new_name = given(&config.new_name);
-    image.digest = given(&config.digest);
-    image.new_tag = given(&config.tag).filter(|_| image.digest.is_none());
-    image
+    let digest = given(&config.digest);
+    Image {
+        name: given(&config.name).unwrap_or_else(|| config.image.clone()),
+        new_name: given(&config.new_name),
+        new_tag: given(&config.tag).filter(|_| digest.is_none()),
+        digest,
+    }
 }
 
 /// All images of the freight, each by its repository.
@@ -66,9 +67,8 @@ fn of_freight(request: &StepRequest<'_>) -> Result<Vec<Image>> {
     let mut images: BTreeMap<&str, Image> = BTreeMap::new();
     for found in request.promotion.collection.iter().flat_map(|freight| freight.images()) {
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let mut image = Image::default();
-        image.name = found.repo_url.clone();
-        (image.new_tag, image.digest) = (given(&found.tag), given(&found.digest));
+        let (new_tag, digest) = (given(&found.tag), given(&found.digest));
+        let image = Image { name: found.repo_url.clone(), new_tag, digest, ..Image::default() };
         if images.insert(&found.repo_url, image).is_some() {
             let message = format!(
                 "The freight has more than one image of {:?}, so the step cannot tell which one is meant; name it in `images`.",

@@ -1,4 +1,4 @@
-//! Kargo's own steps that work on files: what `uses: copy`, `yaml-update` and the like stand for.
+//! Kargo's own steps that need no network: what `uses: copy`, `yaml-update` and the like stand for.
 //!
 //! [`builtin`] begins a set of plug-ins with all of them. Configurations, outputs and messages are Kargo's; where a step does
 //! something else, its type says so, and docs/differences.md lists it. Each step's configuration is a public type, whose fields are
@@ -12,6 +12,7 @@
 //! | `yaml-merge` | lays YAML files over each other | `commitMessage` |
 //! | `yaml-parse`, `json-parse`, `toml-parse` | reads values by expressions | as named |
 //! | `compose-output`, `fail` | | the configuration; none |
+//! | `set-metadata`, `set-freight-alias` | notes for expressions; another alias | |
 //! | `kustomize-set-image` | sets `images` of a kustomization | `commitMessage` |
 //! | `kustomize-build`, `helm-template` | renders manifests, with the program `kustomize` or `helm` on `PATH` | |
 //! | `helm-update-chart` | sets versions of a chart's dependencies and fetches them, with the program `helm` | `commitMessage` |
@@ -50,6 +51,7 @@ mod merge;
 mod outputs;
 mod parse;
 mod program;
+mod records;
 mod typed;
 mod update;
 
@@ -73,6 +75,8 @@ pub fn builtin() -> PluginsBuilder {
         .step("json-update", Typed(update::Json))
         .step("kustomize-build", Typed(kustomize::Build(kustomize::KUSTOMIZE)))
         .step("kustomize-set-image", Typed(kustomize::SetImage))
+        .step("set-freight-alias", Typed(records::SetFreightAlias))
+        .step("set-metadata", Typed(records::SetMetadata))
         .step("tar", Typed(archive::Tar))
         .step("toml-parse", Typed(parse::Toml))
         .step("toml-update", Typed(update::Toml))

@@ -42,7 +42,7 @@ pub(super) struct Typed<T>(pub(super) T);
 #[async_trait]
 impl<T: Builtin> Step for Typed<T> {
     fn validate(&self, config: &Value) -> Result<()> {
-        check::<T::Config>(T::USES, config)
+        read::<T::Config>(T::USES, config).map(|_| ())
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {

@@ -162,10 +162,10 @@ impl Pass<'_> {
         if self.around.tree.is_flow(base) {
             let entry = format!("{}: {}", self.flow(key, 0)?, self.flow(value, 0)?);
             let splice = match last {
-                Some(_) if first.is_some() => self.around.into_flow(base, last, entry),
+                Some(_) if first.is_some() => self.around.in_flow(base, last, entry),
                 // A second new entry of an empty map stands behind the first one.
-                Some(_) => self.around.into_flow(base, None, format!(", {entry}")),
-                None => self.around.into_flow(base, None, entry),
+                Some(_) => self.around.in_flow(base, None, format!(", {entry}")),
+                None => self.around.in_flow(base, None, entry),
             };
             self.splices.push(splice);
             return Ok(());

@@ -131,6 +131,7 @@ impl Tally {
 
 /// `KARGO_TEST_YAML_CORPUS=/usr/share:$HOME/.cargo/registry cargo test -p kargo-core --release -- --ignored corpus --nocapture`
 #[test]
+#[allow(clippy::print_stderr, reason = "the figures are what one runs it for")]
 #[ignore = "needs a directory of YAML files, named by KARGO_TEST_YAML_CORPUS"]
 fn every_edit_of_a_corpus_of_real_files_reads_back_as_wanted() {
     let directories = std::env::var(DIRECTORIES).expect("KARGO_TEST_YAML_CORPUS names directories with YAML files");
