@@ -220,14 +220,20 @@ async fn directories(cx: &Context, workspace: &Workspace, root: &str) -> Result<
                     return Err(Error::new(ErrorKind::InvalidInput, message));
                 }
                 let target = clean(&target);
-                let is_there = workspace.node(cx, &format!("./{target}")).await?.is_some();
-                if is_there && found.insert(target.clone()) {
+                let is_new = !found.iter().any(|known| is_below(&target, known));
+                if is_new && workspace.node(cx, &format!("./{target}")).await?.is_some() {
+                    found.insert(target.clone());
                     open.push(target);
                 }
             }
         }
     }
     Ok(found)
+}
+
+/// Whether `path` is `directory` or in it.
+fn is_below(path: &str, directory: &str) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The texts in a document that could be paths which lead upwards.
