@@ -24,13 +24,13 @@
 //! `PATH`, proxies and certificates. They get the time of the call, and end with all that they have started when it is cancelled.
 //!
 //! ```
-//! use kargo_core::{steps, Pipeline, Stage, StepSpec, Warehouse};
+//! use kargo_core::{steps, Pipeline, Stage, StepSpec, Subscription, Warehouse};
 //! use serde_json::json;
 //!
 //! let plugins = steps::builtin().build();
 //! let update = json!({"path": "dev/values.yaml", "updates": [{"key": "image.tag", "vlue": "${{ vars.tag }}"}]});
 //! let pipeline = Pipeline::builder("shop")
-//!     .warehouse(Warehouse::new("main"))
+//!     .warehouse(Warehouse::new("main").subscribe(Subscription::new("image", json!({"repoURL": "ghcr.io/acme/app"}))))
 //!     .stage(Stage::new("dev").direct("main").step(StepSpec::new("yaml-update", update)))
 //!     .build()?;
 //! let error = plugins.check(&pipeline).unwrap_err();

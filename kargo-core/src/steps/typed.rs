@@ -111,7 +111,9 @@ fn check<C: Config>(uses: &str, config: &Value) -> Result<()> {
         if guesses.contains(&text) {
             return Ok(());
         }
-        let Some(template) = find(&mut config, &place).filter(|at| at.as_str().is_some_and(is_template)) else {
+        // A name is wrong whatever an expression makes of its value.
+        let excused = |at: &&mut Value| !why.starts_with("unknown field") && at.as_str().is_some_and(is_template);
+        let Some(template) = find(&mut config, &place).filter(excused) else {
             return Err(wrong(uses, &text, &why));
         };
         let Some(guess) = guess(&why) else { return Ok(()) };

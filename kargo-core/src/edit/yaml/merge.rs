@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 128;
 ///
 /// let base = "image:\n  tag: v1 # of all\nargs: [a, b]\ndebug: true\n";
 /// let merged = yaml::merge(base, "image: {tag: v2, pull: Always}\nargs: [c]\ndebug: null\n")?;
-/// assert_eq!(merged, "image:\n  tag: v2 # of all\n  pull: Always\nargs:\n  - c\n");
+/// assert_eq!(merged, "image:\n  tag: v2 # of all\n  pull: Always\nargs: [c]\n");
 /// # Ok::<(), kargo_core::Error>(())
 /// ```
 ///
