@@ -56,6 +56,7 @@ mod number;
 mod operator;
 mod parser;
 mod program;
+mod reads;
 mod regex;
 mod template;
 #[cfg(test)]
@@ -71,5 +72,6 @@ pub use error::{Error, Fault, FaultKind};
 pub use host::{Host, Query};
 pub use limits::Limits;
 pub use program::{Evaluation, Program};
+pub use reads::{Argument, Call, Read};
 pub use template::{MAX_TEMPLATE, Rendered, Template};
 pub use value::{List, MAX_DEPTH, MAX_WEIGHT, Map, Record, Value};

@@ -124,6 +124,8 @@ pub struct Program(Arc<Code>);
 pub(super) struct Code {
     /// The whole text that the expression stands in.
     pub(super) source: Arc<str>,
+    /// Where in the text the expression begins and ends.
+    pub(super) place: (usize, usize),
     pub(super) ops: Vec<Op>,
     pub(super) spans: Vec<Span>,
     pub(super) constants: Vec<Value>,
@@ -217,6 +219,10 @@ impl Program {
     /// A fault of the result, such as one that cannot become text.
     pub(super) fn fault_of_whole(&self, fault: Fault) -> Error {
         fault.at(&self.0.source, self.0.spans.last().copied().unwrap_or_default())
+    }
+
+    pub(super) fn code(&self) -> &Code {
+        &self.0
     }
 
     /// The variables that the expression reads, each once.

@@ -403,9 +403,18 @@ pub(super) fn check_stage(
         }
     }
     let mut aliases = BTreeSet::new();
-    for alias in stage.steps.iter().filter_map(|step| step.alias.as_ref()) {
+    let (mut place, mut task) = (0, None);
+    for (index, step) in stage.steps.iter().enumerate() {
+        // The steps of a task (`task::step`) take one place together.
+        let within = step.alias.as_deref().and_then(|alias| alias.split_once("::")).map(|(task, _)| task);
+        place += usize::from(within.is_none() || within != task);
+        task = within;
+        let Some(alias) = &step.alias else { continue };
         let digits = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit());
-        if ["step-", "task-"].iter().any(|prefix| alias.strip_prefix(prefix).is_some_and(digits)) {
+        let reserved = ["step-", "task-"].iter().any(|prefix| alias.strip_prefix(prefix).is_some_and(digits));
+        // Behind a task, a step without a name has to be told the one that its place gives it.
+        let told = place != index + 1 && *alias == format!("step-{place}");
+        if reserved && !told {
             problems.push(Problem::ReservedAlias { stage: name(), alias: alias.clone() });
         }
         if !aliases.insert(alias) {

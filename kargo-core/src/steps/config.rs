@@ -3,10 +3,16 @@
 //! Paths are relative to the promotion's workspace, and none leads out of it: `..` beyond its root, a leading `/` and symbolic links are
 //! taken as if the workspace were all there is.
 
+mod http;
+mod record;
+
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 use super::typed::{Config, is_template};
+
+pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
+pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};
 
 /// `copy`: a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
 ///
@@ -281,68 +287,6 @@ pub struct Fail {
 
 impl Config for Fail {
     const TEXTS: &'static [&'static str] = &["/message"];
-}
-
-/// `set-metadata`: notes values of stages and freight, which expressions read with `stageMetadata(name)` and `freightMetadata(name)`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct SetMetadata {
-    /// What is noted.
-    pub updates: Vec<MetadataUpdate>,
-}
-
-/// The metadata of one stage or one piece of freight.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct MetadataUpdate {
-    /// Whose metadata it is.
-    pub kind: MetadataKind,
-    /// The stage's name, or the freight's, which is its id.
-    pub name: String,
-    /// The values, which take the place of those of the same key.
-    pub values: Map<String, Value>,
-}
-
-/// What may have metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub enum MetadataKind {
-    /// A stage.
-    Stage,
-    /// A piece of freight.
-    Freight,
-}
-
-impl Config for SetMetadata {
-    const TEXTS: &'static [&'static str] = &["/updates/*/kind", "/updates/*/name"];
-
-    fn fault(&self) -> Option<String> {
-        if self.updates.is_empty() {
-            return Some("`updates` has no entry".to_owned());
-        }
-        self.updates.iter().find_map(|update| empty("name", &update.name))
-    }
-}
-
-/// `set-freight-alias`: gives freight another alias.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct SetFreightAlias {
-    /// The freight's name, which is its id.
-    pub name: String,
-    /// The alias, which no other freight may have.
-    pub alias: String,
-}
-
-impl Config for SetFreightAlias {
-    const TEXTS: &'static [&'static str] = &["/name", "/alias"];
-
-    fn fault(&self) -> Option<String> {
-        empty("name", &self.name).or_else(|| empty("alias", &self.alias))
-    }
 }
 
 /// `kustomize-set-image`: sets `images` of a kustomization.

@@ -1,4 +1,4 @@
-//! Kargo's own steps that need no network: what `uses: copy`, `yaml-update` and the like stand for.
+//! Kargo's own steps that need neither Git nor a registry: what `uses: copy`, `yaml-update` and the like stand for.
 //!
 //! [`builtin`] begins a set of plug-ins with all of them. Configurations, outputs and messages are Kargo's; where a step does
 //! something else, its type says so, and docs/differences.md lists it. Each step's configuration is a public type, whose fields are
@@ -12,10 +12,11 @@
 //! | `yaml-merge` | lays YAML files over each other | `commitMessage` |
 //! | `yaml-parse`, `json-parse`, `toml-parse` | reads values by expressions | as named |
 //! | `compose-output`, `fail` | | the configuration; none |
-//! | `set-metadata`, `set-freight-alias` | notes for expressions; another alias | |
 //! | `kustomize-set-image` | sets `images` of a kustomization | `commitMessage` |
 //! | `kustomize-build`, `helm-template` | renders manifests, with the program `kustomize` or `helm` on `PATH` | |
 //! | `helm-update-chart` | sets versions of a chart's dependencies and fetches them, with the program `helm` | `commitMessage` |
+//! | `http`, `http-download` | requests and downloads, with the feature `http` | as named; `digest` |
+//! | `set-metadata`, `set-freight-alias` | what the journal keeps of stages and freight | |
 //!
 //! A configuration is checked when the pipeline is put together, as far as its expressions leave it to be seen, and again with their
 //! values when the step runs: one that is wrong then ends the step as failed.
@@ -44,6 +45,8 @@ mod archive;
 mod delete;
 mod files;
 mod helm;
+#[cfg(feature = "http")]
+mod http;
 mod ignore;
 mod kustomize;
 mod manifests;
@@ -51,7 +54,7 @@ mod merge;
 mod outputs;
 mod parse;
 mod program;
-mod records;
+mod record;
 mod typed;
 mod update;
 
@@ -63,7 +66,7 @@ use typed::Typed;
 
 /// A set of plug-ins with the steps of this module, to which a host adds its own.
 pub fn builtin() -> PluginsBuilder {
-    Plugins::builder()
+    let plugins = Plugins::builder()
         .step("compose-output", Typed(outputs::ComposeOutput))
         .step("copy", Typed(files::Copy))
         .step("delete", Typed(delete::Delete))
@@ -75,13 +78,16 @@ pub fn builtin() -> PluginsBuilder {
         .step("json-update", Typed(update::Json))
         .step("kustomize-build", Typed(kustomize::Build(kustomize::KUSTOMIZE)))
         .step("kustomize-set-image", Typed(kustomize::SetImage))
-        .step("set-freight-alias", Typed(records::SetFreightAlias))
-        .step("set-metadata", Typed(records::SetMetadata))
+        .step("set-freight-alias", Typed(record::SetFreightAlias))
+        .step("set-metadata", Typed(record::SetMetadata))
         .step("tar", Typed(archive::Tar))
         .step("toml-parse", Typed(parse::Toml))
         .step("toml-update", Typed(update::Toml))
         .step("untar", Typed(archive::Untar))
         .step("yaml-merge", Typed(merge::YamlMerge))
         .step("yaml-parse", Typed(parse::Yaml))
-        .step("yaml-update", Typed(update::Yaml))
+        .step("yaml-update", Typed(update::Yaml));
+    #[cfg(feature = "http")]
+    let plugins = plugins.step("http", Typed(http::Request)).step("http-download", Typed(http::Download));
+    plugins
 }

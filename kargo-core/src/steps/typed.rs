@@ -9,7 +9,7 @@ use serde_path_to_error::Segment;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::near_match;
-use crate::plugin::{Context, Step, StepOutcome, StepRequest};
+use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest};
 
 /// What a configuration's type knows about it beside its shape.
 pub(super) trait Config: DeserializeOwned + Send + Sync {
@@ -32,6 +32,11 @@ pub(super) trait Builtin: Debug + Send + Sync + 'static {
     const CHANGES_FILES: bool = true;
     type Config: Config;
 
+    /// As [`Step::defaults`].
+    fn defaults(&self) -> StepDefaults {
+        StepDefaults::default()
+    }
+
     async fn run(&self, cx: &Context, config: Self::Config, request: &StepRequest<'_>) -> Result<StepOutcome>;
 }
 
@@ -51,6 +56,10 @@ impl<T: Builtin> Step for Typed<T> {
 
     fn takes_text(&self, pointer: &str) -> bool {
         T::Config::TEXTS.iter().any(|pattern| matches(pattern, pointer))
+    }
+
+    fn defaults(&self) -> StepDefaults {
+        self.0.defaults()
     }
 
     fn restores(&self) -> bool {

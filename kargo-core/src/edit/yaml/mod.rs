@@ -45,7 +45,7 @@ mod insert;
 mod merge;
 mod read;
 mod remove;
-mod scalar;
+pub(crate) mod scalar;
 mod splice;
 mod tree;
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-pub(super) use granit_parser::ScalarStyle as Style;
+pub(crate) use granit_parser::ScalarStyle as Style;
 use regex::Regex;
 
 use crate::edit::Value;
@@ -45,7 +45,7 @@ pub(super) fn render_value(value: &Value, style: Style, flow: bool) -> String {
 }
 
 /// `value` on one line, in the style that was there when that can hold it, else in double quotes.
-pub(super) fn render(value: &str, style: Style, flow: bool) -> String {
+pub(crate) fn render(value: &str, style: Style, flow: bool) -> String {
     match style {
         Style::SingleQuoted if value.chars().all(is_safe) => format!("'{}'", value.replace('\'', "''")),
         Style::Plain | Style::Literal | Style::Folded if can_be_plain(value, flow) => value.to_owned(),
@@ -106,7 +106,7 @@ pub(super) fn double_quoted(value: &str) -> String {
 
 /// The header and the lines of a literal block that reads as `value`, without the last line break; nothing when
 /// only double quotes can hold it. `header` is what follows `|` up to the end of the line, such as a comment.
-pub(super) fn literal(value: &str, indent: usize, header: &str, line_break: &str) -> Option<String> {
+pub(crate) fn literal(value: &str, indent: usize, header: &str, line_break: &str) -> Option<String> {
     let (body, chomping) = match value.strip_suffix('\n') {
         Some(body) => (body, ""),
         None => (value, "-"),

@@ -34,6 +34,7 @@ pub(super) fn compile(
         slots: 0,
         code: Code {
             source: source.clone(),
+            place: (start, end),
             ops: Vec::new(),
             spans: Vec::new(),
             constants: Vec::new(),

@@ -18,9 +18,10 @@ impl Builtin for SetMetadata {
 
     async fn run(&self, _: &Context, config: config::SetMetadata, request: &StepRequest<'_>) -> Result<StepOutcome> {
         for update in config.updates {
+            let (name, values) = (update.name.as_str(), update.values);
             request.record(match update.kind {
-                MetadataKind::Stage => Record::StageMetadata { stage: update.name.into(), values: update.values },
-                MetadataKind::Freight => Record::FreightMetadata { freight: update.name.into(), values: update.values },
+                MetadataKind::Stage => Record::StageMetadata { stage: name.into(), values },
+                MetadataKind::Freight => Record::FreightMetadata { freight: name.into(), values },
             });
         }
         Ok(StepOutcome::succeeded())
@@ -42,7 +43,7 @@ impl Builtin for SetFreightAlias {
         config: config::SetFreightAlias,
         request: &StepRequest<'_>,
     ) -> Result<StepOutcome> {
-        request.record(Record::FreightAlias { freight: config.name.into(), alias: config.alias });
+        request.record(Record::FreightAlias { freight: config.name.as_str().into(), alias: config.alias });
         Ok(StepOutcome::succeeded())
     }
 }

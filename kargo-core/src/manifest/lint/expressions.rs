@@ -1,0 +1,262 @@
+//! The expressions of manifests: that they compile where they stand, and that what they refer to is there.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::number;
+use super::references::{Alias, Freight, Names};
+use super::steps::steps_of;
+use crate::expr::{Environment, Error, Program, Template};
+use crate::manifest::Manifest;
+use crate::manifest::finding::{Finding, Rule, Severity};
+use crate::manifest::kind::{Resource, Stage, Step};
+use crate::manifest::pipeline::{Index, is_template, texts_in};
+use crate::stage::Variable;
+
+const OF_PROMOTION: [&str; 2] = ["ctx", "vars"];
+const OF_STEPS: [&str; 6] = ["ctx", "vars", "outputs", "task", "stepMetas", "target"];
+const CONTEXT: [&str; 6] = ["uiBaseUrl", "project", "promotion", "stage", "targetFreight", "meta"];
+const CONTEXT_OF_VERIFICATION: [&str; 2] = ["project", "stage"];
+/// What `expressionFilter` sees of a commit of a branch, and of a tag.
+const OF_COMMITS: [&str; 5] = ["id", "commitDate", "author", "committer", "subject"];
+const OF_TAGS: [&str; 8] = ["tag", "id", "creatorDate", "author", "committer", "subject", "tagger", "annotation"];
+
+/// Steps that keep a value as what it turned into, rather than take it as a text.
+const KEEPS_KIND: [&str; 4] = ["compose-output", "set-metadata", "json-update", "toml-update"];
+
+/// Checks every expression of a manifest.
+pub(super) fn check(index: &Index<'_>, manifest: &Manifest, findings: &mut Vec<Finding>) {
+    let mut check = Check { manifest, findings };
+    match &manifest.resource {
+        Resource::Warehouse(warehouse) => {
+            for (at, subscription) in warehouse.subscriptions.iter().enumerate() {
+                let text = |name: &str| subscription.config.get(name).and_then(Value::as_str);
+                let Some(expression) = text("expressionFilter").filter(|_| subscription.source == "git") else {
+                    continue;
+                };
+                let of_branch = text("commitSelectionStrategy").is_none_or(|strategy| strategy == "NewestFromBranch");
+                let variables: &'static [&'static str] = if of_branch { &OF_COMMITS } else { &OF_TAGS };
+                let pointer = format!("/spec/subscriptions/{at}/git/expressionFilter");
+                check.bare(&pointer, expression, &Names { variables, ..Names::default() });
+            }
+        }
+        Resource::Stage(stage) => {
+            let project = manifest.project().unwrap_or_default();
+            let freight = Some(Freight { index, project, stage });
+            check.vars("/spec/vars", &stage.vars, &[], freight);
+            check.vars("/spec/promotionTemplate/spec/vars", &stage.template_vars, &stage.vars, freight);
+            let vars: Vec<&Variable> = stage.vars.iter().chain(&stage.template_vars).collect();
+            let steps = aliases(index, manifest, &stage.steps);
+            check.steps(&stage.steps, &vars, true, &Names { steps, freight, ..Names::default() });
+            check.verification(stage, freight);
+        }
+        Resource::PromotionTask(task) | Resource::ClusterPromotionTask(task) => {
+            let steps = aliases(index, manifest, &task.steps);
+            let vars: Vec<&Variable> = task.vars.iter().collect();
+            check.vars("/spec/vars", &task.vars, &[], None);
+            check.steps(&task.steps, &vars, false, &Names { steps, in_task: true, ..Names::default() });
+        }
+        _ => {}
+    }
+}
+
+/// The names of steps, with what the tasks among them hold.
+fn aliases(index: &Index<'_>, manifest: &Manifest, steps: &[Step]) -> Vec<Alias> {
+    let alias = |(at, step): (usize, &Step)| {
+        let task = step.task.as_ref().and_then(|reference| {
+            let kind = if reference.cluster { "ClusterPromotionTask" } else { "PromotionTask" };
+            let (_, task) = index.task(kind, manifest.project(), &reference.name)?;
+            let own: Vec<String> = task.steps.iter().enumerate().map(|(at, step)| step.alias_at(at)).collect();
+            let publishes = task.steps.iter().any(|step| step.uses.as_deref() == Some("compose-output"));
+            Some((own, publishes))
+        });
+        // Of a task that is not there, nothing can be said.
+        let task = task.or_else(|| step.task.as_ref().map(|_| (Vec::new(), true)));
+        Alias { name: step.alias_at(at), task }
+    };
+    steps.iter().enumerate().map(alias).collect()
+}
+
+struct Check<'c> {
+    manifest: &'c Manifest,
+    findings: &'c mut Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn note(
+        &mut self,
+        severity: Severity,
+        rule: Rule,
+        pointer: &str,
+        part: Option<std::ops::Range<usize>>,
+        message: String,
+    ) {
+        self.findings.push(self.manifest.finding_in(severity, rule, pointer, part, message));
+    }
+
+    fn fault(&mut self, pointer: &str, error: &Error) {
+        self.note(Severity::Error, Rule::Expression, pointer, Some(error.place()), error.message().to_owned());
+    }
+
+    /// Variables, each of which sees those before it.
+    fn vars<'a>(&mut self, pointer: &str, vars: &'a [Variable], before: &'a [Variable], freight: Option<Freight<'a>>) {
+        for (at, var) in vars.iter().enumerate() {
+            let known = before.iter().chain(&vars[..at]).map(|var| var.name.as_str()).collect();
+            let in_task = freight.is_none();
+            let names = Names {
+                variables: if in_task { &OF_STEPS } else { &OF_PROMOTION },
+                context: &CONTEXT,
+                vars: (!in_task).then_some(known),
+                in_task,
+                freight,
+                ..Names::default()
+            };
+            let plain = plain(before.iter().chain(&vars[..at]));
+            self.template(
+                &format!("{pointer}/{at}/value"),
+                &var.value,
+                &Environment::promotion(),
+                &names,
+                Some(&plain),
+            );
+        }
+    }
+
+    fn steps(&mut self, steps: &[Step], vars: &[&Variable], closed: bool, names: &Names<'_>) {
+        let Some((_, list)) = steps_of(self.manifest) else { return };
+        for (at, step) in steps.iter().enumerate() {
+            let pointer = format!("{list}/{at}");
+            let all = || vars.iter().copied().chain(&step.vars);
+            let of_step = |own: usize| Names {
+                variables: &OF_STEPS,
+                context: &CONTEXT,
+                vars: closed
+                    .then(|| vars.iter().copied().chain(&step.vars[..own]).map(|var| var.name.as_str()).collect()),
+                before: at,
+                ..names.clone()
+            };
+            for (own, var) in step.vars.iter().enumerate() {
+                let pointer = format!("{pointer}/vars/{own}/value");
+                self.template(&pointer, &var.value, &Environment::promotion(), &of_step(own), None);
+            }
+            let names = of_step(step.vars.len());
+            let environment = Environment::step();
+            if let Some(condition) = &step.condition {
+                self.condition(&format!("{pointer}/if"), condition, &names);
+            }
+            let plain = plain(all());
+            let uses = step.uses.as_deref().unwrap_or_default();
+            let keeps = KEEPS_KIND.contains(&uses);
+            let mut texts = Vec::new();
+            texts_in(&step.config, &mut format!("{pointer}/config"), &mut |text, pointer| {
+                if is_template(text) {
+                    texts.push((text.to_owned(), pointer.to_owned()));
+                }
+            });
+            for (text, pointer) in texts {
+                self.template(&pointer, &text, &environment, &names, keeps.then_some(&plain));
+            }
+            self.bare_fields(uses, &step.config, &pointer);
+        }
+    }
+
+    fn condition(&mut self, pointer: &str, condition: &str, names: &Names<'_>) {
+        if !is_template(condition) {
+            let message = format!("The condition is a text, not an expression; write ${{{{ {} }}}}.", condition.trim());
+            self.note(Severity::Error, Rule::Expression, pointer, None, message);
+            return;
+        }
+        self.template(pointer, condition, &Environment::step(), names, None);
+    }
+
+    /// Expressions of steps that stand without `${{ }}`, and see only what the step has read.
+    fn bare_fields(&mut self, uses: &str, config: &Value, pointer: &str) {
+        let mut bare = |value: Option<&Value>, at: String| {
+            if let Some(text) = value.and_then(Value::as_str).filter(|text| !is_template(text))
+                && let Err(error) = Program::compile(text, &Environment::bare())
+            {
+                // `response.header(…)` is a method of a value, and compiles; anything else is told.
+                self.fault(&format!("{pointer}/config{at}"), &error);
+            }
+        };
+        if uses == "http" {
+            for name in ["successExpression", "failureExpression", "errorExpression"] {
+                bare(config.get(name), format!("/{name}"));
+            }
+        }
+        if matches!(uses, "http" | "json-parse" | "yaml-parse" | "toml-parse") {
+            let outputs = config.get("outputs").and_then(Value::as_array);
+            for (at, output) in outputs.into_iter().flatten().enumerate() {
+                bare(output.get("fromExpression"), format!("/outputs/{at}/fromExpression"));
+            }
+        }
+    }
+
+    fn verification(&mut self, stage: &Stage, freight: Option<Freight<'_>>) {
+        let Some(verification) = &stage.verification else { return };
+        for (at, argument) in verification.args.iter().enumerate() {
+            let names = Names {
+                variables: &OF_PROMOTION,
+                context: &CONTEXT_OF_VERIFICATION,
+                vars: Some(stage.vars.iter().map(|var| var.name.as_str()).collect()),
+                freight,
+                ..Names::default()
+            };
+            let pointer = format!("/spec/verification/args/{at}/value");
+            let plain = plain(stage.vars.iter());
+            self.template(&pointer, &argument.value, &Environment::promotion(), &names, Some(&plain));
+        }
+    }
+
+    /// A text with expressions; `plain` are the variables that are plain texts, where a value keeps what it turned into.
+    fn template(
+        &mut self,
+        pointer: &str,
+        text: &str,
+        environment: &Environment,
+        names: &Names<'_>,
+        plain: Option<&BTreeMap<&str, &str>>,
+    ) {
+        if !is_template(text) {
+            return;
+        }
+        let template = match Template::parse(text, environment) {
+            Ok(template) => template,
+            Err(error) => return self.fault(pointer, &error),
+        };
+        for program in template.programs() {
+            self.references(pointer, program, names);
+        }
+        if let Some(message) = plain.and_then(|plain| number::turns(&template, plain)) {
+            self.note(Severity::Warning, Rule::Number, pointer, None, message);
+        }
+    }
+
+    /// A bare expression of a subscription.
+    fn bare(&mut self, pointer: &str, text: &str, names: &Names<'_>) {
+        match Program::compile(text, &Environment::bare()) {
+            Ok(program) => self.references(pointer, &program, names),
+            Err(error) => self.fault(pointer, &error),
+        }
+    }
+
+    fn references(&mut self, pointer: &str, program: &Program, names: &Names<'_>) {
+        for wrong in names.check(program) {
+            self.note(wrong.severity, wrong.rule, pointer, Some(wrong.place), wrong.message);
+        }
+    }
+}
+
+/// The variables whose values have no expressions.
+fn plain<'a>(vars: impl Iterator<Item = &'a Variable>) -> BTreeMap<&'a str, &'a str> {
+    let mut plain = BTreeMap::new();
+    for var in vars {
+        if is_template(&var.value) {
+            plain.remove(var.name.as_str());
+        } else {
+            plain.insert(var.name.as_str(), var.value.as_str());
+        }
+    }
+    plain
+}

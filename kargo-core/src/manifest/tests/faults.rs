@@ -1,0 +1,245 @@
+//! Manifests that are wrong: each fault with its place and the way out, all in one pass.
+
+use super::*;
+
+fn in_document(kind: &str, spec: &str) -> Finding {
+    let findings = Manifests::parse("x.yaml", document(kind, "dev", spec)).findings().to_vec();
+    one(findings, spec)
+}
+
+#[test]
+fn unknown_fields_are_found_where_they_stand_with_a_proposal() {
+    for (kind, spec, key, place, hint) in [
+        (
+            "Warehouse",
+            "subscriptions: [{image: {repoUrl: x, repoURL: x}}]",
+            "repoUrl",
+            "spec.subscriptions[0].image.repoUrl",
+            "did you mean \"repoURL\"?",
+        ),
+        (
+            "Warehouse",
+            "intervall: 5m\nsubscriptions: [{image: {repoURL: x}}]",
+            "intervall",
+            "spec.intervall",
+            "did you mean \"interval\"?",
+        ),
+        (
+            "Warehouse",
+            "subscriptions: [{git: {repoURL: 'https://x/y', allowTagRegexes: [a]}}]",
+            "allowTagRegexes",
+            "spec.subscriptions[0].git.allowTagRegexes",
+            "allowTagsRegexes",
+        ),
+        (
+            "Stage",
+            "requestedFreight: [{origin: {kind: Warehouse, name: a}, sources: {direct: true, soak: 5m}}]",
+            "soak",
+            "spec.requestedFreight[0].sources.soak",
+            "it has \"autoPromotionOptions\"",
+        ),
+        (
+            "Stage",
+            "requestedFreight: [{origin: {kind: Warehouse, name: a}, sources: {direct: true}}]\npromotionTemplates: {}",
+            "promotionTemplates",
+            "spec.promotionTemplates",
+            "did you mean \"promotionTemplate\"?",
+        ),
+        (
+            "PromotionTask",
+            "steps: [{uses: copy, confg: {}}]",
+            "confg",
+            "spec.steps[0].confg",
+            "did you mean \"config\"?",
+        ),
+        (
+            "PromotionTask",
+            "steps: [{uses: copy, retry: {timout: 5m}}]",
+            "timout",
+            "spec.steps[0].retry.timout",
+            "did you mean \"timeout\"?",
+        ),
+        (
+            "ProjectConfig",
+            "promotionPolicies: [{stageSelector: {nam: x}}]",
+            "nam",
+            "spec.promotionPolicies[0].stageSelector.nam",
+            "did you mean \"name\"?",
+        ),
+        ("Promotion", "stage: dev\nfreight: abc\nstep: []", "step", "spec.step", "did you mean \"steps\"?"),
+    ] {
+        let text = document(kind, if kind == "ProjectConfig" { "shop" } else { "dev" }, spec);
+        let finding = one(Manifests::parse("x.yaml", text).findings().to_vec(), spec);
+        assert_eq!((finding.rule, finding.severity), (Rule::UnknownField, Severity::Error), "{finding}");
+        assert_eq!((marked(&finding).as_str(), path(&finding)), (key, place), "{finding}");
+        assert!(finding.message.contains(hint), "{finding}");
+    }
+}
+
+#[test]
+fn values_that_fields_do_not_take_say_what_they_take() {
+    let request = "requestedFreight: [{origin: {kind: Warehouse, name: a}, sources: {direct: true}}]\n";
+    for (kind, spec, place, hint) in [
+        ("Stage", format!("{request}vars: [{{name: x, value: 1.10}}]"), "spec.vars[0].value", "takes a text, and this is a number. Put quotes"),
+        ("Stage", format!("{request}vars: [{{name: 'a-b', value: x}}]"), "spec.vars[0].name", "letters, digits and _"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{uses: copy, continueOnError: 'true'}}]}}}}"), "spec.promotionTemplate.spec.steps[0].continueOnError", "Take the quotes off"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{uses: copy, as: step-3}}]}}}}"), "spec.promotionTemplate.spec.steps[0].as", "kept for steps without a name"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{uses: copy, as: a}}, {{uses: copy, as: a}}]}}}}"), "spec.promotionTemplate.spec.steps[1].as", "rename one"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{task: {{name: t}}, if: x}}]}}}}"), "spec.promotionTemplate.spec.steps[0].if", "A step with a task cannot have if"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{as: x}}]}}}}"), "spec.promotionTemplate.spec.steps[0]", "uses is missing"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: {{uses: copy}}}}}}"), "spec.promotionTemplate.spec.steps", "takes a list, and this is a map"),
+        ("Stage", "requestedFreight: [{origin: {kind: Warehouse, name: a}, sources: {}}]".into(), "spec.requestedFreight[0].sources", "names no source"),
+        ("Stage", "requestedFreight: [{origin: {kind: Warehous, name: a}, sources: {direct: true}}]".into(), "spec.requestedFreight[0].origin.kind", "did you mean \"Warehouse\"?"),
+        ("Stage", "requestedFreight: [{origin: {name: a}, sources: {stages: [b], requiredSoakTime: 1d}}]".into(), "spec.requestedFreight[0].sources.requiredSoakTime", "write it as 30s"),
+        ("Stage", "requestedFreight: [{origin: {name: a}, sources: {stages: [b, b]}}]".into(), "spec.requestedFreight[0].sources.stages[1]", "named twice"),
+        ("Stage", "requestedFreight: [{origin: {name: a}, sources: {stages: [b], availabilityStrategy: Some}}]".into(), "spec.requestedFreight[0].sources.availabilityStrategy", "\"All\" and \"OneOf\""),
+        ("Stage", "requestedFreight: [{origin: {name: a}, sources: {direct: true, autoPromotionOptions: {selectionPolicy: MatchUpstream}}}]".into(), "spec.requestedFreight[0].sources.autoPromotionOptions", "exactly one"),
+        ("Stage", format!("requestedFreight:\n{}", "- {origin: {name: a}, sources: {direct: true}}\n".repeat(2)), "spec.requestedFreight[1]", "merge the two"),
+        ("Stage", "vars: []".into(), "spec", "spec.requestedFreight is missing"),
+        ("Warehouse", "subscriptions: []".into(), "spec", "spec.subscriptions is missing"),
+        ("Warehouse", "subscriptions: [{image: {}}]".into(), "spec.subscriptions[0].image", "repoURL is missing"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: 'ghcr.io/x:1'}}]".into(), "spec.subscriptions[0].image.repoURL", "tag or digest does not belong"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: 'https://ghcr.io/x'}}]".into(), "spec.subscriptions[0].image.repoURL", "no scheme"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: x, constraint: 'a b c'}}]".into(), "spec.subscriptions[0].image.constraint", "cannot be used"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: x, imageSelectionStrategy: Digest}}]".into(), "spec.subscriptions[0].image", "constraint must name the tag"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: x, platform: linux}}]".into(), "spec.subscriptions[0].image.platform", "linux/arm64"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: x, discoveryLimit: 101}}]".into(), "spec.subscriptions[0].image.discoveryLimit", "from 1 to 100, not 101"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: x, discoveryLimit: '5'}}]".into(), "spec.subscriptions[0].image.discoveryLimit", "Take the quotes off"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: x, allowTagsRegexes: ['(']}}]".into(), "spec.subscriptions[0].image.allowTagsRegexes[0]", "no regular expression"),
+        ("Warehouse", "subscriptions: [{git: {repoURL: 'ftp://x'}}]".into(), "spec.subscriptions[0].git.repoURL", "https:// or ssh://"),
+        ("Warehouse", "subscriptions: [{git: {repoURL: 'https://x/y', since: yesterday}}]".into(), "spec.subscriptions[0].git.since", "no time"),
+        ("Warehouse", "subscriptions: [{git: {repoURL: 'https://x/y', includePaths: ['glob:[']}}]".into(), "spec.subscriptions[0].git.includePaths[0]", "cannot be"),
+        ("Warehouse", "subscriptions: [{chart: {repoURL: 'https://x/y'}}]".into(), "spec.subscriptions[0].chart", "name is missing"),
+        ("Warehouse", "subscriptions: [{chart: {repoURL: 'oci://x/y', name: z}}]".into(), "spec.subscriptions[0].chart.name", "take name out"),
+        ("Warehouse", "subscriptions: [{git: {repoURL: 'https://x/y'}, image: {repoURL: x}}]".into(), "spec.subscriptions[0]", "of one kind"),
+        ("Warehouse", "subscriptions: [{name: x}]".into(), "spec.subscriptions[0]", "of which kind it is"),
+        ("Warehouse", "subscriptions: [{model: {config: {}}}]".into(), "spec.subscriptions[0]", "needs a name"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: nginx}}, {image: {repoURL: docker.io/library/nginx}}]".into(), "spec.subscriptions[1]", "the same repository"),
+        ("Warehouse", "interval: 5 minutes\nsubscriptions: [{image: {repoURL: x}}]".into(), "spec.interval", "30s, 5m or 1h30m"),
+        ("Warehouse", "freightCreationPolicy: automatic\nsubscriptions: [{image: {repoURL: x}}]".into(), "spec.freightCreationPolicy", "did you mean \"Automatic\"?"),
+        ("PromotionTask", "vars: []".into(), "spec", "spec.steps is missing"),
+        ("PromotionTask", "steps: [{uses: copy, task: {name: other}}]".into(), "spec.steps[0].uses", "not both"),
+        ("Promotion", "stage: dev".into(), "spec", "either freight or an origin"),
+    ] {
+        let findings = Manifests::parse("x.yaml", document(kind, "dev", &spec)).findings().to_vec();
+        assert!(findings.iter().any(|finding| path(finding) == place && finding.message.contains(hint)), "{spec}: {place}\n{}", told(&findings));
+    }
+}
+
+#[test]
+fn several_faults_are_told_in_one_pass_and_in_order() {
+    let text = "apiVersion: kargo.akuity.io/v1alpha1
+kind: Stage
+metadata: {name: Dev, namespace: shop, lables: {}}
+spec:
+  requestedFreight:
+  - origin: {kind: Warehouse, name: main}
+    sources: {direct: yes please, stagess: [a]}
+  promotionTemplate:
+    spec:
+      steps:
+      - uses: copy
+        config: []
+---
+kind: Warehouse
+metadata: {name: x}
+---
+a: [
+---
+apiVersion: kargo.akuity.io/v1alpha1
+kind: Stag
+";
+    let findings = lint(&Manifests::parse("x.yaml", text), &STEPS);
+    let lines: Vec<usize> =
+        findings.iter().filter_map(|finding| finding.place.as_ref()).map(|place| place.line).collect();
+    assert!(lines.is_sorted(), "{}", told(&findings));
+    for (line, hint) in [
+        (3, "only lower-case letters"),
+        (3, "did you mean \"labels\"?"),
+        (7, "true or false"),
+        (7, "did you mean \"stages\"?"),
+        (12, "takes a map"),
+        (14, "apiVersion is kargo.akuity.io/v1alpha1"),
+        (20, "did you mean \"Stage\"?"),
+    ] {
+        let here = findings.iter().any(|finding| {
+            finding.place.as_ref().is_some_and(|place| place.line == line) && finding.message.contains(hint)
+        });
+        assert!(here, "line {line}: {hint}\n{}", told(&findings));
+    }
+    assert!(findings.iter().any(|finding| finding.rule == Rule::Syntax));
+}
+
+#[test]
+fn a_finding_looks_like_a_compilers_message() {
+    let finding = in_document(
+        "Warehouse",
+        "subscriptions:\n- image:\n    repoUrl: ghcr.io/acme/app\n    repoURL: ghcr.io/acme/app",
+    );
+    assert_eq!(
+        finding.to_string(),
+        "error[unknown-field]: There is no field \"repoUrl\" in spec.subscriptions[0].image; did you mean \"repoURL\"?\n  --> x.yaml:7:7 (Warehouse shop/dev, spec.subscriptions[0].image.repoUrl)\n   |\n7  |       repoUrl: ghcr.io/acme/app\n   |       ^^^^^^^"
+    );
+}
+
+#[test]
+fn templates_around_manifests_are_not_evaluated_and_that_is_said() {
+    let chart = "apiVersion: kargo.akuity.io/v1alpha1\nkind: Stage\nmetadata:\n  name: {{ .Values.name }}\n";
+    let finding = one(Manifests::parse("templates/stage.yaml", chart).findings().to_vec(), chart);
+    assert_eq!((finding.rule, finding.place.as_ref().unwrap().line), (Rule::NotEvaluated, 4), "{finding}");
+    assert!(finding.message.contains("helm template"), "{finding}");
+    let overlay = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [stage.yaml]\n";
+    let finding = one(Manifests::parse("kustomization.yaml", overlay).findings().to_vec(), overlay);
+    assert!(finding.rule == Rule::NotEvaluated && finding.message.contains("kustomize build"), "{finding}");
+    // Braces of an analysis template are none of Helm's.
+    assert_eq!(
+        found(&[stage("- uses: copy\n  config: {inPath: '${{ vars.x ?? 1 }}', outPath: \"{{args.url}}\"}")]),
+        []
+    );
+}
+
+#[test]
+fn what_is_commercial_is_refused_by_name_with_what_to_write() {
+    let request = "requestedFreight: [{origin: {kind: Warehouse, name: a}, sources: {direct: true}}]\n";
+    let finding = in_document("Stage", &format!("{request}targets: {{selectors: []}}"));
+    assert_eq!(
+        (finding.rule, finding.severity, marked(&finding).as_str()),
+        (Rule::Commercial, Severity::Error, "targets")
+    );
+    assert!(finding.message.contains("a stage for each target"), "{finding}");
+    let finding = in_document("Promotion", "stage: dev\nfreight: abc\ntarget: eu");
+    assert_eq!((finding.rule, path(&finding)), (Rule::Commercial, "spec.target"));
+    let windows = document("ProjectConfig", "shop", "promotionWindows: [{name: nights, kind: Deny}]");
+    let manifests = Manifests::parse("x.yaml", windows);
+    let finding = one(manifests.findings().to_vec(), "windows");
+    assert_eq!((finding.rule, finding.severity), (Rule::Commercial, Severity::Warning), "{finding}");
+    assert!(manifests.to_yaml().contains("nights"));
+    for (group, kind, severity, hint) in [
+        ("kargo.akuity.io", "Target", Severity::Error, "a stage for each target"),
+        ("kargo.akuity.io", "PromotionRequest", Severity::Error, "a stage for each target"),
+        ("ee.kargo.akuity.io", "CustomPromotionStep", Severity::Warning, "register a step"),
+        ("ee.kargo.akuity.io", "EventRouter", Severity::Warning, "events"),
+        ("ee.kargo.akuity.io", "MessageChannel", Severity::Warning, "messages"),
+    ] {
+        let text = format!("apiVersion: {group}/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\n");
+        let finding = one(Manifests::parse("x.yaml", text).findings().to_vec(), kind);
+        assert_eq!((finding.rule, finding.severity), (Rule::Commercial, severity), "{finding}");
+        assert!(finding.message.contains(kind) && finding.message.contains(hint), "{finding}");
+    }
+}
+
+#[test]
+fn a_secret_shows_nowhere() {
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: chat, namespace: shop}\nstringData: {token: hunter2, other: 5}\ndata: {user: '!hunter2!', key: aHVudGVyMg==}\n---\nkind: Secret\nstringData: {token: hunter2\n";
+    let manifests = Manifests::parse("x.yaml", text);
+    let findings = lint(&manifests, &STEPS);
+    assert!(findings.len() >= 3, "{}", told(&findings));
+    for shown in [told(&findings), format!("{findings:?}"), format!("{manifests:?}"), manifests.to_yaml()] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    let super::super::Resource::Secret(secret) = &manifests.iter().next().unwrap().resource else { panic!("a secret") };
+    assert_eq!(
+        (secret.reveal("key"), secret.reveal("token"), secret.reveal("user")),
+        (Some("hunter2"), Some("hunter2"), None)
+    );
+}

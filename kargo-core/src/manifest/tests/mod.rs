@@ -1,0 +1,88 @@
+//! Scenarios of reading, checking and writing manifests.
+
+mod dialects;
+mod faults;
+mod lints;
+mod mutations;
+mod pipelines;
+mod round_trip;
+mod sources;
+
+use super::{Finding, Manifests, Rule, STEPS, Severity, lint};
+
+/// The examples of the workspace, each with its name.
+fn examples() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/manifests");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 4, "the examples are in {folder}");
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(path).unwrap())
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// A document of Kargo's in the project `shop`.
+fn document(kind: &str, name: &str, spec: &str) -> String {
+    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    format!(
+        "apiVersion: kargo.akuity.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n{spec}"
+    )
+}
+
+/// A warehouse `main`, which watches an image and a repository.
+fn warehouse() -> String {
+    let spec =
+        "subscriptions:\n- image: {repoURL: ghcr.io/acme/app}\n- git: {repoURL: https://git.example/acme/app.git}";
+    document("Warehouse", "main", spec)
+}
+
+/// A stage `dev` with these steps.
+fn stage(steps: &str) -> String {
+    let steps: String = steps.lines().map(|line| format!("    {line}\n")).collect();
+    let spec = format!(
+        "requestedFreight:\n- origin: {{kind: Warehouse, name: main}}\n  sources: {{direct: true}}\npromotionTemplate:\n  spec:\n    steps:\n{steps}"
+    );
+    document("Stage", "dev", &spec)
+}
+
+/// What is found in the warehouse `main` and these documents.
+fn found(documents: &[String]) -> Vec<Finding> {
+    let mut all = vec![warehouse()];
+    all.extend_from_slice(documents);
+    lint(&Manifests::parse("shop.yaml", all.join("---\n")), &STEPS)
+}
+
+/// The one thing that is found in a stage with these steps.
+fn found_in_steps(steps: &str) -> Finding {
+    one(found(&[stage(steps)]), steps)
+}
+
+fn one(mut findings: Vec<Finding>, about: &str) -> Finding {
+    assert_eq!(findings.len(), 1, "{about}:\n{}", told(&findings));
+    findings.remove(0)
+}
+
+fn told(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The text that a finding points at.
+fn marked(finding: &Finding) -> String {
+    let snippet = finding.place.as_ref().and_then(|place| place.snippet.as_ref()).expect("a snippet");
+    snippet.text.chars().skip(snippet.column - 1).take(snippet.width).collect()
+}
+
+fn path(finding: &Finding) -> &str {
+    finding.place.as_ref().map(|place| place.path.as_str()).unwrap_or_default()
+}
+
+#[test]
+fn the_examples_load_and_have_nothing_to_say_against() {
+    let manifests = Manifests::from_texts(examples());
+    let findings = lint(&manifests, &STEPS);
+    assert_eq!(findings, [], "{}", told(&findings));
+    assert_eq!(manifests.projects().collect::<Vec<_>>(), ["billing", "catalog", "orders", "quickstart"]);
+    assert_eq!(manifests.passed_over(), 0);
+}
