@@ -2,6 +2,9 @@
 
 use crate::{Error, ErrorKind, Result};
 
+/// How many parts a key may have.
+const MAX_PARTS: usize = 100;
+
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
@@ -59,6 +62,9 @@ impl<'a> Path<'a> {
                 continue;
             }
             path.add(piece)?;
+        }
+        if path.parts.len() > MAX_PARTS {
+            return Err(invalid(format!("A key has {} parts; it may have {MAX_PARTS}.", path.parts.len())));
         }
         Ok(path)
     }

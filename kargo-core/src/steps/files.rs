@@ -45,6 +45,9 @@ impl Builtin for FileWrite {
         if leads_out(path) {
             return failed(format!("The path {path:?} leads out of the workspace."));
         }
+        if path.split('/').any(|part| part.eq_ignore_ascii_case(".git")) {
+            return failed(format!("The path {path:?} has `.git` in it, which steps can neither see nor change."));
+        }
         if let Some(link) = link_on_the_way(cx, workspace, path).await? {
             return failed(format!("The path {path:?} leads through {link:?}, which is a symbolic link."));
         }

@@ -53,12 +53,13 @@ impl Builtin for SetImage {
 
 fn image(config: &KustomizeImage) -> Image {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let mut image = Image::default();
-    image.name = given(&config.name).unwrap_or_else(|| config.image.clone());
-    image.new_name = given(&config.new_name);
-    image.digest = given(&config.digest);
-    image.new_tag = given(&config.tag).filter(|_| image.digest.is_none());
-    image
+    let digest = given(&config.digest);
+    Image {
+        name: given(&config.name).unwrap_or_else(|| config.image.clone()),
+        new_name: given(&config.new_name),
+        new_tag: given(&config.tag).filter(|_| digest.is_none()),
+        digest,
+    }
 }
 
 /// All images of the freight, each by its repository.
@@ -66,9 +67,8 @@ fn of_freight(request: &StepRequest<'_>) -> Result<Vec<Image>> {
     let mut images: BTreeMap<&str, Image> = BTreeMap::new();
     for found in request.promotion.collection.iter().flat_map(|freight| freight.images()) {
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let mut image = Image::default();
-        image.name = found.repo_url.clone();
-        (image.new_tag, image.digest) = (given(&found.tag), given(&found.digest));
+        let (new_tag, digest) = (given(&found.tag), given(&found.digest));
+        let image = Image { name: found.repo_url.clone(), new_tag, digest, ..Image::default() };
         if images.insert(&found.repo_url, image).is_some() {
             let message = format!(
                 "The freight has more than one image of {:?}, so the step cannot tell which one is meant; name it in `images`.",
@@ -220,14 +220,20 @@ async fn directories(cx: &Context, workspace: &Workspace, root: &str) -> Result<
                     return Err(Error::new(ErrorKind::InvalidInput, message));
                 }
                 let target = clean(&target);
-                let is_there = workspace.node(cx, &format!("./{target}")).await?.is_some();
-                if is_there && found.insert(target.clone()) {
+                let is_new = !found.iter().any(|known| is_below(&target, known));
+                if is_new && workspace.node(cx, &format!("./{target}")).await?.is_some() {
+                    found.insert(target.clone());
                     open.push(target);
                 }
             }
         }
     }
     Ok(found)
+}
+
+/// Whether `path` is `directory` or in it.
+fn is_below(path: &str, directory: &str) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The texts in a document that could be paths which lead upwards.

@@ -1,4 +1,4 @@
-//! Kargo's own steps that work on files: what `uses: copy`, `yaml-update` and the like stand for.
+//! Kargo's own steps that need neither Git nor a registry: what `uses: copy`, `yaml-update` and the like stand for.
 //!
 //! [`builtin`] begins a set of plug-ins with all of them. Configurations, outputs and messages are Kargo's; where a step does
 //! something else, its type says so, and docs/differences.md lists it. Each step's configuration is a public type, whose fields are
@@ -14,9 +14,9 @@
 //! | `compose-output`, `fail` | | the configuration; none |
 //! | `kustomize-set-image` | sets `images` of a kustomization | `commitMessage` |
 //! | `kustomize-build`, `helm-template` | renders manifests, with the program `kustomize` or `helm` on `PATH` | |
+//! | `helm-update-chart` | sets versions of a chart's dependencies and fetches them, with the program `helm` | `commitMessage` |
 //! | `http`, `http-download` | requests and downloads, with the feature `http` | as named; `digest` |
 //! | `set-metadata`, `set-freight-alias` | what the journal keeps of stages and freight | |
-//! | `helm-update-chart` | sets versions of a chart's dependencies and fetches them, with the program `helm` | `commitMessage` |
 //!
 //! A configuration is checked when the pipeline is put together, as far as its expressions leave it to be seen, and again with their
 //! values when the step runs: one that is wrong then ends the step as failed.
@@ -25,13 +25,13 @@
 //! `PATH`, proxies and certificates. They get the time of the call, and end with all that they have started when it is cancelled.
 //!
 //! ```
-//! use kargo_core::{steps, Pipeline, Stage, StepSpec, Warehouse};
+//! use kargo_core::{steps, Pipeline, Stage, StepSpec, Subscription, Warehouse};
 //! use serde_json::json;
 //!
 //! let plugins = steps::builtin().build();
 //! let update = json!({"path": "dev/values.yaml", "updates": [{"key": "image.tag", "vlue": "${{ vars.tag }}"}]});
 //! let pipeline = Pipeline::builder("shop")
-//!     .warehouse(Warehouse::new("main"))
+//!     .warehouse(Warehouse::new("main").subscribe(Subscription::new("image", json!({"repoURL": "ghcr.io/acme/app"}))))
 //!     .stage(Stage::new("dev").direct("main").step(StepSpec::new("yaml-update", update)))
 //!     .build()?;
 //! let error = plugins.check(&pipeline).unwrap_err();
@@ -78,9 +78,9 @@ pub fn builtin() -> PluginsBuilder {
         .step("json-update", Typed(update::Json))
         .step("kustomize-build", Typed(kustomize::Build(kustomize::KUSTOMIZE)))
         .step("kustomize-set-image", Typed(kustomize::SetImage))
-        .step("tar", Typed(archive::Tar))
         .step("set-freight-alias", Typed(record::SetFreightAlias))
         .step("set-metadata", Typed(record::SetMetadata))
+        .step("tar", Typed(archive::Tar))
         .step("toml-parse", Typed(parse::Toml))
         .step("toml-update", Typed(update::Toml))
         .step("untar", Typed(archive::Untar))

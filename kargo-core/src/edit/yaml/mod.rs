@@ -2,7 +2,7 @@
 //!
 //! [`update`] replaces scalar values and changes no byte outside of them; [`upsert`] also writes keys that are not there.
 //! A string stays a string: a tag such as `1.10` or `3108617` is quoted where it would otherwise be read as a number.
-//! Numbers and bools are written plain.
+//! Numbers and bools are written plain. [`merge`] lays one file over another, and [`parse`] reads a file as JSON.
 //!
 //! # Keys
 //!
@@ -15,7 +15,7 @@
 //! - A file may hold several documents. The key must be in one of them only; `$1.image.tag` names the second
 //!   document, counted from 0. (A first key that itself looks like `$1` is written `:$1`.)
 //!
-//! The key must hold a single value. Nothing is removed.
+//! The key must hold a single value. [`update`] and [`upsert`] remove nothing.
 //!
 //! # What is kept
 //!

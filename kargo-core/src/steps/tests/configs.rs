@@ -79,10 +79,13 @@ fn expressions_may_stand_where_their_values_are_not_known_yet() {
         ),
         ("fail", Value::Null),
     ] {
-        plugins.step(uses).unwrap().validate(&config).unwrap_or_else(|error| panic!("{uses}: {error}"));
+        plugins.step(uses).unwrap().validate_template(&config).unwrap_or_else(|error| panic!("{uses}: {error}"));
     }
+    let unknown = json!({"path": "f", "updates": [{"key": "a", "vlue": "${{ vars.tag }}"}]});
+    let error = plugins.step("yaml-update").unwrap().validate_template(&unknown).unwrap_err();
+    contains(error.message(), &["did you mean \"value\"?"]);
     let unknown = json!({"path": "f", "updates": "${{ vars.updates }}", "more": 1});
-    assert!(plugins.step("yaml-update").unwrap().validate(&unknown).is_err());
+    assert!(plugins.step("yaml-update").unwrap().validate_template(&unknown).is_err());
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn copy_stays_in_the_workspace_and_says_what_is_missing() {
     succeeds("copy", &after[..1], &json!({"inPath": "/src/a", "outPath": "../../etc/a"}), &after, none());
     errs("copy", &after, &json!({"inPath": "scr", "outPath": "out"}), &["\"scr\"", "Did you mean \"src\"?"]);
     errs("copy", &after, &json!({"inPath": "src", "outPath": "etc/a"}), &["is a file"]);
-    errs("copy", &after, &json!({"inPath": "src", "outPath": "o", "ignore": "[a"}), &["\"[a\"", ".gitignore"]);
+    errs("copy", &after, &json!({"inPath": "src", "outPath": "o", "ignore": "[z-a]"}), &["[z-a]", ".gitignore"]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn file_write_makes_a_file_once() {
     fails("file-write", &files, &write("/a"), &["must be relative"]);
     fails("file-write", &files, &write("d/../../a"), &["leads out"]);
     fails("file-write", &files, &write("l/y"), &["\"l\"", "symbolic link"]);
-    errs("file-write", &files, &write(".git/config"), &[".git"]);
+    fails("file-write", &files, &write(".git/config"), &[".git"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod archives;
 mod configs;
 mod files;
 mod programs;
+mod records;
 mod structured;
 
 use std::collections::BTreeMap;

@@ -34,12 +34,8 @@ fn a_text_from_an_expression_becomes_a_number_only_where_one_stands() {
         ("a: 3108617\n", "3108618", "a: \"3108618\"\n"),
     ] {
         let config = json!({"path": "f", "updates": [{"key": "a", "value": value}]});
-        let message = if value.starts_with('v') {
-            format!("Updated f\n\n- a: {value}")
-        } else {
-            format!("Updated f\n\n- a: \"{value}\"")
-        };
-        let message = message.replace("\"03\"", "\"03\"");
+        let shown = if value.starts_with('v') { value.to_owned() } else { format!("\"{value}\"") };
+        let message = format!("Updated f\n\n- a: {shown}");
         succeeds("yaml-update", &[("f", before)], &config, &[("f", after)], json!({"commitMessage": message}));
     }
 }

@@ -57,12 +57,16 @@ struct Tally {
     edits: usize,
     insertions: usize,
     refusals: std::collections::BTreeMap<&'static str, usize>,
+    doubtful: Vec<String>,
 }
 
+/// An edit that is right to ask for, and that was refused because its result was not what was asked for.
+const WANT_OF_SKILL: &str = "would not read back";
+
 impl Tally {
-    /// Counts a refusal. One for want of skill is a defect that the test shows.
+    /// Counts a refusal.
     fn refuse(&mut self, place: &str, error: &Error) {
-        const REASONS: [(&str, &str); 8] = [
+        const REASONS: [(&str, &str); 9] = [
             ("alias", "an alias"),
             ("several documents", "a key of several documents"),
             ("has the tag", "a tag"),
@@ -70,13 +74,16 @@ impl Tally {
             ("<<", "a merged key"),
             ("has an empty part", "an empty key"),
             ("does not exist", "a key that is no string"),
-            ("would not read back", "would not read back"),
+            ("no value and no colon", "a key without a colon"),
+            ("would not read back", WANT_OF_SKILL),
         ];
-        let reason = REASONS.iter().find(|(part, _)| error.message().contains(part));
-        let Some((_, reason)) = reason else { panic!("{place}: {}", error.report()) };
+        let reason = REASONS
+            .iter()
+            .find(|(part, _)| error.message().contains(part))
+            .map_or("unexplained", |(_, reason)| *reason);
         *self.refusals.entry(reason).or_default() += 1;
-        if *reason == "would not read back" {
-            eprintln!("{place}: {}", error.report());
+        if matches!(reason, WANT_OF_SKILL | "unexplained") {
+            self.doubtful.push(format!("{place}: {}", error.report()));
         }
     }
 
@@ -124,6 +131,7 @@ impl Tally {
 
 /// `KARGO_TEST_YAML_CORPUS=/usr/share:$HOME/.cargo/registry cargo test -p kargo-core --release -- --ignored corpus --nocapture`
 #[test]
+#[allow(clippy::print_stderr, reason = "the figures are what one runs it for")]
 #[ignore = "needs a directory of YAML files, named by KARGO_TEST_YAML_CORPUS"]
 fn every_edit_of_a_corpus_of_real_files_reads_back_as_wanted() {
     let directories = std::env::var(DIRECTORIES).expect("KARGO_TEST_YAML_CORPUS names directories with YAML files");
@@ -141,6 +149,9 @@ fn every_edit_of_a_corpus_of_real_files_reads_back_as_wanted() {
     }
     eprintln!("{tally:#?}");
     assert!(tally.edits > 0, "there is no YAML below {directories}");
-    let failures = tally.refusals.get("would not read back").copied().unwrap_or_default();
-    assert!(failures * 1000 <= tally.edits + tally.insertions, "{failures} edits were refused for want of skill");
+    assert!(!tally.refusals.contains_key("unexplained"), "edits were refused for a reason that is not known here");
+    assert!(
+        tally.doubtful.len() * 1000 <= tally.edits + tally.insertions,
+        "too many edits were refused for want of skill"
+    );
 }

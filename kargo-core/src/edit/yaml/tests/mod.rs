@@ -6,6 +6,7 @@ use super::*;
 use crate::ErrorKind;
 
 mod corpus;
+mod merge;
 mod upsert;
 
 fn set(text: &str, key: &str, value: &str) -> Result<String> {

@@ -97,6 +97,7 @@ fn what_would_lose_something_is_refused() {
     refuse("a: 1\n---\nb: 1\n", "c", &["none of the 2 documents", "$0.c"]);
     expect("a: 1\n---\nb: 1\n", "$1.c", "x", "a: 1\n---\nb: 1\nc: x\n");
     expect("a: 1\n---\nb: 1\n", "$0.c", "x", "a: 1\nc: x\n---\nb: 1\n");
+    refuse("a: 1\n", &vec!["b"; 100_000].join("."), &["100000 parts"]);
     let error = upsert("a: 1\n", &[("b", "x"), ("b", "y")]).unwrap_err();
     assert!(error.message().contains("same value"), "{error}");
 }
