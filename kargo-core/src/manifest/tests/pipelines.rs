@@ -130,7 +130,7 @@ async fn secrets_and_config_maps_answer_expressions() {
     let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: chat, namespace: shop}\nstringData: {token: abc}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: shop}\ndata: {region: eu}\n";
     let manifests = Manifests::parse("x.yaml", text);
     let (cx, shop) =
-        (Context::new(std::sync::Arc::new(crate::SystemClock), crate::Actor::Engine, "test"), "shop".into());
+        (Context::new(std::sync::Arc::new(crate::SystemClock), crate::Actor::engine(), "test"), "shop".into());
     let secret = manifests.secret(&cx, &shop, "chat", false).await.unwrap().unwrap();
     assert_eq!(secret["token"].expose_secret(), "abc");
     assert_eq!(manifests.config_map(&cx, &shop, "settings", false).await.unwrap().unwrap()["region"], "eu");
