@@ -465,13 +465,13 @@ fn is_wanted(at: &At<'_>, version: &str, kind: &str, wanted: Wanted, notes: &mut
             false
         }
         _ => {
-            if wanted == Wanted::AllOfIt && (version.is_empty() || kind.is_empty()) {
-                let message = "This is no manifest: apiVersion and kind must say what it is.";
-                notes.error(Rule::Kind, key("kind"), "", message);
-            } else if KINDS.contains(&kind) && !group.contains('.') {
+            if KINDS.contains(&kind) && !group.contains('.') {
                 let message =
                     format!("For a {kind} of Kargo's, apiVersion is kargo.akuity.io/v1alpha1, not {version:?}.");
                 notes.error(Rule::Kind, key("apiVersion"), "/apiVersion", message);
+            } else if wanted == Wanted::AllOfIt && (version.is_empty() || kind.is_empty()) {
+                let message = "This is no manifest: apiVersion and kind must say what it is.";
+                notes.error(Rule::Kind, key("kind"), "", message);
             }
             false
         }

@@ -228,7 +228,7 @@ impl Check<'_> {
         for program in template.programs() {
             self.references(pointer, program, names);
         }
-        if let Some(message) = plain.and_then(|plain| number::turns(&template, plain)) {
+        if let Some(message) = plain.and_then(|plain| number::turns(text, &template, plain)) {
             self.note(Severity::Warning, Rule::Number, pointer, None, message);
         }
     }

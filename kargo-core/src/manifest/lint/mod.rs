@@ -25,8 +25,10 @@ pub fn lint<S: AsRef<str>>(manifests: &Manifests, known: &[S]) -> Vec<Finding> {
     let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
     let index = Index::new(manifests);
     let mut findings = manifests.findings().to_vec();
-    for project in index.projects() {
+    for project in index.projects("Stage") {
         findings.extend(Draft::new(&index, project).into_findings(&index, project));
+    }
+    for project in index.projects("Warehouse") {
         unused(&index, project, &mut findings);
     }
     for manifest in manifests {

@@ -233,6 +233,10 @@ impl Freight<'_> {
             Argument::Warehouse(name) => Some(*name),
             Argument::Text(_) => None,
         });
+        if origin.is_some_and(|origin| self.stage.requested_freight.iter().all(|one| *one.origin.as_str() != *origin)) {
+            // That is told of the warehouse itself.
+            return None;
+        }
         let mut found = Vec::new();
         let mut known: BTreeMap<String, &str> = BTreeMap::new();
         for request in &self.stage.requested_freight {

@@ -58,12 +58,12 @@ impl Manifests {
         let index = Index::new(self);
         let mut errors: Vec<Finding> = self.findings().iter().filter(|finding| finding.is_error()).cloned().collect();
         let mut pipelines = Vec::new();
-        for project in index.projects() {
+        for project in index.projects("Stage") {
             let draft = Draft::new(&index, project);
             errors.extend(draft.findings.iter().filter(|finding| finding.is_error()).cloned());
             match draft.pipeline {
                 Ok(pipeline) => pipelines.push(ProjectPipeline { pipeline, criteria: draft.criteria }),
-                Err(problems) => errors.extend(problem::findings(&index, project, &problems)),
+                Err(error) => errors.extend(problem::findings(&index, project, error.problems())),
             }
         }
         if errors.is_empty() { Ok(pipelines) } else { Err(refusal(&errors)) }
@@ -106,10 +106,10 @@ impl Draft {
         Self { pipeline: builder.build(), criteria, findings }
     }
 
-    /// Everything that is wrong.
+    /// Everything that is wrong beside what was found while reading.
     pub(super) fn into_findings(mut self, index: &Index<'_>, project: &str) -> Vec<Finding> {
-        if let Err(problems) = &self.pipeline {
-            self.findings.extend(problem::findings(index, project, problems));
+        if let Err(error) = &self.pipeline {
+            self.findings.extend(problem::findings(index, project, problem::unread(error)));
         }
         self.findings
     }
