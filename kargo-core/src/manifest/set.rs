@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::dialect;
 use super::fields::{At, Notes, listed};
@@ -76,10 +76,11 @@ impl Manifest {
         if matches!(self.resource, Resource::Secret(_)) {
             return None;
         }
-        let mut object: Map<String, Value> = self.resource.body();
+        let mut object = Map::new();
         object.insert("apiVersion".into(), self.resource.api_version().into());
         object.insert("kind".into(), self.resource.kind().into());
         object.insert("metadata".into(), self.metadata.value());
+        object.extend(self.resource.body());
         Some(write::document(&object))
     }
 
