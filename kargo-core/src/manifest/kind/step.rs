@@ -43,6 +43,13 @@ pub struct TaskRef {
     pub cluster: bool,
 }
 
+impl TaskRef {
+    /// The kind of the task.
+    pub fn kind(&self) -> &'static str {
+        if self.cluster { "ClusterPromotionTask" } else { "PromotionTask" }
+    }
+}
+
 /// Steps under a name: a `PromotionTask` or a `ClusterPromotionTask`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -153,7 +160,7 @@ impl Step {
         if let Some(task) = &self.task {
             let mut reference = json!({"name": task.name});
             if task.cluster {
-                reference["kind"] = "ClusterPromotionTask".into();
+                reference["kind"] = task.kind().into();
             }
             put(&mut object, "task", reference);
         }

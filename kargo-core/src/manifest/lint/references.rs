@@ -21,7 +21,7 @@ pub(super) struct Names<'a> {
     /// The members of `vars`; none when they are not all known.
     pub(super) vars: Option<Vec<&'a str>>,
     /// Every step of the list, in its order.
-    pub(super) steps: Vec<Alias>,
+    pub(super) steps: &'a [Alias],
     /// How many of `steps` come before.
     pub(super) before: usize,
     /// Whether the list is a task's, which does not know the steps around it.
