@@ -235,7 +235,7 @@ impl Manifests {
             None if !faults.is_empty() => COMMANDS.find(&source.text),
             found => found,
         };
-        if let Some(at) = template.map(|found| found.start() + usize::from(!found.as_str().starts_with('{')))
+        if let Some(at) = template.map(|found| found.start() + found.as_str().find("{{").unwrap_or_default())
             && (is_kargo || wanted == Wanted::AllOfIt)
         {
             let span = reader::Span { start: at as u32, end: at as u32 + 2 };

@@ -113,12 +113,10 @@ impl Step {
         }
         let vars = Variable::decode_all(&mut fields, notes);
         let mut config = Value::Object(Map::new());
-        if let Some(at) = fields.take("config") {
-            if at.fields(notes).is_some() {
-                config = at.node.json();
-            }
+        let config_at = fields.take("config").filter(|at| at.fields(notes).is_some());
+        if let Some(at) = &config_at {
+            config = at.node.json();
         }
-        let config_at = fields.take("config");
         fields.finish(notes);
         let mut step = Self { uses, task, alias, condition, continue_on_error, retry, vars, config };
         if let Some(at) = config_at {

@@ -152,11 +152,11 @@ fn image(fields: &mut Fields<'_>, config: &mut Map<String, Value>, notes: &mut N
     put_some(config, "constraint", constraint);
     if let Some(platform) = fields.some_text(notes, "platform") {
         let parts = platform.split('/').count();
-        if !(2..=3).contains(&parts) || platform.split('/').any(str::is_empty) {
-            if let Some(at) = fields.take("platform") {
-                let message = format!("{} cannot be {platform:?}; write it as linux/arm64.", named(&at.pointer));
-                at.error(notes, Rule::BadValue, message);
-            }
+        if (!(2..=3).contains(&parts) || platform.split('/').any(str::is_empty))
+            && let Some(at) = fields.take("platform")
+        {
+            let message = format!("{} cannot be {platform:?}; write it as linux/arm64.", named(&at.pointer));
+            at.error(notes, Rule::BadValue, message);
         }
         put(config, "platform", platform);
     }
