@@ -14,10 +14,10 @@
 //! | run it | [`engine`], [`store`] |
 //! | ask why freight is not further | [`Engine::why`], [`decide`] |
 //! | read the audit trail | [`Engine::journal`], [`Engine::events`], [`state`] |
+//! | run Kargo's own steps on files | [`steps`], [`edit`], [`workspace`] |
 //! | read Kargo's YAML, and check it | [`manifest`] |
 //! | evaluate Kargo's expressions | [`expr`] |
 //! | show all this to people | [`view`] |
-//! | read and write the files of a promotion | [`workspace`] |
 //! | write a plug-in | [`plugin`] |
 //! | test one's own pipeline without a network or a sleep | `testing`, behind the feature of that name |
 //!
@@ -51,6 +51,7 @@ pub mod manifest;
 pub mod pipeline;
 pub mod plugin;
 pub mod state;
+pub mod steps;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

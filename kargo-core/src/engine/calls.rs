@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tokio::task::{AbortHandle, Id, JoinError};
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::discover::Looked;
 use super::driver::{Driver, panicked};
 use super::expression::{Surroundings, Texts};
@@ -18,7 +19,7 @@ use crate::clock::later;
 use crate::decide::{outcome_and_what_follows, stopped};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{StageName, VerificationId, WarehouseName};
-use crate::plugin::{Context, Plugins, ProjectData, Step, StepDefaults, Verdict, Verifier, VerifyRequest};
+use crate::plugin::{Context, Plugins, ProjectData, Record, Step, StepDefaults, Verdict, Verifier, VerifyRequest};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::VerifierSpec;
 use crate::state::{Draft, EventKind, Promotion, State, Task, TaskState};
@@ -54,8 +55,14 @@ pub(super) struct InFlight {
 /// What a step or a verifier said.
 #[derive(Debug)]
 pub(super) enum Report {
-    Finished { phase: Phase, message: String, outputs: Map<String, Value> },
+    Finished { phase: Phase, message: String, outputs: Map<String, Value>, records: Vec<Record> },
     Waiting { reason: String, check_after: Duration, state: Option<Value> },
+}
+
+impl Report {
+    pub(super) fn ended(phase: Phase, message: String) -> Self {
+        Self::Finished { phase, message, outputs: Map::new(), records: Vec::new() }
+    }
 }
 
 /// How long stopping what a step has set going may take.
@@ -185,15 +192,15 @@ impl Driver {
 
     fn prepare(&mut self, task: &Task) -> Result<Prepared> {
         let lost = || Error::new(ErrorKind::Other, format!("The journal has no task {task}."));
-        let (plugins, workspaces) = (&self.plugins, &mut self.workspaces);
+        let (shared, plugins, workspaces) = (&self.shared, &self.plugins, &mut self.workspaces);
         self.shared.read(|state| {
             let promotion = state.promotion(task.promotion()).ok_or_else(lost)?;
             let info = info(&self.shared.name, state, promotion).ok_or_else(lost)?;
             match task {
                 Task::Step { index, .. } => {
                     let found = promotion.steps.get(*index).ok_or_else(lost)?;
-                    let call = step_call(plugins, state, promotion, *index)?;
-                    let earlier = earlier(plugins, state, promotion, *index)?;
+                    let call = step_call((shared, plugins), state, promotion, *index)?;
+                    let earlier = earlier((shared, plugins), state, promotion, *index)?;
                     let files = (!earlier.is_empty() || restores(&*call.step)).then(|| workspaces.of(&promotion.id));
                     Ok(Prepared { info, work: Work::Step { call, earlier, files }, task: found.task.clone() })
                 }
@@ -203,7 +210,7 @@ impl Driver {
                     let verifier = Arc::clone(plugins.verifier(&found.spec.verifier)?);
                     let verification = crate::state::verification_id(task.promotion(), *attempt);
                     let surroundings =
-                        Texts::of_verifier(&found.spec).any().then(|| surroundings(state, promotion, None));
+                        Texts::of_verifier(&found.spec).any().then(|| Surroundings::of(shared, state, promotion, None));
                     let (spec, data) = (found.spec.clone(), plugins.data().cloned());
                     let work = Work::Verifier { verifier, spec, verification, surroundings, data };
                     Ok(Prepared { info, work, task: found.task.clone() })
@@ -227,8 +234,14 @@ impl Driver {
             Err(error) => Err(panicked("The plug-in", error)),
         };
         let now = self.shared.clock.now();
+        let mut recorded = Vec::new();
         let kind = match report {
-            Ok(Report::Finished { phase, message, outputs }) => {
+            Ok(Report::Finished { mut phase, mut message, mut outputs, records }) => {
+                match self.shared.read(|state| super::records::drafts(state, records)) {
+                    Ok(drafts) => recorded = drafts,
+                    // As in Kargo: what it wanted cannot be, and another try would not change that.
+                    Err(error) => (phase, message, outputs) = (Phase::Failed, error.report(), Map::new()),
+                }
                 EventKind::TaskFinished { task: task.clone(), phase, message: shorten(message), outputs }
             }
             Ok(Report::Waiting { reason, check_after, state: remember }) => {
@@ -255,8 +268,8 @@ impl Driver {
             }
             Err(error) => self.errored(task, &state, &error, now),
         };
-        let drafts = self.shared.read(|state| outcome_and_what_follows(state, Draft::outcome(kind), now));
-        let appended = self.append(drafts).await;
+        recorded.extend(self.shared.read(|state| outcome_and_what_follows(state, Draft::outcome(kind), now)));
+        let appended = self.append(recorded).await;
         if appended.is_err() {
             // What the effect did is found by its key when it is called again.
             if self.shared.read(|state| state.task(task).is_some_and(|state| state.phase == Phase::Running)) {
@@ -371,9 +384,15 @@ pub(super) fn info(pipeline: &crate::PipelineName, state: &State, promotion: &Pr
 }
 
 /// The step at `index` of `promotion`, to be called.
-pub(super) fn step_call(plugins: &Plugins, state: &State, promotion: &Promotion, index: usize) -> Result<StepCall> {
+pub(super) fn step_call(
+    (shared, plugins): (&Arc<Shared>, &Plugins),
+    state: &State,
+    promotion: &Promotion,
+    index: usize,
+) -> Result<StepCall> {
     let found = &promotion.steps[index];
-    let surroundings = Texts::of_step(&found.spec).any().then(|| surroundings(state, promotion, Some(index)));
+    let surroundings =
+        Texts::of_step(&found.spec).any().then(|| Surroundings::of(shared, state, promotion, Some(index)));
     Ok(StepCall {
         index,
         step: Arc::clone(plugins.step(&found.spec.uses)?),
@@ -387,14 +406,23 @@ pub(super) fn step_call(plugins: &Plugins, state: &State, promotion: &Promotion,
 }
 
 /// The steps before the one at `index` that have done something to the workspace.
-fn earlier(plugins: &Plugins, state: &State, promotion: &Promotion, index: usize) -> Result<Vec<Earlier>> {
+fn earlier(
+    (shared, plugins): (&Arc<Shared>, &Plugins),
+    state: &State,
+    promotion: &Promotion,
+    index: usize,
+) -> Result<Vec<Earlier>> {
     let before = promotion.steps.iter().enumerate().take(index);
     let done = before.filter(|(_, step)| {
         step.task.phase == Phase::Succeeded && plugins.step(&step.spec.uses).is_ok_and(|step| restores(&**step))
     });
     done.map(|(index, step)| {
         let key = Task::Step { promotion: promotion.id.clone(), index }.key();
-        Ok(Earlier { call: step_call(plugins, state, promotion, index)?, key, outputs: step.task.outputs.clone() })
+        Ok(Earlier {
+            call: step_call((shared, plugins), state, promotion, index)?,
+            key,
+            outputs: step.task.outputs.clone(),
+        })
     })
     .collect()
 }
@@ -402,11 +430,6 @@ fn earlier(plugins: &Plugins, state: &State, promotion: &Promotion, index: usize
 /// A panic here is one that the step's call shows again.
 fn restores(step: &dyn Step) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step.restores())).unwrap_or(false)
-}
-
-fn surroundings(state: &State, promotion: &Promotion, index: Option<usize>) -> Surroundings {
-    let alias = state.freight_by_id(&promotion.freight).and_then(|known| known.alias());
-    Surroundings::of(promotion, index, alias.unwrap_or_default().to_owned())
 }
 
 async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState, resumed: bool) -> Result<Report> {
@@ -434,8 +457,8 @@ async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState,
                 VerifyRequest { verification, promotion: info, config, started_at, state: task.state.as_ref() };
             let verdict = verifier.verify(&without_secrets(cx, &secrets), &request).await;
             let verdict = verdict.map_err(|error| secrets.mask_error(error.plugin(spec.verifier.clone())))?;
-            let ended =
-                |phase, message| Report::Finished { phase, message: secrets.mask(message), outputs: Map::new() };
+            let ended = |phase, message| Report::ended(phase, secrets.mask(message));
+
             Ok(match verdict {
                 Verdict::Pass { evidence } => ended(Phase::Succeeded, evidence),
                 Verdict::Fail { reason } => ended(Phase::Failed, reason),

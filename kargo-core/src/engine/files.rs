@@ -22,7 +22,7 @@ struct Kept {
     /// What the steps before the one at `before` have left.
     tree: Tree,
     before: usize,
-    /// The same after the step at `before` has said that it succeeded, which is not in the journal before the next step is called.
+    /// The same after the step at `before` has said that it succeeded. Whether the journal has that shows when the next one is called.
     after: Option<Tree>,
 }
 
@@ -67,17 +67,16 @@ impl Files {
     ) -> Result<T> {
         // Held by the one call that there is; one that was dropped has let it go.
         let mut kept = self.0.lock().await;
-        if kept.before < index
-            && let Some(after) = kept.after.take()
-        {
-            kept.tree = after;
+        let left = kept.after.take();
+        // Only when the journal has it as succeeded: its answer may have been refused, for being too large for instance.
+        if let (true, Some(left)) = (earlier.iter().any(|one| one.call.index == kept.before), left) {
+            kept.tree = left;
             kept.before += 1;
         }
         if kept.before > index {
             // The answer of a step was lost between its call and the journal, twice over.
             *kept = Kept::default();
         }
-        kept.after = None;
         let workspace = Workspace::new();
         workspace.reset(kept.tree.clone()).await;
         for one in earlier.iter().filter(|one| one.call.index >= kept.before && one.call.index < index) {

@@ -287,7 +287,7 @@ impl Driver {
         let info = info(&self.shared.name, state, promotion)?;
         let deployed = promotion.steps.iter().enumerate().filter(|(_, step)| step.task.phase == Phase::Succeeded);
         let targets = deployed.filter_map(|(index, step)| {
-            let found = match step_call(&self.plugins, state, promotion, index) {
+            let found = match step_call((&self.shared, &self.plugins), state, promotion, index) {
                 Ok(call) => Ok((call.step.deployer()?, call)),
                 Err(missing) if step.spec.uses.starts_with("deploy:") => Err(missing),
                 Err(_) => return None,

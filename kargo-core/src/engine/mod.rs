@@ -52,6 +52,7 @@ mod health;
 mod journal;
 mod lease;
 mod notes;
+mod records;
 mod requests;
 mod settle;
 mod step;

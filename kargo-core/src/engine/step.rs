@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::calls::Report;
 use super::expression::{Secrets, Surroundings, Texts};
 use super::files::{Earlier, Files};
+use super::records::masked;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::plugin::{Context, Progress, ProjectData, Step, StepOutcome, StepRequest};
 use crate::promotion::{Phase, PromotionInfo};
@@ -40,7 +41,7 @@ impl StepCall {
         let (runs, config, secrets) = self.evaluate(cx, info).await?;
         if !runs {
             let message = "its condition does not hold".to_owned();
-            return Ok(Report::Finished { phase: Phase::Skipped, message, outputs: Map::new() });
+            return Ok(Report::ended(Phase::Skipped, message));
         }
         let cx = without_secrets(cx, &secrets);
         let config = config.as_ref().unwrap_or(&self.spec.config);
@@ -48,9 +49,12 @@ impl StepCall {
             // Without expressions it was checked when the pipeline was put together.
             self.step.validate(config).map_err(|error| secrets.mask_error(error.retry_as(Retry::Never)))?;
         }
-        let call = async |workspace: Workspace| {
+        let mut records = Vec::new();
+        let mut call = async |workspace: Workspace| {
             let request = StepRequest { resumed, state, workspace, ..self.request(info, config) };
-            self.step.run(&cx, &request).await
+            let outcome = self.step.run(&cx, &request).await;
+            records = request.recorded();
+            outcome
         };
         let outcome = match files {
             Some((files, earlier)) => {
@@ -63,15 +67,14 @@ impl StepCall {
         Ok(match outcome {
             StepOutcome::Succeeded { outputs, message } => {
                 let (message, outputs) = (secrets.mask(message), secrets.mask_map(outputs));
-                Report::Finished { phase: Phase::Succeeded, message, outputs }
+                let records = records.into_iter().map(|record| masked(record, &secrets)).collect();
+                Report::Finished { phase: Phase::Succeeded, message, outputs, records }
             }
             StepOutcome::Skipped { outputs, reason } => {
                 let (message, outputs) = (secrets.mask(reason), secrets.mask_map(outputs));
-                Report::Finished { phase: Phase::Skipped, message, outputs }
+                Report::Finished { phase: Phase::Skipped, message, outputs, records: Vec::new() }
             }
-            StepOutcome::Failed { reason } => {
-                Report::Finished { phase: Phase::Failed, message: secrets.mask(reason), outputs: Map::new() }
-            }
+            StepOutcome::Failed { reason } => Report::ended(Phase::Failed, secrets.mask(reason)),
             StepOutcome::Running { reason, check_after, state } => {
                 let state = state.map(|state| secrets.mask_value(state));
                 Report::Waiting { reason: secrets.mask(reason), check_after, state }

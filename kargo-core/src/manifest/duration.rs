@@ -7,7 +7,7 @@ const MOST: u128 = 100 * 365 * 24 * 3600 * NANOS;
 const NANOS: u128 = 1_000_000_000;
 
 /// Reads hours, minutes and seconds, each with a fraction if it must be. Says what is wrong otherwise.
-pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<Duration, &'static str> {
     const FORM: &str = "write it as 30s, 5m or 1h30m";
     if text.is_empty() {
         return Err(FORM);

@@ -49,7 +49,7 @@
 //! what to load.
 
 mod dialect;
-mod duration;
+pub(crate) mod duration;
 mod fields;
 mod finding;
 pub mod kind;

@@ -223,8 +223,10 @@ impl Plugins {
                 let (texts, validate) = (Texts::of_step(step), !has_expression(&step.config));
                 let result = self.step(&step.uses).and_then(|found| {
                     texts.check()?;
-                    // What expressions make of it can be checked only then.
-                    if validate { caught(|| found.validate(&step.config)) } else { Ok(()) }
+                    caught(|| match validate {
+                        true => found.validate(&step.config),
+                        false => found.validate_template(&step.config),
+                    })
                 });
                 note(format!("stage {:?}, step {} ({})", stage.name(), index + 1, step.uses), result);
             }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Context, Deployer};
+use super::{Context, Deployer, Record};
 use crate::error::Result;
 use crate::promotion::PromotionInfo;
 use crate::workspace::Workspace;
@@ -35,11 +35,21 @@ use crate::workspace::Workspace;
 /// ```
 #[async_trait]
 pub trait Step: Debug + Send + Sync + 'static {
-    /// Checks a configuration when the pipeline is put together.
+    /// Checks a configuration without expressions: when the pipeline is put together, or when its expressions have been evaluated.
     ///
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] that names the field and what it should be.
     fn validate(&self, config: &Value) -> Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
+    /// Checks a configuration in which expressions stand that are yet to be evaluated, when the pipeline is put together: what can be
+    /// wrong with it whatever they give, such as a field that there is not. Default: nothing.
+    ///
+    /// # Errors
+    /// As for [`Step::validate`].
+    fn validate_template(&self, config: &Value) -> Result<()> {
         let _ = config;
         Ok(())
     }
@@ -119,6 +129,7 @@ pub struct StepRequest<'a> {
     /// [`Step::restores`]. It must then have no effect outside the workspace, and do there what it did before.
     pub restored: Option<&'a Map<String, Value>>,
     pub(crate) workspace: Workspace,
+    pub(crate) records: Arc<Mutex<Vec<Record>>>,
 }
 
 impl Debug for StepRequest<'_> {
@@ -145,6 +156,7 @@ impl<'a> StepRequest<'a> {
             state: None,
             restored: None,
             workspace: Workspace::new(),
+            records: Arc::default(),
         }
     }
 
@@ -152,6 +164,17 @@ impl<'a> StepRequest<'a> {
     /// whatever the first did there. What it leaves counts when it succeeds. In [`Step::abort`] it is empty.
     pub fn workspace(&self) -> &Workspace {
         &self.workspace
+    }
+
+    /// Has the journal keep `record`, in the same instant as the step's success; when the step does not succeed, it is forgotten. The step
+    /// fails when it names what does not exist, an alias that is taken, or more than is kept.
+    pub fn record(&self, record: Record) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    /// What was recorded, for the tests of steps.
+    pub fn recorded(&self) -> Vec<Record> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Hands over the workspace.
@@ -228,6 +251,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
         (**self).validate(config)
     }
 
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
+    }
+
     fn defaults(&self) -> StepDefaults {
         (**self).defaults()
     }
@@ -257,6 +284,10 @@ impl<T: Step + ?Sized> Step for Arc<T> {
 impl<T: Step + ?Sized> Step for Box<T> {
     fn validate(&self, config: &Value) -> Result<()> {
         (**self).validate(config)
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        (**self).validate_template(config)
     }
 
     fn defaults(&self) -> StepDefaults {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::actor::Actor;
 use crate::clock::elapsed;
@@ -27,7 +28,7 @@ use crate::pipeline::Pipeline;
 pub(crate) use apply::Ahead;
 pub use apply::{Affected, ApplyError};
 pub(crate) use event::verification_id;
-pub use event::{Cause, Draft, Event, EventKind, HoldChange, Rollback, Task, Trigger};
+pub use event::{Cause, Draft, Event, EventKind, HoldChange, MetadataOf, Rollback, Task, Trigger};
 pub use promotion::{Abort, Promotion, StepState, TaskState, Verification, VerifierState};
 use shared::SharedMap;
 pub(crate) use specs::numbered;
@@ -157,12 +158,14 @@ pub struct FreightState {
     pub(crate) verified: BTreeMap<StageName, Verified>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) presence: BTreeMap<StageName, Presence>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metadata: Option<Box<Map<String, Value>>>,
 }
 
 impl FreightState {
     pub(crate) fn new(freight: Freight) -> Self {
         let (approved, verified, presence) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { freight, alias: None, approved, verified, presence }
+        Self { freight, alias: None, approved, verified, presence, metadata: None }
     }
 
     /// The freight itself.
@@ -174,6 +177,11 @@ impl FreightState {
     /// away, and for freight of journals from before there were aliases.
     pub fn alias(&self) -> Option<&str> {
         self.alias.as_deref()
+    }
+
+    /// What steps have noted of it, by key.
+    pub fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.metadata.as_deref()
     }
 
     /// The stages it is approved for, whatever their conditions.

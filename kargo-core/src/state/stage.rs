@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::actor::Actor;
 use crate::name::{FreightId, PromotionId, WarehouseName};
@@ -40,6 +41,9 @@ pub struct StageState {
     /// How what it runs was at the last look; none before the first look after a promotion, and in stages that are not watched.
     #[serde(default)]
     pub health: Option<StageHealth>,
+    /// What steps have noted of the stage, by key. In a box: most stages have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<Map<String, Value>>>,
 }
 
 impl StageState {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
-use crate::state::{Cause, Event, EventKind};
+use crate::state::{Cause, Event, EventKind, MetadataOf};
 
 /// Which entries of the audit trail to show. All conditions that are set must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -215,6 +215,8 @@ impl AuditReader {
             EventKind::FreightOffered { freight, .. } | EventKind::AliasSet { freight, .. } => {
                 subject.freight = Some(freight.clone())
             }
+            EventKind::MetadataSet { of: MetadataOf::Stage(stage), .. } => subject.stage = Some(stage.clone()),
+            EventKind::MetadataSet { of: MetadataOf::Freight(freight), .. } => subject.freight = Some(freight.clone()),
             EventKind::WarehouseWaiting { warehouse, .. }
             | EventKind::DiscoveryFailed { warehouse, .. }
             | EventKind::DiscoveryRecovered { warehouse } => {

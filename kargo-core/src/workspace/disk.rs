@@ -60,7 +60,8 @@ impl Workspace {
         self.put_directory(cx, path, directory).await
     }
 
-    async fn put_directory(&self, cx: &Context, path: &str, directory: Directory) -> Result<()> {
+    /// Puts `directory` at `path`, in place of what is there; what is mounted there stays mounted.
+    pub(crate) async fn put_directory(&self, cx: &Context, path: &str, directory: Directory) -> Result<()> {
         if self.list(cx, path).await?.is_some() {
             self.clear(cx, path).await?;
             // Into the cleared one, which stays what it is mounted as.

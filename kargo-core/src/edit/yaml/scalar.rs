@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 pub(crate) use granit_parser::ScalarStyle as Style;
 use regex::Regex;
 
+use crate::edit::Value;
+
 /// Words that YAML 1.1 or 1.2 reads as a boolean, a null, a merge key or a default, in any case.
 const WORDS: [&str; 12] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", "<<", "="];
 
@@ -32,6 +34,14 @@ pub(super) fn reads_as_string(value: &str, style: Style) -> bool {
 
 fn is_word(value: &str) -> bool {
     WORDS.iter().any(|word| word.eq_ignore_ascii_case(value))
+}
+
+/// `value` on one line: a string in the style that was there, a number or a bool plain.
+pub(super) fn render_value(value: &Value, style: Style, flow: bool) -> String {
+    match value {
+        Value::String(text) => render(text, style, flow),
+        other => other.plain(),
+    }
 }
 
 /// `value` on one line, in the style that was there when that can hold it, else in double quotes.
@@ -69,7 +79,7 @@ fn needs_escape(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-fn double_quoted(value: &str) -> String {
+pub(super) fn double_quoted(value: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(value.len() + 2);
     text.push('"');

@@ -2,19 +2,20 @@
 
 use std::ops::Range;
 
-use super::scalar::{Style, literal, render};
+use super::scalar::{Style, literal, render_value};
 use super::tree::Scalar;
 use super::{MAX_BYTES, invalid};
+use crate::edit::Value;
 use crate::{Error, Result};
 
 /// What YAML takes for white space; Unicode knows more, which is content.
-const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
+pub(super) const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// Bytes of the original and what stands there instead.
 #[derive(Debug)]
 pub(super) struct Splice {
-    range: Range<usize>,
-    text: String,
+    pub(super) range: Range<usize>,
+    pub(super) text: String,
 }
 
 /// The original with all splices made. They never overlap, because no two come from one scalar's bytes.
@@ -31,17 +32,17 @@ pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> String {
     edited
 }
 
-/// The splices that make `scalar` read as the string `value`.
-pub(super) fn replace(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<Splice>> {
+/// The splices that make `scalar` read as `value`.
+pub(super) fn replace(text: &str, scalar: &Scalar<'_>, key: &str, value: &Value) -> Result<Vec<Splice>> {
     match scalar.style {
         Style::Literal | Style::Folded => block(text, scalar, key, value),
         _ if scalar.is_absent() => absent(text, scalar, key, value),
-        style => Ok(vec![Splice { range: scalar.start..scalar.end, text: render(value, style, scalar.flow) }]),
+        style => Ok(vec![Splice { range: scalar.start..scalar.end, text: render_value(value, style, scalar.flow) }]),
     }
 }
 
 /// A value where none is: behind the colon or the dash, or behind the anchor or tag.
-fn absent(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<Splice>> {
+fn absent(text: &str, scalar: &Scalar<'_>, key: &str, value: &Value) -> Result<Vec<Splice>> {
     let at = if scalar.in_map && !scalar.anchored && !scalar.tagged {
         // The parser places a value that is not there at the end of its key, before the colon.
         match skip_to_indicator(text, scalar.gap) {
@@ -55,7 +56,7 @@ fn absent(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec
     } else {
         scalar.start
     };
-    let mut written = render(value, Style::Plain, scalar.flow);
+    let mut written = render_value(value, Style::Plain, scalar.flow);
     if !text[..at].ends_with(BLANK) {
         written.insert(0, ' ');
     }
@@ -67,8 +68,8 @@ fn absent(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec
 
 /// A block gives way from its header to the end of its last line; what else stands on the line of the header, such
 /// as a comment, stays there, and so do the empty lines behind the block.
-fn block(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<Splice>> {
-    let header = match header(text, scalar) {
+fn block(text: &str, scalar: &Scalar<'_>, key: &str, value: &Value) -> Result<Vec<Splice>> {
+    let header = match header(text, scalar.gap) {
         Some(header) => header,
         None => return Err(lost(key)),
     };
@@ -81,16 +82,18 @@ fn block(text: &str, scalar: &Scalar<'_>, key: &str, value: &str) -> Result<Vec<
     };
     let rest = &text[header.end..header_end];
     let line_break = break_at(text, header_end);
-    let block = match (scalar.indent, break_at(text, content_end)) {
+    let block = match (value, scalar.indent, break_at(text, content_end)) {
         // Readers disagree about a block whose last line has no end.
-        (Some(indent), Some(_)) if content_end > header_end => literal(value, indent, rest, line_break.unwrap_or("\n")),
+        (Value::String(value), Some(indent), Some(_)) if content_end > header_end => {
+            literal(value, indent, rest, line_break.unwrap_or("\n"))
+        }
         _ => None,
     };
     if let Some(block) = block {
         return Ok(vec![Splice { range: header.start..content_end, text: block }]);
     }
     Ok(vec![
-        Splice { range: header, text: render(value, Style::Plain, false) },
+        Splice { range: header, text: render_value(value, Style::Plain, false) },
         Splice { range: header_end..content_end, text: String::new() },
     ])
 }
@@ -99,9 +102,8 @@ fn lost(key: &str) -> Error {
     invalid(format!("The block under the key {key:?} could not be located; write its value on one line."))
 }
 
-/// Where the `|` or `>` of a block stands, with its indicators.
-fn header(text: &str, scalar: &Scalar<'_>) -> Option<Range<usize>> {
-    let mut at = scalar.gap;
+/// Where the `|` or `>` of a block stands, with its indicators; the event before it ended at `at`.
+pub(super) fn header(text: &str, mut at: usize) -> Option<Range<usize>> {
     loop {
         at = skip_to_indicator(text, at)?;
         let rest = &text[at..];
@@ -118,7 +120,7 @@ fn header(text: &str, scalar: &Scalar<'_>) -> Option<Range<usize>> {
 }
 
 /// The first character at or behind `at` that is neither blank nor part of a comment.
-fn skip_to_indicator(text: &str, mut at: usize) -> Option<usize> {
+pub(super) fn skip_to_indicator(text: &str, mut at: usize) -> Option<usize> {
     loop {
         let rest = text.get(at..)?;
         let c = rest.chars().next()?;
@@ -131,12 +133,12 @@ fn skip_to_indicator(text: &str, mut at: usize) -> Option<usize> {
 }
 
 /// The end of the line that `at` is in, before its break.
-fn line_end(text: &str, at: usize) -> usize {
+pub(super) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find(['\n', '\r']).map_or(text.len(), |length| at + length)
 }
 
 /// The line break that stands at `at`.
-fn break_at(text: &str, at: usize) -> Option<&'static str> {
+pub(super) fn break_at(text: &str, at: usize) -> Option<&'static str> {
     let rest = &text[at..];
     ["\r\n", "\n", "\r"].into_iter().find(|line_break| rest.starts_with(line_break))
 }

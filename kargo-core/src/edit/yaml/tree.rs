@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 
 pub(super) use granit_parser::Event;
-use granit_parser::{Parser, StructureStyle};
+use granit_parser::{Parser, StructureStyle, Tag};
 
-use super::path::{Part, Path};
 use super::scalar::{Style, reads_as_string};
 use super::{MAX_BYTES, invalid};
+use crate::edit::Value;
+use crate::edit::path::{Part, Path};
 use crate::{Result, near_match};
 
 /// How many parser events a text may have, so that ten megabytes of commas do not become gigabytes of nodes.
@@ -25,25 +26,29 @@ pub(super) struct Tree<'a> {
     pub(super) events: Vec<Event<'a>>,
     /// The comments, in order.
     pub(super) comments: Vec<Cow<'a, str>>,
-    nodes: Vec<Node>,
-    documents: Vec<usize>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) documents: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Node {
-    shape: Shape,
-    event: usize,
-    start: usize,
-    end: usize,
+pub(super) struct Node {
+    pub(super) shape: Shape,
+    pub(super) event: usize,
+    /// The event that ends a map or a list; that of the node itself otherwise.
+    pub(super) last_event: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Behind the bracket that ends a flow collection.
+    pub(super) close: usize,
+    pub(super) parent: Option<usize>,
     /// Where the event before this one ended: the node's properties and indicators lie between.
-    gap: usize,
+    pub(super) gap: usize,
     indent: Option<usize>,
-    flow: bool,
-    parent_is_map: bool,
+    pub(super) flow: bool,
 }
 
 #[derive(Debug)]
-enum Shape {
+pub(super) enum Shape {
     Scalar,
     Alias,
     /// Pairs of a key and its value, which the parser always gives in turn.
@@ -73,17 +78,23 @@ impl Scalar<'_> {
         self.style == Style::Plain && self.start == self.end
     }
 
-    /// Whether it already reads as the string `wanted`.
-    pub(super) fn is_string(&self, wanted: &str) -> bool {
-        self.value == wanted && !self.is_absent() && (self.tagged || reads_as_string(self.value, self.style))
+    /// Whether it already reads as `wanted`.
+    pub(super) fn reads_as(&self, wanted: &Value) -> bool {
+        match wanted {
+            Value::String(wanted) => {
+                self.value == wanted && !self.is_absent() && (self.tagged || reads_as_string(self.value, self.style))
+            }
+            other => self.style == Style::Plain && !self.tagged && self.value == other.plain(),
+        }
     }
 }
 
 /// Where a path led in one document.
-enum Lookup {
+pub(super) enum Lookup {
     Found(usize),
-    /// The path ends before part `depth`, and why.
+    /// `node` has no part `depth` of the path, and why.
     Missing {
+        node: usize,
         depth: usize,
         why: String,
     },
@@ -133,7 +144,10 @@ impl<'a> Tree<'a> {
                 Event::MappingStart(..) => Some(Shape::Map(Vec::new())),
                 Event::SequenceStart(..) => Some(Shape::List(Vec::new())),
                 Event::MappingEnd | Event::SequenceEnd => {
-                    open.pop();
+                    if let Some(closed) = open.pop() {
+                        tree.nodes[closed].last_event = tree.events.len();
+                        tree.nodes[closed].close = end;
+                    }
                     None
                 }
                 _ => None,
@@ -169,8 +183,8 @@ impl<'a> Tree<'a> {
         let node = self.nodes.len();
         let parent = open.last().copied();
         let flow = parent.is_some_and(|parent| self.is_flow(parent));
-        let parent_is_map = parent.is_some_and(|parent| matches!(self.nodes[parent].shape, Shape::Map(_)));
-        self.nodes.push(Node { shape, event: self.events.len(), start, end, gap, indent, flow, parent_is_map });
+        let event = self.events.len();
+        self.nodes.push(Node { shape, event, last_event: event, start, end, close: end, parent, gap, indent, flow });
         match parent.map(|parent| &mut self.nodes[parent].shape) {
             Some(Shape::Map(children) | Shape::List(children)) => children.push(node),
             _ => self.documents.push(node),
@@ -178,7 +192,8 @@ impl<'a> Tree<'a> {
         node
     }
 
-    fn is_flow(&self, node: usize) -> bool {
+    /// Whether `node` is a map or a list in brackets.
+    pub(super) fn is_flow(&self, node: usize) -> bool {
         matches!(
             self.events.get(self.nodes[node].event),
             Some(Event::MappingStart(StructureStyle::Flow, ..) | Event::SequenceStart(StructureStyle::Flow, ..))
@@ -187,6 +202,17 @@ impl<'a> Tree<'a> {
 
     /// The one node that `path` names.
     pub(super) fn find(&self, path: &Path<'_>) -> Result<usize> {
+        let key = path.key;
+        match self.search(path)? {
+            Some(Lookup::Found(node)) => Ok(node),
+            Some(Lookup::Missing { why, .. }) => Err(invalid(format!("The key {key:?} does not exist: {why}"))),
+            Some(Lookup::Blocked(why)) => Err(invalid(why)),
+            None => Err(invalid(format!("The key {key:?} does not exist: the text is empty."))),
+        }
+    }
+
+    /// Where `path` leads: to the one node that it names, or as far as it goes; nothing when there is no document.
+    pub(super) fn search(&self, path: &Path<'_>) -> Result<Option<Lookup>> {
         let key = path.key;
         let documents = match path.document {
             None => &self.documents[..],
@@ -201,12 +227,12 @@ impl<'a> Tree<'a> {
             },
         };
         let mut hits = Vec::new();
-        let mut missing: Option<(usize, String)> = None;
+        let mut missing: Option<(usize, Lookup)> = None;
         for (index, document) in documents.iter().enumerate() {
             match self.look_up(*document, path) {
-                Lookup::Missing { depth, why } => {
+                miss @ Lookup::Missing { depth, .. } => {
                     if missing.as_ref().is_none_or(|(deepest, _)| depth > *deepest) {
-                        missing = Some((depth, why));
+                        missing = Some((depth, miss));
                     }
                 }
                 hit => hits.push((index, hit)),
@@ -219,14 +245,7 @@ impl<'a> Tree<'a> {
                 places.join(" or ")
             )));
         }
-        match hits.pop() {
-            Some((_, Lookup::Found(node))) => Ok(node),
-            Some((_, Lookup::Blocked(why) | Lookup::Missing { why, .. })) => Err(invalid(why)),
-            None => Err(invalid(match missing {
-                Some((_, why)) => format!("The key {key:?} does not exist: {why}"),
-                None => format!("The key {key:?} does not exist: the text is empty."),
-            })),
-        }
+        Ok(hits.pop().map(|(_, hit)| hit).or(missing.map(|(_, miss)| miss)))
     }
 
     fn look_up(&self, document: usize, path: &Path<'_>) -> Lookup {
@@ -234,7 +253,7 @@ impl<'a> Tree<'a> {
         for (depth, part) in path.parts.iter().enumerate() {
             let place = if depth == 0 { "the document".to_owned() } else { format!("{:?}", path.up_to(depth)) };
             let name = part.text();
-            let missing = |why: String| Lookup::Missing { depth, why };
+            let missing = |why: String| Lookup::Missing { node, depth, why };
             node = match (&self.nodes[node].shape, part) {
                 (Shape::Map(_), Part::Index(index)) => {
                     return missing(format!(
@@ -314,7 +333,8 @@ impl<'a> Tree<'a> {
         if text.is_empty() { "none".to_owned() } else { text }
     }
 
-    fn keys(&self, map: usize) -> Vec<&str> {
+    /// The keys of a map, as far as they are scalars.
+    pub(super) fn keys(&self, map: usize) -> Vec<&str> {
         match &self.nodes[map].shape {
             Shape::Map(children) => children.iter().step_by(2).filter_map(|key| self.key_text(*key)).collect(),
             _ => Vec::new(),
@@ -322,7 +342,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The text of a key that is a scalar and is there at all.
-    fn key_text(&self, node: usize) -> Option<&str> {
+    pub(super) fn key_text(&self, node: usize) -> Option<&str> {
         let Node { event, start, end, .. } = &self.nodes[node];
         match &self.events[*event] {
             Event::Scalar(text, style, ..) if *style != Style::Plain || start != end => Some(text),
@@ -332,7 +352,7 @@ impl<'a> Tree<'a> {
 
     /// The scalar at `node`, which `key` named; anything else is refused.
     pub(super) fn scalar(&self, node: usize, key: &str) -> Result<Scalar<'_>> {
-        let Node { shape, event, start, end, gap, indent, flow, parent_is_map } = &self.nodes[node];
+        let Node { shape, event, start, end, gap, indent, flow, parent, .. } = &self.nodes[node];
         let kind = match shape {
             Shape::Scalar => None,
             Shape::Map(_) => Some(format!("is a map with the keys {}; name one of them", self.keys_of(node))),
@@ -350,7 +370,7 @@ impl<'a> Tree<'a> {
             return Err(invalid(format!("The key {key:?} does not hold a single value.")));
         };
         if let Some(tag) = tag.as_deref()
-            && !(tag.is_yaml_core_schema_tag("str") || tag.to_string() == "!")
+            && !is_text_tag(tag)
         {
             return Err(invalid(format!(
                 "The key {key:?} has the tag {tag}, so it does not hold a string; remove the tag from the file first."
@@ -365,9 +385,14 @@ impl<'a> Tree<'a> {
             gap: *gap,
             indent: *indent,
             flow: *flow,
-            in_map: *parent_is_map,
+            in_map: parent.is_some_and(|parent| matches!(self.nodes[parent].shape, Shape::Map(_))),
             anchored: *anchor != 0,
             tagged: tag.is_some(),
         })
     }
+}
+
+/// Whether a tag says no more than that the value is a string.
+pub(super) fn is_text_tag(tag: &Tag) -> bool {
+    tag.is_yaml_core_schema_tag("str") || tag.to_string() == "!"
 }

@@ -18,6 +18,7 @@ use crate::promotion::Phase;
 use crate::state::{Draft, State};
 use crate::warehouse::Discovered;
 
+pub(super) use freight::alias_set;
 pub use promotion::PromoteError;
 pub(super) use promotion::no_promotion;
 

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value as Json, json};
 
-use super::{StepBefore, short_alias, task_of};
+use super::{StepBefore, Surroundings, short_alias, task_of};
 use crate::artifact::{Artifact, normalize_chart_url, normalize_git_url, normalize_image_url};
+use crate::engine::Shared;
 use crate::error::Result;
 use crate::expr::{Fault, FaultKind, Host, Map, Query, Value, kargo};
+use crate::name::{FreightId, StageName};
 use crate::plugin::{Context, ProjectData};
 use crate::promotion::{Phase, PromotionInfo};
+use crate::state::FreightState;
 
 /// How many secrets and config maps the expressions of one step may ask for.
 const MAX_ASKED: usize = 64;
@@ -72,6 +76,7 @@ pub(super) struct Known<'a> {
     info: &'a PromotionInfo,
     alias: &'a str,
     before: &'a [StepBefore],
+    shared: &'a Shared,
     answers: &'a Answers,
     has_data: bool,
     missing: Mutex<BTreeSet<Asked>>,
@@ -79,13 +84,13 @@ pub(super) struct Known<'a> {
 
 impl<'a> Known<'a> {
     pub(super) fn new(
-        info: &'a PromotionInfo,
-        alias: &'a str,
-        before: &'a [StepBefore],
+        (info, alias): (&'a PromotionInfo, &'a str),
+        surroundings: &'a Surroundings,
         answers: &'a Answers,
         has_data: bool,
     ) -> Self {
-        Self { info, alias, before, answers, has_data, missing: Mutex::default() }
+        let Surroundings { before, shared, .. } = surroundings;
+        Self { info, alias, before, shared, answers, has_data, missing: Mutex::default() }
     }
 
     pub(super) fn missing(&self) -> Missing {
@@ -147,9 +152,37 @@ impl<'a> Known<'a> {
         Ok(found.map_or(Value::Nil, |(_, value)| value))
     }
 
+    /// What `look` sees of freight, by its id.
+    fn of_freight(&self, id: &str, look: impl Fn(&FreightState) -> Option<Json>) -> std::result::Result<Value, Fault> {
+        let found = self.shared.read(|state| look(state.freight_by_id(&FreightId::from(id))?));
+        found.map_or(Ok(Value::Nil), |found| Value::from_json(&found))
+    }
+
     fn is_failed(step: &StepBefore) -> bool {
         step.counts && matches!(step.phase, Phase::Failed | Phase::Errored | Phase::Inconclusive)
     }
+}
+
+/// Where freight stands, with the names that Kargo has for it.
+fn status(known: &FreightState) -> Json {
+    let of = |entries: Vec<(String, Json)>| Json::Object(entries.into_iter().collect());
+    let verified = known.verified().iter().map(|(stage, verified)| {
+        let longest = known.presence().get(stage).map(|presence| presence.longest).filter(|longest| !longest.is_zero());
+        let soak = longest.map(|longest| json!({ "longestSoak": format!("{}s", longest.as_secs()) }));
+        let mut entry = json!({ "verifiedAt": verified.at });
+        if let (Some(entry), Some(Json::Object(soak))) = (entry.as_object_mut(), soak) {
+            entry.extend(soak);
+        }
+        (stage.to_string(), entry)
+    });
+    let running = known.presence().iter().filter_map(|(stage, presence)| Some((stage, presence.since?)));
+    let approved = known.approved().iter();
+    json!({
+        "currentlyIn": of(running.map(|(stage, since)| (stage.to_string(), json!({ "since": since }))).collect()),
+        "verifiedIn": of(verified.collect()),
+        "approvedFor": of(approved.map(|(stage, by)| (stage.to_string(), json!({ "approvedAt": by.at }))).collect()),
+        "metadata": known.metadata().cloned().unwrap_or_default(),
+    })
 }
 
 impl Host for Known<'_> {
@@ -224,9 +257,14 @@ impl Host for Known<'_> {
                     .find(|step| task_of(&step.alias) == of_task && short_alias(&step.alias) == alias);
                 Ok(Value::from(found.map(|step| step.phase.to_string()).unwrap_or_default()))
             }
-            Query::FreightMetadata { .. } | Query::FreightStatus { .. } | Query::StageMetadata { .. } => {
-                let message = "This engine keeps no metadata of freight and stages, so that there is nothing to read.";
-                Err(Fault::new(FaultKind::Host, message))
+            Query::FreightMetadata { freight } => {
+                self.of_freight(freight, |known| known.metadata().map(|entries| Json::Object(entries.clone())))
+            }
+            Query::FreightStatus { freight } => self.of_freight(freight, |known| Some(status(known))),
+            Query::StageMetadata { stage } => {
+                let found =
+                    self.shared.read(|state| state.stage(&StageName::from(stage))?.metadata.as_deref().cloned());
+                found.map_or(Ok(Value::Nil), |entries| Value::from_json(&Json::Object(entries)))
             }
             // Steps and verifiers have no function that asks for anything else.
             _ => Ok(Value::Nil),

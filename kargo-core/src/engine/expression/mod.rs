@@ -3,14 +3,17 @@
 mod known;
 mod mask;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
+use super::Shared;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::expr::{Config, Environment, Map as Variables, Scope, Template, Value as Found};
 use crate::plugin::{Context, ProjectData};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::{Condition, Variable, VerifierSpec};
-use crate::state::Promotion;
+use crate::state::{Promotion, State};
 
 use known::{Answers, Known};
 pub(super) use mask::Secrets;
@@ -32,6 +35,8 @@ pub(super) struct StepBefore {
 /// What expressions see of the promotion beside what plug-ins see.
 #[derive(Debug, Clone)]
 pub(super) struct Surroundings {
+    /// Where metadata is looked up.
+    pub(super) shared: Arc<Shared>,
     pub(super) freight_alias: String,
     pub(super) rollback: bool,
     pub(super) aborted: bool,
@@ -40,10 +45,12 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// What the step at `index` sees, or with `None` the verification of the whole.
-    pub(super) fn of(promotion: &Promotion, index: Option<usize>, freight_alias: String) -> Self {
+    pub(super) fn of(shared: &Arc<Shared>, state: &State, promotion: &Promotion, index: Option<usize>) -> Self {
+        let alias = state.freight_by_id(&promotion.freight).and_then(|known| known.alias());
         let steps = promotion.steps.iter().take(index.unwrap_or(promotion.steps.len()));
         Self {
-            freight_alias,
+            shared: Arc::clone(shared),
+            freight_alias: alias.unwrap_or_default().to_owned(),
             rollback: promotion.rollback.is_some(),
             aborted: promotion.abort.is_some(),
             before: steps
@@ -144,7 +151,7 @@ impl<'a> Texts<'a> {
         let mut answers = Answers::default();
         loop {
             let (evaluated, missing) = {
-                let known = Known::new(info, alias, &surroundings.before, &answers, data.is_some());
+                let known = Known::new((info, alias), surroundings, &answers, data.is_some());
                 let scope = scope(cx, (info, alias), surroundings, outputs, &known);
                 let evaluated = scope.and_then(|scope| self.evaluate_with(scope, surroundings, takes_text));
                 (evaluated, known.missing())

@@ -357,7 +357,7 @@ fn check(before: &State, fold: &Fold, retention: &Retention) -> Result<(), Strin
 }
 
 #[test]
-fn a_long_past_is_let_go_quickly() {
+fn a_long_past_is_let_go_in_a_few_events() {
     let pipeline =
         keeping(Retention::default(), [Shop::stage("dev").direct("main"), Shop::stage("prod").after("main", ["dev"])]);
     let mut fold = Fold::new(pipeline);
@@ -366,10 +366,8 @@ fn a_long_past_is_let_go_quickly() {
         fold.promote("dev", &id);
     }
     fold.now += Duration::from_secs(30 * 24 * 3600);
-    let begun = std::time::Instant::now();
     let events = fold.collect();
-    let took = begun.elapsed();
-    assert!(events >= 20 && took < Duration::from_secs(20), "{events} events in {took:?}");
+    assert!((20..=100).contains(&events), "{events} events");
     assert_eq!((fold.freight().len(), fold.state.promotions().count()), (20, 20));
     assert!(collect(&fold.pipeline, &fold.state, fold.now).is_none());
 }

@@ -12,6 +12,7 @@ mod health;
 mod leases;
 mod promotion;
 mod queue;
+mod records;
 mod rollback;
 mod rules;
 mod steps;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 pub(crate) use ahead::Ahead;
 
-use super::event::{Cause, Event, EventKind};
+use super::event::{Cause, Event, EventKind, MetadataOf};
 use super::promotion::{Abort, Promotion};
 use super::stage::Hold;
 use super::{Approval, State};
@@ -91,6 +91,16 @@ impl State {
             }
             EventKind::AliasSet { freight, alias } => {
                 self.call_freight(freight, alias.as_deref()).ok_or_else(|| no_freight(freight))
+            }
+            EventKind::MetadataSet { of, values } => {
+                let metadata = match of {
+                    MetadataOf::Stage(stage) => &mut self.stages.entry(stage.clone()).or_default().metadata,
+                    MetadataOf::Freight(freight) => {
+                        &mut self.freight.get_mut(freight).ok_or_else(|| no_freight(freight))?.metadata
+                    }
+                };
+                metadata.get_or_insert_default().extend(values.clone());
+                Ok(Affected::Stages(Vec::new()))
             }
             EventKind::DiscoveryFailed { warehouse, reason } => {
                 self.warehouses.or_default(warehouse).failing = Some(reason.clone());

@@ -160,6 +160,16 @@ pub enum HoldChange {
     Resume,
 }
 
+/// What metadata belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetadataOf {
+    /// A stage.
+    Stage(StageName),
+    /// Freight.
+    Freight(FreightId),
+}
+
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -209,6 +219,13 @@ pub enum EventKind {
         freight: FreightId,
         /// The alias from now on.
         alias: Option<String>,
+    },
+    /// A step of a promotion set metadata of a stage or of freight: entries take the place of those of the same key, others stay.
+    MetadataSet {
+        /// Whose.
+        of: MetadataOf,
+        /// The entries.
+        values: serde_json::Map<String, serde_json::Value>,
     },
     /// A warehouse's look failed, for another reason than the one before. Freight it made stays.
     DiscoveryFailed {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{EventKind, HoldChange, Rollback};
+use super::{EventKind, HoldChange, MetadataOf, Rollback};
 
 impl fmt::Display for EventKind {
     /// The event as a line of an audit trail.
@@ -34,6 +34,13 @@ impl fmt::Display for EventKind {
             }
             Self::AliasSet { freight, alias: Some(alias) } => write!(f, "freight {} called {alias}", freight.short()),
             Self::AliasSet { freight, alias: None } => write!(f, "alias of freight {} taken away", freight.short()),
+            Self::MetadataSet { of, values } => {
+                let keys = values.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                match of {
+                    MetadataOf::Stage(stage) => write!(f, "metadata {keys} of stage {stage} set"),
+                    MetadataOf::Freight(freight) => write!(f, "metadata {keys} of freight {} set", freight.short()),
+                }
+            }
             Self::DiscoveryFailed { warehouse, reason } => write!(f, "warehouse {warehouse} cannot look: {reason}"),
             Self::DiscoveryRecovered { warehouse } => write!(f, "warehouse {warehouse} looks again"),
             Self::FreightApproved { freight, stage } => write!(f, "freight {} approved for {stage}", freight.short()),

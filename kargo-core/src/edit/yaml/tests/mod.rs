@@ -3,6 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ErrorKind;
+
+mod corpus;
+mod upsert;
 
 fn set(text: &str, key: &str, value: &str) -> Result<String> {
     update(text, &[(key.to_owned(), value.to_owned())])
@@ -337,7 +341,7 @@ fn several_updates_are_made_at_once_and_never_twice_on_one_value() {
     assert_eq!(edited, "a: one\nb:\n- two\nc: \"3\"\n");
     let error = update(file, &pairs(&[("b.0", "1"), ("b[0]", "2")])).unwrap_err();
     assert!(error.message().contains("\"b.0\" and \"b[0]\""), "{error}");
-    assert_eq!(update("not: [yaml", &[]).unwrap(), "not: [yaml");
+    assert_eq!(update::<&str, &str>("not: [yaml", &[]).unwrap(), "not: [yaml");
 }
 
 #[test]

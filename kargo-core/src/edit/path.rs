@@ -1,7 +1,6 @@
 //! The path that a key spells.
 
-use super::invalid;
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +14,7 @@ pub(super) enum Part {
 }
 
 impl Part {
+    /// The part as a key of a map.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Either(text, _) | Self::Key(text) => text.clone(),
@@ -32,7 +32,17 @@ pub(super) struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
+    /// A key of a file that may hold several documents.
     pub(super) fn parse(key: &'a str) -> Result<Self> {
+        Self::read(key, true)
+    }
+
+    /// A key of a file that is one document, where `$1` is a name as any other.
+    pub(super) fn of_one_document(key: &'a str) -> Result<Self> {
+        Self::read(key, false)
+    }
+
+    fn read(key: &'a str, documents: bool) -> Result<Self> {
         if key.is_empty() {
             return Err(invalid("A key is empty; name the value to set, such as \"image.tag\".".to_owned()));
         }
@@ -40,7 +50,8 @@ impl<'a> Path<'a> {
         let pieces = split(key)?;
         let count = pieces.len();
         for (position, piece) in pieces.into_iter().enumerate() {
-            if position == 0
+            if documents
+                && position == 0
                 && count > 1
                 && let Some(index) = piece.raw.strip_prefix('$').and_then(whole_number)
             {
@@ -87,7 +98,7 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
-    fn empty_part(&self) -> crate::Error {
+    fn empty_part(&self) -> Error {
         invalid(format!("The key {:?} has an empty part; write a dot inside a name as \"\\.\".", self.key))
     }
 
@@ -96,6 +107,10 @@ impl<'a> Path<'a> {
         let parts: Vec<String> = self.parts.iter().take(count).map(Part::text).collect();
         parts.join(".")
     }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidInput, message).operation("read a key")
 }
 
 /// A part as it was written, escapes and all.

@@ -1,0 +1,210 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::plugin::{Context, Step, StepOutcome, StepRequest};
+use crate::steps::builtin;
+use crate::workspace::Workspace;
+use crate::{Actor, Error, ErrorKind, Freight, PromotionInfo, Retry};
+
+/// A server that gives one answer after the other, the last one for ever, and keeps what it was asked.
+struct Server {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    async fn start(answers: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answers: Vec<String> = answers.iter().map(|answer| answer.replace("\n", "\r\n")).collect();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        tokio::spawn(async move {
+            for number in 0.. {
+                let Ok((mut stream, _)) = listener.accept().await else { return };
+                let mut request = Vec::new();
+                let mut buffer = [0; 4096];
+                loop {
+                    let read = stream.read(&mut buffer).await.unwrap_or(0);
+                    request.extend_from_slice(&buffer[..read]);
+                    let text = String::from_utf8_lossy(&request);
+                    let length = text
+                        .to_ascii_lowercase()
+                        .split("content-length: ")
+                        .nth(1)
+                        .and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
+                    let whole = text.find("\r\n\r\n").is_some_and(|end| request.len() >= end + 4 + length.unwrap_or(0));
+                    if read == 0 || whole {
+                        break;
+                    }
+                }
+                log.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
+                let answer = answers.get(number).or(answers.last()).unwrap();
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        Self { url, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\n{headers}Connection: close\nContent-Length: {}\n\n{body}", body.len())
+}
+
+async fn run(
+    uses: &str,
+    config: Value,
+    workspace: &Workspace,
+    restored: Option<&serde_json::Map<String, Value>>,
+) -> Result<StepOutcome, Error> {
+    let at = Timestamp::UNIX_EPOCH;
+    let promotion = PromotionInfo::new("shop", "dev.1", "dev", Freight::new("main", vec![], at), Actor::engine(), at);
+    let plugins = builtin().build();
+    let step = plugins.step(uses).unwrap();
+    let request = StepRequest::new(&promotion, "step", &config, at).with_workspace(workspace);
+    let request = match restored {
+        Some(outputs) => request.restoring(outputs),
+        None => request,
+    };
+    step.run(&Context::system("dev.1/step-1"), &request).await
+}
+
+async fn http(config: Value) -> Result<StepOutcome, Error> {
+    run("http", config, &Workspace::new(), None).await
+}
+
+#[tokio::test]
+async fn an_answer_is_judged_and_read_by_expressions() {
+    let body = r#"{"state": "done", "id": 7}"#;
+    let server = Server::start(&[&answer("201 Created", "Content-Type: application/json\nX-Trace: abc\n", body)]).await;
+    let outcome = http(json!({
+        "url": format!("{}/deploy", server.url),
+        "method": "POST",
+        "headers": [{ "name": "Authorization", "value": "Bearer t" }],
+        "queryParams": [{ "name": "q", "value": "a b&c" }],
+        "body": "{}",
+        "successExpression": "response.status == 201 && response.body.state == 'done'",
+        "outputs": [
+            { "name": "id", "fromExpression": "response.body.id" },
+            { "name": "trace", "fromExpression": "response.header('x-trace') + response.headers['X-Trace'][0]" },
+        ],
+    }))
+    .await
+    .unwrap();
+    let StepOutcome::Succeeded { outputs, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(Value::Object(outputs), json!({ "id": 7, "trace": "abcabc" }));
+    let asked = server.asked()[0].to_ascii_lowercase();
+    for part in
+        ["post /deploy?q=a+b%26c http/1.1", "authorization: bearer t", "idempotency-key: dev.1/step-1", "\r\n\r\n{}"]
+    {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_answer_has_its_outcome() {
+    let fails = |outcome: Result<StepOutcome, Error>| match outcome {
+        Ok(StepOutcome::Failed { reason }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let server = Server::start(&[&answer("404 Not Found", "", "no such thing")]).await;
+    let reason = fails(http(json!({ "url": format!("{}/x?token=secret", server.url) })).await);
+    assert!(reason.contains("answers 404: no such thing") && !reason.contains("secret"), "{reason}");
+
+    let server = Server::start(&[&answer("503 Service Unavailable", "Retry-After: 7\n", "")]).await;
+    let error = http(json!({ "url": server.url })).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::After(Duration::from_secs(7))));
+
+    let server = Server::start(&[&answer("200 OK", "Content-Type: text/plain\n", "pending")]).await;
+    let polls = json!({ "url": server.url, "successExpression": "response.body == 'done'", "pollInterval": "1m30s" });
+    let outcome = http(polls.clone()).await.unwrap();
+    assert!(
+        matches!(outcome, StepOutcome::Running { check_after, .. } if check_after == Duration::from_secs(90)),
+        "{outcome:?}"
+    );
+
+    let mut failing = polls;
+    failing["failureExpression"] = "response.body == 'pending'".into();
+    failing["errorExpression"] = "'it says ' + response.body".into();
+    assert!(fails(http(failing).await).ends_with("answers 200: it says pending"));
+
+    let error = http(json!({ "url": server.url, "successExpression": "response.body" })).await.unwrap_err();
+    assert!(error.message().contains("`successExpression` gives string"), "{error}");
+
+    let gone = json!({ "url": "http://127.0.0.1:9/", "timeout": "2s" });
+    assert_eq!(http(gone).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    for (config, wanted) in [
+        (json!({ "url": "http://169.254.169.254/latest" }), "link-local"),
+        (json!({ "url": "no url" }), "no URL"),
+        (json!({ "url": "http://x", "method": "BREW" }), "not one of DELETE"),
+        (json!({ "url": "http://x", "successExpression": "response.(" }), "successExpression"),
+        (json!({ "url": "http://x", "timeout": "10 parsecs" }), "is no duration"),
+        (json!({ "url": "http://x", "body": "a", "bodyFromFile": "b" }), "exclude each other"),
+        (json!({ "url": "http://x", "headers": [{ "name": "a", "value": "b\nc" }] }), "control character"),
+    ] {
+        let reason = fails(http(config).await);
+        assert!(reason.contains(wanted), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn another_host_gets_no_headers_and_a_body_has_a_limit() {
+    let other = Server::start(&[&answer("200 OK", "", "there")]).await;
+    let there = answer("302 Found", &format!("Location: {}/there\n", other.url.replace("127.0.0.1", "localhost")), "");
+    let server = Server::start(&[&there]).await;
+    let config = json!({ "url": server.url, "headers": [{ "name": "X-Api-Key", "value": "k" }] });
+    assert!(matches!(http(config).await.unwrap(), StepOutcome::Succeeded { .. }));
+    assert!(
+        server.asked()[0].contains("x-api-key: k") && !other.asked()[0].contains("x-api-key"),
+        "{:?}",
+        other.asked()
+    );
+
+    let large = Server::start(&["HTTP/1.1 200 OK\nConnection: close\nContent-Length: 3000000\n\nx"]).await;
+    assert!(http(json!({ "url": large.url })).await.unwrap_err().message().contains("more than 2097152 bytes"));
+    let cut_off = Server::start(&["HTTP/1.1 200 OK\nConnection: close\nContent-Length: 30\n\nx"]).await;
+    assert_eq!(http(json!({ "url": cut_off.url })).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_file_is_downloaded_and_known_again_after_a_restart() {
+    let (workspace, cx) = (Workspace::new(), Context::system("dev.1/step-1"));
+    let server =
+        Server::start(&[&answer("200 OK", "", "one"), &answer("200 OK", "", "one"), &answer("200 OK", "", "two")])
+            .await;
+    let config = json!({ "url": server.url, "outPath": "in/file" });
+    let StepOutcome::Succeeded { outputs, .. } = run("http-download", config.clone(), &workspace, None).await.unwrap()
+    else {
+        panic!("downloads")
+    };
+    assert_eq!(workspace.read(&cx, "in/file").await.unwrap().as_deref(), Some(&b"one"[..]));
+    let again = run("http-download", config.clone(), &workspace, None).await.unwrap();
+    assert!(matches!(&again, StepOutcome::Failed { reason } if reason.contains("allowOverwrite")), "{again:?}");
+    assert!(run("http-download", config.clone(), &Workspace::new(), Some(&outputs)).await.is_ok());
+    let error = run("http-download", config, &Workspace::new(), Some(&outputs)).await.unwrap_err();
+    assert!(error.message().contains("is another file now"), "{error}");
+}
+
+#[tokio::test]
+async fn metadata_and_aliases_are_recorded() {
+    let at = Timestamp::UNIX_EPOCH;
+    let promotion = PromotionInfo::new("shop", "dev.1", "dev", Freight::new("main", vec![], at), Actor::engine(), at);
+    let plugins = builtin().build();
+    let config = json!({ "updates": [{ "kind": "Stage", "name": "dev", "values": { "a": 1 } }] });
+    let request = StepRequest::new(&promotion, "step", &config, at);
+    plugins.step("set-metadata").unwrap().run(&Context::system("k"), &request).await.unwrap();
+    let recorded = format!("{:?}", request.recorded());
+    assert!(recorded.contains("StageMetadata") && recorded.contains("\"a\""), "{recorded}");
+    assert!(plugins.step("set-metadata").unwrap().validate(&json!({ "updates": [] })).is_err());
+    assert!(plugins.step("set-freight-alias").unwrap().validate(&json!({ "name": "x", "alias": "" })).is_err());
+}

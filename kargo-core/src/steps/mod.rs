@@ -1,0 +1,93 @@
+//! Kargo's own steps that work on files: what `uses: copy`, `yaml-update` and the like stand for.
+//!
+//! [`builtin`] begins a set of plug-ins with all of them. Configurations, outputs and messages are Kargo's; where a step does
+//! something else, its type says so, and docs/differences.md lists it. Each step's configuration is a public type, whose fields are
+//! documented, in [`config`].
+//!
+//! | `uses` | does | outputs |
+//! |---|---|---|
+//! | `copy`, `delete`, `file-write` | files and directories | |
+//! | `tar`, `untar` | archives, also with gzip | |
+//! | `yaml-update`, `json-update`, `toml-update` | sets single values, changes no other byte | `commitMessage` |
+//! | `yaml-merge` | lays YAML files over each other | `commitMessage` |
+//! | `yaml-parse`, `json-parse`, `toml-parse` | reads values by expressions | as named |
+//! | `compose-output`, `fail` | | the configuration; none |
+//! | `kustomize-set-image` | sets `images` of a kustomization | `commitMessage` |
+//! | `kustomize-build`, `helm-template` | renders manifests, with the program `kustomize` or `helm` on `PATH` | |
+//! | `http`, `http-download` | requests and downloads, with the feature `http` | as named; `digest` |
+//! | `set-metadata`, `set-freight-alias` | what the journal keeps of stages and freight | |
+//! | `helm-update-chart` | sets versions of a chart's dependencies and fetches them, with the program `helm` | `commitMessage` |
+//!
+//! A configuration is checked when the pipeline is put together, as far as its expressions leave it to be seen, and again with their
+//! values when the step runs: one that is wrong then ends the step as failed.
+//!
+//! The programs run on a copy of the directories that they need, in a temporary directory, without the host's environment save for
+//! `PATH`, proxies and certificates. They get the time of the call, and end with all that they have started when it is cancelled.
+//!
+//! ```
+//! use kargo_core::{steps, Pipeline, Stage, StepSpec, Warehouse};
+//! use serde_json::json;
+//!
+//! let plugins = steps::builtin().build();
+//! let update = json!({"path": "dev/values.yaml", "updates": [{"key": "image.tag", "vlue": "${{ vars.tag }}"}]});
+//! let pipeline = Pipeline::builder("shop")
+//!     .warehouse(Warehouse::new("main"))
+//!     .stage(Stage::new("dev").direct("main").step(StepSpec::new("yaml-update", update)))
+//!     .build()?;
+//! let error = plugins.check(&pipeline).unwrap_err();
+//! assert!(error.to_string().contains("did you mean \"value\"?"), "{error}");
+//! # Ok::<(), kargo_core::PipelineError>(())
+//! ```
+
+pub mod config;
+
+mod archive;
+mod delete;
+mod files;
+mod helm;
+#[cfg(feature = "http")]
+mod http;
+mod ignore;
+mod kustomize;
+mod manifests;
+mod merge;
+mod outputs;
+mod parse;
+mod program;
+mod record;
+mod typed;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+use crate::plugin::{Plugins, PluginsBuilder};
+use typed::Typed;
+
+/// A set of plug-ins with the steps of this module, to which a host adds its own.
+pub fn builtin() -> PluginsBuilder {
+    let plugins = Plugins::builder()
+        .step("compose-output", Typed(outputs::ComposeOutput))
+        .step("copy", Typed(files::Copy))
+        .step("delete", Typed(delete::Delete))
+        .step("fail", Typed(outputs::Fail))
+        .step("file-write", Typed(files::FileWrite))
+        .step("helm-template", Typed(helm::Template(helm::HELM)))
+        .step("helm-update-chart", Typed(helm::UpdateChart(helm::HELM)))
+        .step("json-parse", Typed(parse::Json))
+        .step("json-update", Typed(update::Json))
+        .step("kustomize-build", Typed(kustomize::Build(kustomize::KUSTOMIZE)))
+        .step("kustomize-set-image", Typed(kustomize::SetImage))
+        .step("tar", Typed(archive::Tar))
+        .step("set-freight-alias", Typed(record::SetFreightAlias))
+        .step("set-metadata", Typed(record::SetMetadata))
+        .step("toml-parse", Typed(parse::Toml))
+        .step("toml-update", Typed(update::Toml))
+        .step("untar", Typed(archive::Untar))
+        .step("yaml-merge", Typed(merge::YamlMerge))
+        .step("yaml-parse", Typed(parse::Yaml))
+        .step("yaml-update", Typed(update::Yaml));
+    #[cfg(feature = "http")]
+    let plugins = plugins.step("http", Typed(http::Request)).step("http-download", Typed(http::Download));
+    plugins
+}
