@@ -13,7 +13,7 @@
 //! | a kustomization's `images` | [`kustomize::set_images`] | |
 //! | a Helm chart's `dependencies` | [`helm::set_dependencies`] | [`helm::dependencies`] |
 //!
-//! Nothing here opens a file: text comes in, text goes out. [`file`] puts a function on texts to work on a file's bytes.
+//! Nothing here opens a file: text comes in, text goes out. [`file()`] puts a function on texts to work on a file's bytes.
 //!
 //! ```
 //! use kargo_core::edit::{self, Outcome};

@@ -23,7 +23,7 @@ const OF_COMMITS: [&str; 5] = ["id", "commitDate", "author", "committer", "subje
 const OF_TAGS: [&str; 8] = ["tag", "id", "creatorDate", "author", "committer", "subject", "tagger", "annotation"];
 
 /// Steps that keep a value as what it turned into, rather than take it as a text.
-const KEEPS_KIND: [&str; 4] = ["compose-output", "set-metadata", "json-update", "toml-update"];
+const KEEPS_KIND: [&str; 2] = ["compose-output", "set-metadata"];
 
 /// Checks every expression of a manifest.
 pub(super) fn check(index: &Index<'_>, manifest: &Manifest, findings: &mut Vec<Finding>) {
