@@ -132,10 +132,14 @@ impl FreightId {
     }
 }
 
-/// The closest of `known` to `wanted`, when it is close enough to be what was meant.
+/// The closest of `known` to `wanted`, when it is close enough to be what was meant. Nothing is close to a text of more than 253 bytes,
+/// which is no name.
 pub fn near_match<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes the product of both lengths, so what cannot be near by its length alone is left out first.
+    let may_be = |candidate: &&str| wanted.len() <= 253 && candidate.len().abs_diff(wanted.len()) <= 8;
     known
         .into_iter()
+        .filter(may_be)
         .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 2 && distance * 3 <= candidate.len().max(wanted.len()))
         .min_by_key(|(distance, _)| *distance)

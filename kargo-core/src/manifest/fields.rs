@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::finding::{Finding, Place, Rule, Severity, below, path};
+use super::finding::{Finding, MAX_FINDINGS, MAX_MESSAGE, Place, Rule, Severity, below, path, shortened};
 use super::reader::{Data, Entry, Node, Span};
 use super::source::Source;
 use crate::name::{name_fault, near_match};
+
+/// How many items a list of steps, variables, stages and the like may have, so that comparing them with each other ends.
+const MAX_ITEMS: usize = 1000;
 
 /// Where findings go while one document is read.
 pub(super) struct Notes<'s> {
@@ -33,11 +36,15 @@ impl Notes<'_> {
         pointer: &str,
         message: impl Into<String>,
     ) {
+        if self.findings.len() >= MAX_FINDINGS {
+            return;
+        }
         let (line, column) = self.source.position(span.start);
         let snippet = if self.secret { None } else { self.source.snippet(span) };
         let (file, resource) = (self.source.name.clone(), self.resource.clone());
         let place = Place { file, line, column, resource, path: path(pointer), snippet };
-        self.findings.push(Finding { severity, rule, message: message.into(), place: Some(place) });
+        let message = shortened(message.into(), MAX_MESSAGE);
+        self.findings.push(Finding { severity, rule, message, place: Some(place) });
     }
 
     pub(super) fn error(&mut self, rule: Rule, span: Span, pointer: &str, message: impl Into<String>) {
@@ -102,8 +109,12 @@ impl<'n> At<'n> {
             notes.bad(self.node, &self.pointer, "a list");
             return Vec::new();
         };
+        if items.len() > MAX_ITEMS {
+            let message = format!("{} has {} items; it can have {MAX_ITEMS}.", named(&self.pointer), items.len());
+            self.error(notes, Rule::BadValue, message);
+        }
         let item = |(index, node)| At { node, pointer: below(&self.pointer, index) };
-        items.iter().enumerate().map(item).collect()
+        items.iter().take(MAX_ITEMS).enumerate().map(item).collect()
     }
 
     pub(super) fn text(&self, notes: &mut Notes<'_>) -> Option<String> {

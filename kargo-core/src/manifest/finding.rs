@@ -177,6 +177,22 @@ impl fmt::Display for Finding {
     }
 }
 
+/// How many findings of one set are told.
+pub(super) const MAX_FINDINGS: usize = 10_000;
+
+/// How many bytes a message has at most.
+pub(super) const MAX_MESSAGE: usize = 2000;
+
+/// `text`, or its beginning and its end when it has more than `most` bytes: names and values may be of any length.
+pub(super) fn shortened(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let begin = text.floor_char_boundary(most * 3 / 4);
+    let end = text.ceil_char_boundary(text.len() - most / 4);
+    format!("{} … {}", &text[..begin], &text[end..])
+}
+
 /// A JSON pointer as people write paths: `/spec/steps/2/config` is `spec.steps[2].config`.
 pub(super) fn path(pointer: &str) -> String {
     let mut path = String::new();
@@ -193,7 +209,7 @@ pub(super) fn path(pointer: &str) -> String {
             path += &format!("[{segment:?}]");
         }
     }
-    path
+    shortened(path, 400)
 }
 
 /// `segment` at the end of a JSON pointer.
@@ -204,6 +220,13 @@ pub(super) fn below(pointer: &str, segment: impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_told_by_their_ends() {
+        assert_eq!(shortened("short".into(), 10), "short");
+        let told = shortened(format!("begin {} end", "é".repeat(1000)), 40);
+        assert!(told.starts_with("begin é") && told.ends_with("é end") && told.len() < 60, "{told}");
+    }
 
     #[test]
     fn a_finding_prints_with_a_mark_under_its_place() {

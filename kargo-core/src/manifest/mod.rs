@@ -1,7 +1,7 @@
 //! Kargo's manifests: its YAML, read, checked, and made into pipelines.
 //!
 //! [`Manifests`] is a set of resources from files, folders, streams or texts. Reading never stops at the first fault: what is wrong is
-//! collected as [`Finding`]s, each with its file, line, column, path and the way out. [`lint`] adds what only shows in the whole set,
+//! collected as [`Finding`]s, each with its file, line, column, path and the way out. [`lint()`] adds what only shows in the whole set,
 //! and [`Manifests::pipelines`] makes a [`Pipeline`](crate::Pipeline) of each project.
 //!
 //! ```

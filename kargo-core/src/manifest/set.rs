@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::dialect;
 use super::fields::{At, Notes, listed};
-use super::finding::{Finding, Place, Rule, Severity, path};
+use super::finding::{Finding, MAX_FINDINGS, MAX_MESSAGE, Place, Rule, Severity, path, shortened};
 use super::kind::{KINDS, Metadata, Resource, decode_metadata};
 use super::reader::{self, Node};
 use super::source::Source;
@@ -76,10 +76,11 @@ impl Manifest {
         if matches!(self.resource, Resource::Secret(_)) {
             return None;
         }
-        let mut object: Map<String, Value> = self.resource.body();
+        let mut object = Map::new();
         object.insert("apiVersion".into(), self.resource.api_version().into());
         object.insert("kind".into(), self.resource.kind().into());
         object.insert("metadata".into(), self.metadata.value());
+        object.extend(self.resource.body());
         Some(write::document(&object))
     }
 
@@ -109,7 +110,7 @@ impl Manifest {
             let (file, resource) = (origin.source.name.clone(), self.title());
             Place { file, line, column, resource, path: path(pointer), snippet }
         });
-        let mut message = message.into();
+        let mut message = shortened(message.into(), MAX_MESSAGE);
         if place.is_none() {
             message = format!("{}: {message}", self.title());
         }
@@ -118,16 +119,17 @@ impl Manifest {
 }
 
 fn title(kind: &str, metadata: &Metadata) -> String {
-    match &metadata.namespace {
+    let title = match &metadata.namespace {
         Some(namespace) => format!("{kind} {namespace}/{}", metadata.name),
         None => format!("{kind} {}", metadata.name),
-    }
+    };
+    shortened(title, 600)
 }
 
 /// A set of manifests with what was found wrong when they were read.
 ///
 /// See the [module](super) for what is read and how. Limits: 16 MiB, 20,000 documents, a million values and 64 levels a file, and
-/// 20,000 files a folder.
+/// 20,000 files a folder; 1,000 items a list and 10,000 stages a project. At most 10,000 findings are told.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifests {
     manifests: Vec<Manifest>,
@@ -190,7 +192,7 @@ impl Manifests {
         Ok(set)
     }
 
-    /// What was found wrong while reading, in the order of the texts. [`super::lint`] finds more.
+    /// What was found wrong while reading, in the order of the texts. [`lint()`](super::lint()) finds more.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
@@ -229,8 +231,12 @@ impl Manifests {
         let is_kargo = source.text.contains("kargo.akuity.io");
         let mut notes = Notes { source: &source, resource: String::new(), secret: false, findings: &mut self.findings };
         // A template of Helm's is rarely YAML. One word about it is better than many about what it is not.
-        if let Some(at) = TEMPLATE.find(&source.text).map(|found| found.start())
-            && (is_kargo || (wanted == Wanted::AllOfIt && !faults.is_empty()))
+        let template = match OBJECTS.find(&source.text) {
+            None if !faults.is_empty() => COMMANDS.find(&source.text),
+            found => found,
+        };
+        if let Some(at) = template.map(|found| found.start() + found.as_str().find("{{").unwrap_or_default())
+            && (is_kargo || wanted == Wanted::AllOfIt)
         {
             let span = reader::Span { start: at as u32, end: at as u32 + 2 };
             let message =
@@ -303,6 +309,7 @@ impl Manifests {
         self.remove_duplicates();
         dialect::resolve_upstream(&mut self.manifests, &mut self.findings);
         self.check_configs();
+        self.findings.truncate(MAX_FINDINGS);
     }
 
     /// Gives manifests without a namespace to the only project there is.
@@ -404,10 +411,17 @@ enum Wanted {
     ManifestsOnly,
 }
 
-/// What only templates of Helm's have: two braces, without the dollar of an expression, before a word of its language.
-static TEMPLATE: LazyLock<Regex> = LazyLock::new(|| {
-    let words = r"if|else|end|range|with|include|template|define|block|tpl|toYaml|quote|printf|default|required|lookup";
-    Regex::new(&format!(r"(?m)(?:^|[^$])\{{\{{-?\s*(?:[.$`]|/\*|(?:{words})\b)"))
+/// What only templates of Helm's have, outside of expressions (`${{`): its objects. Links of projects and the arguments of analysis
+/// templates have two braces too.
+static OBJECTS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)(?:^|[^$])\{\{-?\s*[^{}\n]*\$?\.(?:Values|Release|Chart|Capabilities|Files)\b")
+        .expect("the pattern is constant and is compiled by the tests")
+});
+
+/// What makes it likely that a text which is no YAML is a template.
+static COMMANDS: LazyLock<Regex> = LazyLock::new(|| {
+    let words = r"if|else|end|range|with|include|template|define|block|tpl|toYaml|/\*|\$\w|\.\w";
+    Regex::new(&format!(r"(?m)(?:^|[^$])\{{\{{-?\s*(?:{words})[^\n]*\}}\}}"))
         .expect("the pattern is constant and is compiled by the tests")
 });
 
@@ -465,13 +479,13 @@ fn is_wanted(at: &At<'_>, version: &str, kind: &str, wanted: Wanted, notes: &mut
             false
         }
         _ => {
-            if wanted == Wanted::AllOfIt && (version.is_empty() || kind.is_empty()) {
-                let message = "This is no manifest: apiVersion and kind must say what it is.";
-                notes.error(Rule::Kind, key("kind"), "", message);
-            } else if KINDS.contains(&kind) && !group.contains('.') {
+            if KINDS.contains(&kind) && !group.contains('.') {
                 let message =
                     format!("For a {kind} of Kargo's, apiVersion is kargo.akuity.io/v1alpha1, not {version:?}.");
                 notes.error(Rule::Kind, key("apiVersion"), "/apiVersion", message);
+            } else if wanted == Wanted::AllOfIt && (version.is_empty() || kind.is_empty()) {
+                let message = "This is no manifest: apiVersion and kind must say what it is.";
+                notes.error(Rule::Kind, key("kind"), "", message);
             }
             false
         }

@@ -1,4 +1,4 @@
-//! JSON as YAML in the style of `kubectl get -o yaml`: keys by name, two blanks a level, quotes only where they must be.
+//! JSON as YAML in the style of `kubectl get -o yaml`: two blanks a level, quotes only where they must be.
 
 use serde_json::{Map, Value};
 
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn documents_look_as_people_write_them() {
-        let value = json!({"spec": {"list": [{"a": 1, "b": ["x", []]}, "yes"], "text": "one\ntwo\n", "empty": {}, "tag": "1.10"}});
+        let value = json!({"spec": {"empty": {}, "list": [{"a": 1, "b": ["x", []]}, "yes"], "tag": "1.10", "text": "one\ntwo\n"}});
         let text = document(value.as_object().unwrap());
         assert_eq!(
             text,

@@ -20,22 +20,26 @@ pub(in crate::manifest) fn resolve_upstream(manifests: &mut [Manifest], findings
         .filter(|(_, one)| stage_of(one).is_some())
         .map(|(at, one)| (key(one), at))
         .collect();
-    let mut origins = Vec::new();
+    let mut downstream: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut found: BTreeMap<usize, BTreeSet<WarehouseName>> = BTreeMap::new();
+    let mut news = Vec::new();
     for (at, manifest) in manifests.iter().enumerate() {
-        if stage_of(manifest).is_none_or(|stage| stage.upstream.is_empty()) {
-            continue;
+        let Some(stage) = stage_of(manifest) else { continue };
+        for name in &stage.upstream {
+            let upstream = places.get(&(manifest.metadata.namespace.clone(), name.clone()));
+            upstream.into_iter().for_each(|upstream| downstream.entry(*upstream).or_default().push(at));
         }
-        // Upstream as far as it goes; a ring ends where it began.
-        let (mut found, mut seen, mut open) = (BTreeSet::<WarehouseName>::new(), BTreeSet::from([at]), vec![at]);
-        while let Some(stage) = open.pop().and_then(|at| stage_of(&manifests[at])) {
-            found.extend(stage.requested_freight.iter().map(|request| request.origin.clone()));
-            for name in &stage.upstream {
-                let upstream = places.get(&(manifest.metadata.namespace.clone(), name.clone()));
-                open.extend(upstream.copied().filter(|upstream| seen.insert(*upstream)));
-            }
-        }
-        origins.push((at, found));
+        news.extend(stage.requested_freight.iter().map(|request| (at, request.origin.clone())));
     }
+    // What arrives at a stage arrives at those after it, each time for the first time only, so that a ring ends.
+    while let Some((at, origin)) = news.pop() {
+        if found.entry(at).or_default().insert(origin.clone()) {
+            news.extend(downstream.get(&at).into_iter().flatten().map(|after| (*after, origin.clone())));
+        }
+    }
+    let waiting = |at: &usize| stage_of(&manifests[*at]).is_some_and(|stage| !stage.upstream.is_empty());
+    let origins: Vec<_> =
+        (0..manifests.len()).filter(waiting).map(|at| (at, found.remove(&at).unwrap_or_default())).collect();
     for (at, found) in origins {
         let manifest = &mut manifests[at];
         if found.is_empty() {

@@ -34,7 +34,6 @@ pub(super) use subscription::check_regex;
 /// What a manifest describes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "most of a set are stages, so boxing would save nothing")]
 pub enum Resource {
     /// A project: a namespace for the rest.
     Project(Project),

@@ -43,6 +43,13 @@ pub struct TaskRef {
     pub cluster: bool,
 }
 
+impl TaskRef {
+    /// The kind of the task.
+    pub fn kind(&self) -> &'static str {
+        if self.cluster { "ClusterPromotionTask" } else { "PromotionTask" }
+    }
+}
+
 /// Steps under a name: a `PromotionTask` or a `ClusterPromotionTask`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -106,12 +113,10 @@ impl Step {
         }
         let vars = Variable::decode_all(&mut fields, notes);
         let mut config = Value::Object(Map::new());
-        if let Some(at) = fields.take("config") {
-            if at.fields(notes).is_some() {
-                config = at.node.json();
-            }
+        let config_at = fields.take("config").filter(|at| at.fields(notes).is_some());
+        if let Some(at) = &config_at {
+            config = at.node.json();
         }
-        let config_at = fields.take("config");
         fields.finish(notes);
         let mut step = Self { uses, task, alias, condition, continue_on_error, retry, vars, config };
         if let Some(at) = config_at {
@@ -153,7 +158,7 @@ impl Step {
         if let Some(task) = &self.task {
             let mut reference = json!({"name": task.name});
             if task.cluster {
-                reference["kind"] = "ClusterPromotionTask".into();
+                reference["kind"] = task.kind().into();
             }
             put(&mut object, "task", reference);
         }

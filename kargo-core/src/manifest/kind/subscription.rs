@@ -1,5 +1,7 @@
 //! Subscriptions: the fields of each kind, checked, and kept in the words of their source's configuration.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -15,22 +17,22 @@ use crate::warehouse::Subscription;
 /// The biggest program, in bytes, that a regular expression may become.
 const MAX_PROGRAM: usize = 1 << 20;
 
+/// How many subscriptions a warehouse may have.
+const MOST: usize = 100;
+
 /// Reads a list of subscriptions. Two to one place must have names that tell them apart.
 pub(in crate::manifest) fn decode_all(items: &[At<'_>], notes: &mut Notes<'_>) -> Vec<Subscription> {
+    let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
     let mut subscriptions: Vec<Subscription> = Vec::new();
-    for item in items {
+    if let Some(beyond) = items.get(MOST) {
+        beyond.error(notes, Rule::BadValue, format!("A warehouse has at most {MOST} subscriptions; make it several."));
+    }
+    for item in items.iter().take(MOST) {
         let Some(subscription) = decode(item, notes) else { continue };
-        if let Some(name) = &subscription.name
-            && subscriptions.iter().any(|other| other.name.as_ref() == Some(name))
-        {
-            let message = format!("Two subscriptions have the name {name:?}; rename one.");
-            item.error(notes, Rule::Duplicate, message);
+        if let Some(name) = subscription.name.clone().filter(|name| !names.insert(name.clone())) {
+            item.error(notes, Rule::Duplicate, format!("Two subscriptions have the name {name:?}; rename one."));
         } else if let Some(place) = place(&subscription)
-            && subscriptions.iter().any(|other| {
-                other.source == subscription.source
-                    && other.name == subscription.name
-                    && self::place(other) == Some(place.clone())
-            })
+            && !places.insert((subscription.source.clone(), subscription.name.clone(), place))
         {
             let message = "Another subscription of this warehouse is to the same repository; remove one, or name each.";
             item.error(notes, Rule::Duplicate, message);
@@ -150,11 +152,11 @@ fn image(fields: &mut Fields<'_>, config: &mut Map<String, Value>, notes: &mut N
     put_some(config, "constraint", constraint);
     if let Some(platform) = fields.some_text(notes, "platform") {
         let parts = platform.split('/').count();
-        if !(2..=3).contains(&parts) || platform.split('/').any(str::is_empty) {
-            if let Some(at) = fields.take("platform") {
-                let message = format!("{} cannot be {platform:?}; write it as linux/arm64.", named(&at.pointer));
-                at.error(notes, Rule::BadValue, message);
-            }
+        if (!(2..=3).contains(&parts) || platform.split('/').any(str::is_empty))
+            && let Some(at) = fields.take("platform")
+        {
+            let message = format!("{} cannot be {platform:?}; write it as linux/arm64.", named(&at.pointer));
+            at.error(notes, Rule::BadValue, message);
         }
         put(config, "platform", platform);
     }

@@ -11,7 +11,7 @@ use crate::expr::{Environment, Error, Program, Template};
 use crate::manifest::Manifest;
 use crate::manifest::finding::{Finding, Rule, Severity};
 use crate::manifest::kind::{Resource, Stage, Step};
-use crate::manifest::pipeline::{Index, is_template, texts_in};
+use crate::manifest::pipeline::{Index, find, is_template, texts_in};
 use crate::stage::Variable;
 
 const OF_PROMOTION: [&str; 2] = ["ctx", "vars"];
@@ -23,7 +23,7 @@ const OF_COMMITS: [&str; 5] = ["id", "commitDate", "author", "committer", "subje
 const OF_TAGS: [&str; 8] = ["tag", "id", "creatorDate", "author", "committer", "subject", "tagger", "annotation"];
 
 /// Steps that keep a value as what it turned into, rather than take it as a text.
-const KEEPS_KIND: [&str; 4] = ["compose-output", "set-metadata", "json-update", "toml-update"];
+const KEEPS_KIND: [&str; 2] = ["compose-output", "set-metadata"];
 
 /// Checks every expression of a manifest.
 pub(super) fn check(index: &Index<'_>, manifest: &Manifest, findings: &mut Vec<Finding>) {
@@ -48,14 +48,14 @@ pub(super) fn check(index: &Index<'_>, manifest: &Manifest, findings: &mut Vec<F
             check.vars("/spec/promotionTemplate/spec/vars", &stage.template_vars, &stage.vars, freight);
             let vars: Vec<&Variable> = stage.vars.iter().chain(&stage.template_vars).collect();
             let steps = aliases(index, manifest, &stage.steps);
-            check.steps(&stage.steps, &vars, true, &Names { steps, freight, ..Names::default() });
+            check.steps(&stage.steps, &vars, true, &Names { steps: &steps, freight, ..Names::default() });
             check.verification(stage, freight);
         }
         Resource::PromotionTask(task) | Resource::ClusterPromotionTask(task) => {
             let steps = aliases(index, manifest, &task.steps);
             let vars: Vec<&Variable> = task.vars.iter().collect();
             check.vars("/spec/vars", &task.vars, &[], None);
-            check.steps(&task.steps, &vars, false, &Names { steps, in_task: true, ..Names::default() });
+            check.steps(&task.steps, &vars, false, &Names { steps: &steps, in_task: true, ..Names::default() });
         }
         _ => {}
     }
@@ -65,8 +65,7 @@ pub(super) fn check(index: &Index<'_>, manifest: &Manifest, findings: &mut Vec<F
 fn aliases(index: &Index<'_>, manifest: &Manifest, steps: &[Step]) -> Vec<Alias> {
     let alias = |(at, step): (usize, &Step)| {
         let task = step.task.as_ref().and_then(|reference| {
-            let kind = if reference.cluster { "ClusterPromotionTask" } else { "PromotionTask" };
-            let (_, task) = index.task(kind, manifest.project(), &reference.name)?;
+            let (_, task) = find(index, manifest, reference)?;
             let own: Vec<String> = task.steps.iter().enumerate().map(|(at, step)| step.alias_at(at)).collect();
             let publishes = task.steps.iter().any(|step| step.uses.as_deref() == Some("compose-output"));
             Some((own, publishes))
@@ -127,7 +126,6 @@ impl Check<'_> {
         let Some((_, list)) = steps_of(self.manifest) else { return };
         for (at, step) in steps.iter().enumerate() {
             let pointer = format!("{list}/{at}");
-            let all = || vars.iter().copied().chain(&step.vars);
             let of_step = |own: usize| Names {
                 variables: &OF_STEPS,
                 context: &CONTEXT,
@@ -145,9 +143,8 @@ impl Check<'_> {
             if let Some(condition) = &step.condition {
                 self.condition(&format!("{pointer}/if"), condition, &names);
             }
-            let plain = plain(all());
             let uses = step.uses.as_deref().unwrap_or_default();
-            let keeps = KEEPS_KIND.contains(&uses);
+            let plain = KEEPS_KIND.contains(&uses).then(|| plain(vars.iter().copied().chain(&step.vars)));
             let mut texts = Vec::new();
             texts_in(&step.config, &mut format!("{pointer}/config"), &mut |text, pointer| {
                 if is_template(text) {
@@ -155,7 +152,7 @@ impl Check<'_> {
                 }
             });
             for (text, pointer) in texts {
-                self.template(&pointer, &text, &environment, &names, keeps.then_some(&plain));
+                self.template(&pointer, &text, &environment, &names, plain.as_ref());
             }
             self.bare_fields(uses, &step.config, &pointer);
         }
@@ -228,7 +225,7 @@ impl Check<'_> {
         for program in template.programs() {
             self.references(pointer, program, names);
         }
-        if let Some(message) = plain.and_then(|plain| number::turns(&template, plain)) {
+        if let Some(message) = plain.and_then(|plain| number::turns(text, &template, plain)) {
             self.note(Severity::Warning, Rule::Number, pointer, None, message);
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 pub use steps::STEPS;
 
-use super::finding::{Finding, Rule, Severity};
+use super::finding::{Finding, MAX_FINDINGS, Rule, Severity};
 use super::kind::Resource;
 use super::pipeline::{Draft, Index};
 use super::{Manifest, Manifests};
@@ -25,11 +25,16 @@ pub fn lint<S: AsRef<str>>(manifests: &Manifests, known: &[S]) -> Vec<Finding> {
     let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
     let index = Index::new(manifests);
     let mut findings = manifests.findings().to_vec();
-    for project in index.projects() {
+    for project in index.projects("Stage") {
         findings.extend(Draft::new(&index, project).into_findings(&index, project));
+    }
+    for project in index.projects("Warehouse") {
         unused(&index, project, &mut findings);
     }
     for manifest in manifests {
+        if findings.len() >= MAX_FINDINGS {
+            break;
+        }
         steps::check(manifest, &known, &mut findings);
         expressions::check(&index, manifest, &mut findings);
         named(&index, manifest, &mut findings);
@@ -55,6 +60,7 @@ fn in_order(findings: Vec<Finding>) -> Vec<Finding> {
     keyed.sort_by_key(|(key, _)| *key);
     let mut findings: Vec<Finding> = keyed.into_iter().map(|(_, finding)| finding).collect();
     findings.dedup();
+    findings.truncate(MAX_FINDINGS);
     findings
 }
 

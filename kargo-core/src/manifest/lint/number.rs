@@ -2,55 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use crate::expr::{Environment, Program, Scope, Template, Value};
+use serde_json::json;
 
-/// Why the value of a template may not stay the text that is meant; nothing when it does, or when that cannot be seen.
+use crate::expr::{Scope, Template, Value};
+
+/// Why the value of `text`, which is `template`, may not stay the text that is meant; nothing when it does, or when that cannot be seen.
 ///
 /// `vars` are the variables whose values are plain texts.
-pub(super) fn turns(template: &Template, vars: &BTreeMap<&str, &str>) -> Option<String> {
-    let programs: Vec<&Program> = template.programs().collect();
-    let [program] = programs.as_slice() else { return None };
-    let quoted = program
-        .calls()
-        .iter()
-        .any(|call| matches!(call.function, "quote" | "unsafeQuote" | "string" | "int" | "float"));
-    if quoted {
-        return None;
-    }
-    // A variable that is a plain text and is taken as it is.
-    let reads = program.reads();
-    if let [read] = reads.as_slice()
-        && let ["vars", name] = read.path.as_slice()
-        && let Some(text) = vars.get(name)
+pub(super) fn turns(text: &str, template: &Template, vars: &BTreeMap<&str, &str>) -> Option<String> {
+    // With anything around it, an expression gives a part of a text, which hardly ever is a number.
+    let is_alone = text.starts_with("${{") && text.trim_end().ends_with("}}") && template.programs().count() == 1;
+    let program = template.programs().next().filter(|_| is_alone)?;
+    let source = program.source().trim();
+    if let Some(name) = source.strip_prefix("vars.")
+        && let Some(said) = vars.get(name)
     {
-        let mut values = Value::Map(crate::expr::Map::empty());
-        if let Ok(read) = Value::from_json(&serde_json::json!({*name: *text})) {
-            values = read;
-        }
-        let scope = Scope::default().variable("vars", values).ok()?;
-        let value = template.evaluate(&scope).ok()?.value().ok()?;
-        return match value {
+        let scope = Scope::default().variable("vars", Value::from_json(&json!({ name: said })).ok()?).ok()?;
+        return match template.evaluate(&scope).ok()?.value().ok()? {
             serde_json::Value::String(_) => None,
             value => {
-                Some(format!("The text {text:?} becomes {value}; write ${{{{ quote(vars.{name}) }}}} to keep it."))
+                Some(format!("The text {said:?} becomes {value}; write ${{{{ quote(vars.{name}) }}}} to keep it."))
             }
         };
     }
-    let versions = ["imageFrom", "commitFrom", "chartFrom", "artifactFrom"];
-    let function = program.calls().iter().map(|call| call.function).find(|name| versions.contains(name))?;
-    let alone = program.calls().len() - program.calls().iter().filter(|call| call.function == "warehouse").count() == 1;
-    if !alone {
-        return None;
-    }
-    // The member behind the call, as it is written.
-    let whole = program.source();
-    let member = whole.trim().rsplit('.').next().unwrap_or_default().trim();
-    let example = match (function, member) {
-        ("imageFrom", "Tag") | ("commitFrom", "Tag") => "the tag 1.10 becomes the number 1.1",
+    let calls = program.calls();
+    let mut functions = calls.iter().map(|call| call.function).filter(|function| *function != "warehouse");
+    let (Some(function), None) = (functions.next(), functions.next()) else { return None };
+    let example = match (function, source.rsplit_once(").")?.1) {
+        ("imageFrom" | "commitFrom", "Tag") => "the tag 1.10 becomes the number 1.1",
         ("commitFrom", "ID") => "an id of digits only becomes a number",
         ("chartFrom" | "artifactFrom", "Version") => "the version 1.10 becomes the number 1.1",
         _ => return None,
     };
-    let alone = Template::parse(&format!("${{{{{whole}}}}}"), &Environment::step()).is_ok();
-    alone.then(|| format!("Without quotes {example}; write ${{{{ quote({}) }}}}.", whole.trim()))
+    Some(format!("Without quotes {example}; write ${{{{ quote({source}) }}}}."))
 }

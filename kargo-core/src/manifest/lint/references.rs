@@ -21,7 +21,7 @@ pub(super) struct Names<'a> {
     /// The members of `vars`; none when they are not all known.
     pub(super) vars: Option<Vec<&'a str>>,
     /// Every step of the list, in its order.
-    pub(super) steps: Vec<Alias>,
+    pub(super) steps: &'a [Alias],
     /// How many of `steps` come before.
     pub(super) before: usize,
     /// Whether the list is a task's, which does not know the steps around it.
@@ -233,6 +233,10 @@ impl Freight<'_> {
             Argument::Warehouse(name) => Some(*name),
             Argument::Text(_) => None,
         });
+        if origin.is_some_and(|origin| self.stage.requested_freight.iter().all(|one| *one.origin.as_str() != *origin)) {
+            // That is told of the warehouse itself.
+            return None;
+        }
         let mut found = Vec::new();
         let mut known: BTreeMap<String, &str> = BTreeMap::new();
         for request in &self.stage.requested_freight {

@@ -98,8 +98,7 @@ pub(super) fn check(manifest: &Manifest, known: &[&str], findings: &mut Vec<Find
         {
             findings.push(unknown(manifest, uses, known, &format!("{pointer}/uses")));
         }
-        if let Some(never) = step.condition.as_deref().and_then(constant).filter(|holds| !holds).map(|_| ()) {
-            let () = never;
+        if step.condition.as_deref().and_then(constant) == Some(false) {
             let message = "The step never runs, since its condition is always false; take the step out.";
             findings.push(manifest.finding(Severity::Warning, Rule::Unreachable, &format!("{pointer}/if"), message));
         } else if let Some(failed) = failed

@@ -26,15 +26,10 @@ impl<'m> Index<'m> {
         Self { all: named.map(|manifest| (key(manifest), manifest)).collect() }
     }
 
-    /// The projects that have warehouses or stages, in order.
-    pub(in crate::manifest) fn projects(&self) -> Vec<&'m str> {
-        let mut projects: Vec<&str> = self
-            .all
-            .keys()
-            .filter(|(kind, ..)| matches!(*kind, "Stage" | "Warehouse"))
-            .map(|(_, project, _)| *project)
-            .collect();
-        projects.sort_unstable();
+    /// The projects that have resources of this kind, in order.
+    pub(in crate::manifest) fn projects(&self, kind: &'static str) -> Vec<&'m str> {
+        let of_kind = self.all.range((kind, "", "")..).take_while(|((own, ..), _)| *own == kind);
+        let mut projects: Vec<&str> = of_kind.map(|((_, project, _), _)| *project).collect();
         projects.dedup();
         projects.retain(|project| !project.is_empty());
         projects

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub(super) use index::Index;
 use steps::inflate;
-pub(super) use steps::{OF_STAGES, OF_TASKS, is_template, texts_in};
+pub(super) use steps::{OF_STAGES, OF_TASKS, find, is_template, texts_in};
 
 use super::Manifests;
 use super::finding::{Finding, Rule, Severity};
@@ -27,6 +27,11 @@ use crate::warehouse::{FreightCreationPolicy, Subscription, Warehouse};
 /// `{"analysisTemplates": [{"name", "kind", "spec"}], "args": [{"name", "value"}], "labels": {…}, "annotations": {…}}`. The values of `args`
 /// may hold expressions, which see the stage's variables.
 pub const ANALYSIS: &str = "analysis";
+
+/// How many stages a project may have.
+const MAX_STAGES: usize = 10_000;
+/// How many steps and variables of steps a project may have once its tasks are written out.
+const MAX_WRITTEN_OUT: usize = 1_000_000;
 
 /// How many findings an error tells in full.
 const TOLD: usize = 20;
@@ -58,12 +63,12 @@ impl Manifests {
         let index = Index::new(self);
         let mut errors: Vec<Finding> = self.findings().iter().filter(|finding| finding.is_error()).cloned().collect();
         let mut pipelines = Vec::new();
-        for project in index.projects() {
+        for project in index.projects("Stage") {
             let draft = Draft::new(&index, project);
             errors.extend(draft.findings.iter().filter(|finding| finding.is_error()).cloned());
             match draft.pipeline {
                 Ok(pipeline) => pipelines.push(ProjectPipeline { pipeline, criteria: draft.criteria }),
-                Err(problems) => errors.extend(problem::findings(&index, project, &problems)),
+                Err(error) => errors.extend(problem::findings(&index, project, error.problems())),
             }
         }
         if errors.is_empty() { Ok(pipelines) } else { Err(refusal(&errors)) }
@@ -97,8 +102,14 @@ impl Draft {
         for (manifest, warehouse) in index.warehouses(project) {
             builder = builder.warehouse(to_warehouse(manifest, warehouse, &mut criteria, &mut findings));
         }
-        for (manifest, stage) in index.stages(project) {
-            builder = builder.stage(to_stage(index, manifest, stage, &mut findings));
+        let mut room = MAX_WRITTEN_OUT;
+        for (at, (manifest, stage)) in index.stages(project).enumerate() {
+            if at == MAX_STAGES {
+                let message = format!("The project has more than {MAX_STAGES} stages; make it several projects.");
+                findings.push(manifest.finding(Severity::Error, Rule::Pipeline, "/metadata/name", message));
+                break;
+            }
+            builder = builder.stage(to_stage(index, manifest, stage, &mut room, &mut findings));
         }
         for (_, config) in index.configs(project) {
             builder = config.promotion_policies.iter().cloned().fold(builder, crate::PipelineBuilder::policy);
@@ -106,10 +117,10 @@ impl Draft {
         Self { pipeline: builder.build(), criteria, findings }
     }
 
-    /// Everything that is wrong.
+    /// Everything that is wrong beside what was found while reading.
     pub(super) fn into_findings(mut self, index: &Index<'_>, project: &str) -> Vec<Finding> {
-        if let Err(problems) = &self.pipeline {
-            self.findings.extend(problem::findings(index, project, problems));
+        if let Err(error) = &self.pipeline {
+            self.findings.extend(problem::findings(index, project, problem::unread(error)));
         }
         self.findings
     }
@@ -162,13 +173,19 @@ fn to_subscription(mut subscription: Subscription) -> Subscription {
     subscription
 }
 
-fn to_stage(index: &Index<'_>, manifest: &Manifest, said: &kind::Stage, findings: &mut Vec<Finding>) -> Stage {
+fn to_stage(
+    index: &Index<'_>,
+    manifest: &Manifest,
+    said: &kind::Stage,
+    room: &mut usize,
+    findings: &mut Vec<Finding>,
+) -> Stage {
     let mut stage = Stage::new(manifest.metadata.name.as_str());
     for (key, value) in &manifest.metadata.labels {
         stage = stage.label(key, value);
     }
     stage = said.requested_freight.iter().cloned().fold(stage, Stage::request);
-    let (steps, mut faults) = inflate(index, manifest, said);
+    let (steps, mut faults) = inflate(index, manifest, said, room);
     findings.append(&mut faults);
     stage = steps.iter().enumerate().map(|(at, step)| step.to_spec(at)).fold(stage, Stage::step);
     if let Some(verification) = &said.verification

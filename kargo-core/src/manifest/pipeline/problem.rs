@@ -6,9 +6,33 @@ use crate::manifest::finding::{Finding, Rule, Severity};
 use crate::name::{StageName, WarehouseName};
 use crate::pipeline::{PipelineError, Problem};
 
+/// The problems of a project's pipeline that are not found when its manifests are read.
+pub(super) fn unread(error: &PipelineError) -> impl Iterator<Item = &Problem> {
+    error.problems().iter().filter(|problem| {
+        !matches!(
+            problem,
+            Problem::BadName { .. }
+                | Problem::NoRequests { .. }
+                | Problem::NoSources { .. }
+                | Problem::NoSubscriptions { .. }
+                | Problem::RepeatedRequest { .. }
+                | Problem::RepeatedUpstream { .. }
+                | Problem::RepeatedAlias { .. }
+                | Problem::ReservedAlias { .. }
+                | Problem::RepeatedSubscription { .. }
+                | Problem::RepeatedPolicy { .. }
+                | Problem::BadPattern { .. }
+        )
+    })
+}
+
 /// The problems of a project's pipeline as findings.
-pub(super) fn findings(index: &Index<'_>, project: &str, error: &PipelineError) -> Vec<Finding> {
-    error.problems().iter().map(|problem| finding(index, project, problem)).collect()
+pub(super) fn findings<'p>(
+    index: &Index<'_>,
+    project: &str,
+    problems: impl IntoIterator<Item = &'p Problem>,
+) -> Vec<Finding> {
+    problems.into_iter().map(|problem| finding(index, project, problem)).collect()
 }
 
 fn finding(index: &Index<'_>, project: &str, problem: &Problem) -> Finding {

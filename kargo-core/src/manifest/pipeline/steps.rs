@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Index;
 use crate::manifest::Manifest;
 use crate::manifest::finding::{Finding, Rule, Severity};
-use crate::manifest::kind::{Stage, Step, Task};
+use crate::manifest::kind::{Stage, Step, Task, TaskRef};
 use crate::stage::{Condition, StepSpec, Variable};
 
 /// Where the steps of a stage stand in its manifest.
@@ -37,23 +37,35 @@ impl Inflated<'_> {
     }
 }
 
-/// The steps of a stage, and what keeps tasks from being written out.
+/// The steps of a stage, and what keeps tasks from being written out. `room` is how many steps and variables there may still be.
 pub(in crate::manifest) fn inflate<'m>(
     index: &Index<'m>,
     manifest: &'m Manifest,
     stage: &'m Stage,
+    room: &mut usize,
 ) -> (Vec<Inflated<'m>>, Vec<Finding>) {
     let (mut steps, mut findings) = (Vec::new(), Vec::new());
     let promotion: Vec<&Variable> = stage.vars.iter().chain(&stage.template_vars).collect();
     for (at, step) in stage.steps.iter().enumerate() {
         let alias = step.alias_at(at);
+        let task = step.task.as_ref().and_then(|reference| find(index, manifest, reference).map(|(_, task)| task));
+        let seen = 1 + promotion.len() + step.vars.len();
+        let takes = task
+            .map_or(seen, |task| task.steps.iter().map(|own| seen + task.vars.len() + own.vars.len()).sum::<usize>());
+        let Some(left) = room.checked_sub(takes) else {
+            let message =
+                "With its tasks written out, the project has more than a million steps and variables of steps.";
+            findings.push(manifest.finding(Severity::Error, Rule::Pipeline, &format!("{OF_STAGES}/{at}"), message));
+            break;
+        };
+        *room = left;
         let Some(reference) = &step.task else {
             let vars = promotion.iter().copied().chain(&step.vars).collect();
             steps.push(Inflated { alias, step, vars });
             continue;
         };
-        let kind = if reference.cluster { "ClusterPromotionTask" } else { "PromotionTask" };
-        let Some((_, task)) = index.task(kind, manifest.project(), &reference.name) else {
+        let Some(task) = task else {
+            let kind = reference.kind();
             let pointer = format!("{OF_STAGES}/{at}/task/name");
             let hint = index.proposal(kind, manifest.project(), &reference.name);
             let message = format!("There is no {kind} {:?} here; {hint}", reference.name);
@@ -73,6 +85,15 @@ pub(in crate::manifest) fn inflate<'m>(
         steps.extend(written_out(&alias, &promotion, step, task));
     }
     (steps, findings)
+}
+
+/// The task that a step stands for.
+pub(in crate::manifest) fn find<'m>(
+    index: &Index<'m>,
+    manifest: &Manifest,
+    reference: &TaskRef,
+) -> Option<(&'m Manifest, &'m Task)> {
+    index.task(reference.kind(), manifest.project(), &reference.name)
 }
 
 /// The steps of a task where `caller` stands.

@@ -211,16 +211,18 @@ impl Builder<'_> {
     fn map(&mut self, mut entries: Vec<Entry>, merged: Vec<Node>) -> Vec<Entry> {
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_by(|a, b| entries[*a].key.cmp(&entries[*b].key).then(a.cmp(b)));
-        let mut repeated = vec![false; entries.len()];
+        let (mut repeated, mut again) = (vec![false; entries.len()], Vec::new());
         for pair in order.windows(2) {
             let (first, second) = (&entries[pair[0]], &entries[pair[1]]);
             if first.key == second.key {
                 repeated[pair[1]] = true;
-                let line = 1 + self.text[..first.at.start as usize].matches('\n').count();
-                let message = format!("The key {:?} is here already, in line {line}; remove one.", second.key);
-                let at = second.at;
-                self.note(at, message);
+                again.push((first.at, second.at, second.key.clone()));
             }
+        }
+        // Counting lines takes a while, so it is done for those only that are told.
+        for (first, second, key) in again.into_iter().take(MAX_FAULTS.saturating_sub(self.faults.len())) {
+            let line = 1 + self.text[..first.start as usize].matches('\n').count();
+            self.note(second, format!("The key {key:?} is here already, in line {line}; remove one."));
         }
         let mut repeated = repeated.into_iter();
         entries.retain(|_| !repeated.next().unwrap_or(false));

@@ -191,7 +191,21 @@ fn templates_around_manifests_are_not_evaluated_and_that_is_said() {
     let overlay = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [stage.yaml]\n";
     let finding = one(Manifests::parse("kustomization.yaml", overlay).findings().to_vec(), overlay);
     assert!(finding.rule == Rule::NotEvaluated && finding.message.contains("kustomize build"), "{finding}");
-    // Braces of an analysis template are none of Helm's.
+    let control =
+        "apiVersion: kargo.akuity.io/v1alpha1\nkind: Stage\n{{- if $enabled }}\nmetadata: {name: a}\n{{- end }}\n";
+    let finding = one(Manifests::parse("templates/stage.yaml", control).findings().to_vec(), control);
+    assert_eq!(
+        (finding.rule, finding.place.as_ref().unwrap().line, marked(&finding).as_str()),
+        (Rule::NotEvaluated, 3, "{{"),
+        "{finding}"
+    );
+    // Links are templates of another kind, and braces of an analysis template are none of Helm's.
+    let links = document(
+        "ProjectConfig",
+        "shop",
+        "freightLinks: [{title: x, url: 'https://x/{{ .freight.alias }}{{ if .freight }}a{{ end }}'}]",
+    );
+    assert_eq!(Manifests::parse("x.yaml", links).findings(), []);
     assert_eq!(
         found(&[stage("- uses: copy\n  config: {inPath: '${{ vars.x ?? 1 }}', outPath: \"{{args.url}}\"}")]),
         []

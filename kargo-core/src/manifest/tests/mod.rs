@@ -86,3 +86,21 @@ fn the_examples_load_and_have_nothing_to_say_against() {
     assert_eq!(manifests.projects().collect::<Vec<_>>(), ["billing", "catalog", "orders", "quickstart"]);
     assert_eq!(manifests.passed_over(), 0);
 }
+
+#[test]
+fn a_thousand_stages_in_one_file_are_read_and_checked_at_once() {
+    let steps = "- uses: git-clone\n  config: {repoURL: '${{ vars.repo }}', checkout: [{branch: main, path: ./src}, {branch: 'stage/${{ ctx.stage }}', path: ./out}]}\n  vars: [{name: repo, value: 'https://git.example/acme/app.git'}]\n- uses: kustomize-set-image\n  as: update\n  config: {path: ./src, images: [{image: ghcr.io/acme/app, tag: \"${{ quote(imageFrom('ghcr.io/acme/app').Tag) }}\"}]}\n- uses: git-commit\n  as: commit\n  config: {path: ./out, message: '${{ outputs.update.commitMessage }}'}\n- uses: git-push\n  as: push\n  if: ${{ status('commit') == 'Succeeded' }}\n  config: {path: ./out}\n- uses: argocd-update\n  config: {apps: [{name: 'app-${{ ctx.stage }}', sources: [{repoURL: 'https://git.example/acme/app.git', desiredRevision: '${{ outputs.push.commit }}'}]}]}";
+    let one = stage(steps);
+    let stages = (0..1000).map(|n| {
+        let own = one.replace("name: dev,", &format!("name: stage-{n},"));
+        if n % 10 == 0 { own } else { own.replace("direct: true", &format!("stages: [stage-{}]", n - 1)) }
+    });
+    let text: Vec<String> = std::iter::once(warehouse()).chain(stages).collect();
+    let started = std::time::Instant::now();
+    let manifests = Manifests::parse("stages.yaml", text.join("---\n"));
+    let findings = lint(&manifests, &STEPS);
+    // The bench measures it; here it must not become a matter of minutes, whatever else the machine does.
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "took {:?}", started.elapsed());
+    assert_eq!(findings, [], "{}", told(&findings));
+    assert_eq!(manifests.pipelines().unwrap()[0].pipeline.stages().count(), 1000);
+}

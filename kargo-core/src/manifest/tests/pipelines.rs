@@ -118,7 +118,7 @@ fn manifests_with_errors_are_no_pipelines_and_say_why() {
     assert!(error.to_string().contains("shop.yaml:20:9") && error.to_string().contains("oops"), "{error}");
     let many: String = (0..100).map(|n| format!("  field{n}: 1\n")).collect();
     let error = Manifests::parse("x.yaml", document("Stage", "dev", &many)).pipelines().unwrap_err();
-    assert!(error.to_string().contains("There are 81 more."), "{error}");
+    assert!(error.to_string().contains("There are 82 more."), "{error}");
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@ fn the_examples_stay_what_they_are() {
     }
 }
 
+/// Names that no reader of YAML takes for anything else.
 fn name() -> impl Strategy<Value = String> {
-    "[a-z][a-z0-9]{0,8}".prop_map(|name| if name == "y" || name == "n" { "x".into() } else { name })
+    "k[a-z0-9]{1,8}"
 }
 
 fn quoted(text: &str) -> String {
