@@ -505,8 +505,8 @@ async fn a_configuration_that_cannot_work_is_refused_with_its_fault() {
     for (uses, config, fault) in [
         (
             "git-push",
-            json!({"path": "${{ vars.path }}", "target": "main"}),
-            "no field target; did you mean targetBranch?",
+            json!({"path": "${{ vars.path }}", "targetBranh": "main"}),
+            "no field targetBranh; did you mean targetBranch?",
         ),
         ("git-commit", json!({"path": "${{ vars.path }}"}), "needs the field message"),
         ("git-clear", json!("${{ vars.path }}"), "has fields"),
