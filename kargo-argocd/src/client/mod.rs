@@ -107,7 +107,7 @@ impl AppRef {
     }
 
     /// Adds where it is found to the body of a request.
-    fn into_body(&self, body: &mut Value) {
+    fn fill_body(&self, body: &mut Value) {
         if let Some(namespace) = &self.namespace {
             body["appNamespace"] = namespace.as_str().into();
         }
@@ -171,7 +171,7 @@ pub struct SyncRequest {
 impl SyncRequest {
     fn body(&self, app: &AppRef) -> Value {
         let mut body = json!({"name": app.name, "prune": self.prune, "infos": self.infos});
-        app.into_body(&mut body);
+        app.fill_body(&mut body);
         match self.revisions.as_slice() {
             [] => {}
             [(_, revision), ..] if !self.multi_source => body["revision"] = revision.as_str().into(),

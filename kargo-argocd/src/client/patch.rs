@@ -50,7 +50,7 @@ impl Client {
         let what = format!("edit the application {app}");
         let patch = Value::from(edit.0.clone()).to_string();
         let mut body = json!({"name": app.name, "patch": patch, "patchType": "json"});
-        app.into_body(&mut body);
+        app.fill_body(&mut body);
         let path = ["api", "v1", "applications", &app.name];
         let ask = Ask { method: Method::PATCH, ..Ask::post(&path, &body, &what) };
         match self.call(&ask).await {

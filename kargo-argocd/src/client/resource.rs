@@ -129,7 +129,7 @@ impl Client {
             "name": app.name, "namespace": object.namespace, "resourceName": object.name,
             "version": object.version, "group": object.group, "kind": object.kind, "action": action,
         });
-        app.into_body(&mut body);
+        app.fill_body(&mut body);
         let path = ["api", "v1", "applications", &app.name, "resource", "actions", "v2"];
         match self.call(&Ask::post(&path, &body, &what)).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {}

@@ -301,7 +301,9 @@ impl Run {
         for look in 0..DISTURBED + CALM {
             if let Some(verdict) = self.poll() {
                 self.check(&verdict)?;
-                let once = self.posts <= 1 || self.meddled;
+                // Where automatic sync has replaced our operation and the memory of it is lost, nothing tells that there was one.
+                let forgotten = self.crashed && self.world.apps[APP].spec.auto_sync;
+                let once = self.posts <= 1 || self.meddled || forgotten;
                 return if once { Ok(()) } else { Err(format!("{} syncs", self.posts)) };
             }
             if look < DISTURBED {
