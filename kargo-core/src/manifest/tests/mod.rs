@@ -2,6 +2,7 @@
 
 mod dialects;
 mod faults;
+mod hostile;
 mod lints;
 mod mutations;
 mod pipelines;
