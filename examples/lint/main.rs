@@ -12,8 +12,8 @@ use kargo_core::manifest::{Finding, Manifests, STEPS, lint};
 /// Checks Kargo manifests.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Files, and folders that are looked through.
-    #[arg(required = true)]
+    /// Files, and folders that are looked through. Default: the manifests among these examples.
+    #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests"))]
     paths: Vec<PathBuf>,
     /// A step that there is beside Kargo's own.
     #[arg(long = "step")]
