@@ -301,9 +301,11 @@ impl Run {
         for look in 0..DISTURBED + CALM {
             if let Some(verdict) = self.poll() {
                 self.check(&verdict)?;
-                // Where automatic sync has replaced our operation and the memory of it is lost, nothing tells that there was one.
-                let forgotten = self.crashed && self.world.apps[APP].spec.auto_sync;
-                let once = self.posts <= 1 || self.meddled || forgotten;
+                // Automatic sync may put another revision in place of ours, which is then synced again, though not for ever; and where the
+                // memory of ours is lost as well, nothing tells that there was one.
+                let auto_sync = self.world.apps[APP].spec.auto_sync;
+                let most = if auto_sync { self.policy.max_syncs } else { 1 };
+                let once = self.posts <= most || self.meddled || (auto_sync && self.crashed);
                 return if once { Ok(()) } else { Err(format!("{} syncs", self.posts)) };
             }
             if look < DISTURBED {
