@@ -67,7 +67,10 @@ async fn main() -> Result<()> {
     registry.put_image("shop/app", "1.1.0", &ImageSpec::default().label("version", "1.1.0"));
     let promotion = engine.promote("prod", &freight, Actor::user("alice")).await?;
     let ended = engine.finished(&promotion).await?;
-    println!("  promotion {promotion} {}{}", ended.phase, if ended.message.is_empty() { "" } else { ": " });
+    println!("  promotion {promotion} {}", ended.phase);
+    for step in &ended.steps {
+        println!("    {:24} {:10} {}", step.spec.uses, step.task.phase.to_string(), step.task.message);
+    }
     verified(&engine, "staging", "1.1.0").await?;
 
     println!("\nWhat Git has of it:");
@@ -80,7 +83,8 @@ async fn main() -> Result<()> {
         let values = repository.read("main", &format!("env/{stage}/values.yaml"));
         let tag = values.lines().find_map(|line| line.trim().strip_prefix("tag: ")).unwrap_or_default();
         let live = fake.live_revision(&format!("shop-{stage}")).unwrap_or_default();
-        println!("  {stage:8} {tag:40} {}", &live[..live.len().min(8)]);
+        let tag = tag.split(" #").next().unwrap_or_default();
+        println!("  {stage:8} {tag:8} {}", &live[..live.len().min(8)]);
     }
     let noted = engine.read(|state| state.stage(&StageName::from("prod"))?.metadata.clone()).unwrap_or_default();
     println!("\nWhat the promotion to production noted: {}", serde_json::Value::Object(*noted));
