@@ -188,6 +188,10 @@ fn to_stage(
     let (steps, mut faults) = inflate(index, manifest, said, room);
     findings.append(&mut faults);
     stage = steps.iter().enumerate().map(|(at, step)| step.to_spec(at)).fold(stage, Stage::step);
+    // The one step by which Kargo says how healthy a stage is, without which nothing is verified there.
+    if stage.steps().iter().any(|step| step.uses == "argocd-update") {
+        stage = stage.require_health();
+    }
     if let Some(verification) = &said.verification
         && !verification.analysis_templates.is_empty()
     {

@@ -58,6 +58,9 @@ fn the_examples_become_pipelines() {
     assert!(orders.register(Plugins::builder()).build().criterion(criterion).is_ok());
 
     let quickstart = &pipelines[3].pipeline;
+    // As in Kargo, what `argocd-update` deploys counts as verified only while it is healthy.
+    let watch = quickstart.stage(&"dev".into()).unwrap().health_watch().unwrap();
+    assert!(watch.required && everywhere.health_watch().is_none());
     let promotes = |stage: &str| quickstart.stage(&stage.into()).unwrap().auto_promotes();
     assert_eq!(["dev", "staging", "prod"].map(promotes), [true, true, false]);
 }
