@@ -218,7 +218,10 @@ async fn html_instead_of_json_from_the_registry() {
     registry.put_image("shop/app", "1.0.0", &ImageSpec::default());
     registry.inject(Fault::html());
     let engine = watching(&format!("{}/shop/app", registry.host()), Client::anonymous().unwrap(), &world).await;
-    says(&failing(&engine).await, &["text/html", registry.host(), "Is this the address of a registry?"]);
+    says(
+        &failing(&engine).await,
+        &["text/html", registry.host(), "Is this the address of a registry, and is there a proxy before it"],
+    );
     assert_eq!(engine.read(|state| state.freight().count()), 0, "no freight is made of a page");
 }
 

@@ -14,6 +14,7 @@ use super::driver::{Driver, panicked};
 use super::expression::{Surroundings, Texts};
 use super::files::{Earlier, Files};
 use super::health::Seen;
+use super::report::{Report, bounded, shorten};
 use super::step::{StepCall, without_secrets};
 use crate::clock::later;
 use crate::decide::{outcome_and_what_follows, stopped};
@@ -23,7 +24,6 @@ use crate::plugin::{Context, Plugins, ProjectData, Record, Step, StepDefaults, V
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::VerifierSpec;
 use crate::state::{Draft, EventKind, Promotion, State, Task, TaskState};
-use crate::store::{MAX_LEVELS, levels};
 
 /// What a spawned call is.
 #[derive(Debug, Clone)]
@@ -52,19 +52,6 @@ pub(super) struct InFlight {
     stopping: bool,
 }
 
-/// What a step or a verifier said.
-#[derive(Debug)]
-pub(super) enum Report {
-    Finished { phase: Phase, message: String, outputs: Map<String, Value>, records: Vec<Record> },
-    Waiting { reason: String, check_after: Duration, state: Option<Value> },
-}
-
-impl Report {
-    pub(super) fn ended(phase: Phase, message: String) -> Self {
-        Self::Finished { phase, message, outputs: Map::new(), records: Vec::new() }
-    }
-}
-
 /// How long stopping what a step has set going may take.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// The shortest pause that a plug-in can ask for between two looks.
@@ -77,11 +64,6 @@ pub(super) const TELL_AGAIN: Duration = Duration::from_secs(5);
 const MISSES_TO_TELL: u32 = 3;
 /// The longest pause that another side can ask for, so that a wrong number does not stop a promotion for days.
 pub(super) const MAX_ASKED: Duration = Duration::from_secs(3600);
-/// How much of a message, in bytes, is kept in the journal.
-const MESSAGE_LIMIT: usize = 4_096;
-/// How large, in bytes of JSON, a step's outputs or what a task wants to remember may be.
-const OUTPUT_LIMIT: usize = 1 << 20;
-
 /// All that a call needs, taken from the state.
 struct Prepared {
     info: PromotionInfo,
@@ -470,47 +452,6 @@ async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState,
             })
         }
     }
-}
-
-fn bounded(report: Report) -> Result<Report> {
-    match &report {
-        Report::Finished { outputs, .. } => fits("outputs", outputs)?,
-        Report::Waiting { state, .. } => fits("a state to remember", state)?,
-    }
-    Ok(report)
-}
-
-/// Refuses what would make the journal grow without bound, or could not be read back from it.
-pub(super) fn fits(what: &str, value: &impl serde::Serialize) -> Result<()> {
-    let refused = |message| Err(Error::new(ErrorKind::InvalidInput, message));
-    let json = match serde_json::to_vec(value) {
-        Ok(json) => json,
-        Err(error) => return refused(format!("The plug-in returned {what} that cannot be written as JSON: {error}.")),
-    };
-    let (size, levels) = (json.len(), levels(&json));
-    if size > OUTPUT_LIMIT {
-        return refused(format!(
-            "The plug-in returned {what} of {size} bytes, and at most {OUTPUT_LIMIT} are kept in the journal; let it put out a reference instead."
-        ));
-    }
-    if levels > MAX_LEVELS {
-        return refused(format!(
-            "The plug-in returned {what} that are nested {levels} levels deep, and at most {MAX_LEVELS} are kept in the journal; let it put out less, or a text."
-        ));
-    }
-    Ok(())
-}
-
-pub(super) fn shorten(mut text: String) -> String {
-    if text.len() > MESSAGE_LIMIT {
-        let mut end = MESSAGE_LIMIT;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push_str(" [cut]");
-    }
-    text
 }
 
 /// The pause after the error number `errors` (from 0): doubling from one second to one minute, and between half and all of

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Call, MAX_ASKED, Returned, SOON, fits, shorten};
+use super::calls::{Call, MAX_ASKED, Returned, SOON};
 use super::driver::{Driver, panicked};
+use super::report::{fits, shorten};
 use crate::actor::Actor;
 use crate::artifact::Artifact;
 use crate::clock::{elapsed, later};

@@ -14,8 +14,9 @@ use serde_json::Value;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::{Call, MAX_ASKED, Returned, SOON, info, shorten, step_call};
+use super::calls::{Call, MAX_ASKED, Returned, SOON, info, step_call};
 use super::driver::{Driver, panic_of, panicked};
+use super::report::shorten;
 use super::step::{StepCall, without_secrets};
 use crate::actor::Actor;
 use crate::clock::{elapsed, later};

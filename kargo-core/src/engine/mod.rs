@@ -53,6 +53,7 @@ mod journal;
 mod lease;
 mod notes;
 mod records;
+mod report;
 mod requests;
 mod settle;
 mod step;

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::calls::fits;
 use super::command::alias_set;
 use super::expression::Secrets;
+use super::report::fits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::Record;
 use crate::state::{Draft, EventKind, MetadataOf, State};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::calls::Report;
 use super::expression::{Secrets, Surroundings, Texts};
 use super::files::{Earlier, Files};
 use super::records::masked;
+use super::report::Report;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::plugin::{Context, Progress, ProjectData, Step, StepOutcome, StepRequest};
 use crate::promotion::{Phase, PromotionInfo};

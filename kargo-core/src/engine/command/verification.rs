@@ -2,8 +2,8 @@
 
 use super::{no_promotion, no_stage, undefined};
 use crate::actor::Actor;
-use crate::engine::calls::shorten;
 use crate::engine::driver::Driver;
+use crate::engine::report::shorten;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{PromotionId, StageName};
 use crate::promotion::Phase;

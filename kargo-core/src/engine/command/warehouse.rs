@@ -2,9 +2,9 @@
 
 use super::freight::Unless;
 use crate::actor::Actor;
-use crate::engine::calls::fits;
 use crate::engine::discover::{new_freight, recall};
 use crate::engine::driver::Driver;
+use crate::engine::report::fits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::freight::{Choice, choose};
 use crate::name::{FreightId, WarehouseName, near_match};
