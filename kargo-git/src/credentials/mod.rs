@@ -63,6 +63,9 @@ pub enum CredentialKind {
 /// It is asked before each piece of work, so that credentials which expire are renewed without a restart. Whoever implements it keeps
 /// what is costly to get, and lets go of it when told that it was refused.
 ///
+/// [`crate::Forges`] ask it by themselves. [`crate::GitSource`], and with it [`crate::GitSteps`], take credentials that stay as they are; a
+/// host whose credentials expire, such as the tokens of a GitHub App, makes these anew with what a source gives.
+///
 /// ```
 /// use async_trait::async_trait;
 /// use kargo_core::plugin::Context;

@@ -67,7 +67,9 @@ impl Known {
     fn replaces(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Fixed(new), Self::Fixed(old)) => new.kind() == old.kind(),
-            _ => true,
+            (Self::Asked(_), Self::Asked(_)) => true,
+            // What is asked may have none of the kind that is wanted.
+            _ => false,
         }
     }
 }
@@ -117,34 +119,43 @@ impl CredentialRules {
         self
     }
 
-    fn find(&self, url: &str, kind: CredentialKind) -> Option<&Known> {
+    /// What fits, the best first.
+    fn find(&self, url: &str, kind: CredentialKind) -> Vec<&Known> {
         let full = normalized(url);
         let covers =
             |place: &str| full.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let fitting = self.places.iter().filter(|(place, known)| covers(place) && known.is(kind));
-        let place = fitting.max_by_key(|(place, _)| place.len());
-        if let Some((_, known)) = place {
-            return Some(known);
-        }
+        // Of those for one place the one that was added last comes first.
+        let fitting = self.places.iter().rev().filter(|(place, known)| covers(place) && known.is(kind));
+        let mut places: Vec<&(String, Known)> = fitting.collect();
+        places.sort_by_key(|(place, _)| std::cmp::Reverse(place.len()));
         let normal = normalize_git_url(url);
         let fits = |regex: &Regex| regex.is_match(url) || regex.is_match(&normal);
-        self.patterns.iter().find(|(regex, known)| fits(regex) && known.is(kind)).map(|(_, known)| known)
+        let patterns = self.patterns.iter().filter(|(regex, known)| fits(regex) && known.is(kind));
+        places.into_iter().map(|(_, known)| known).chain(patterns.map(|(_, known)| known)).collect()
     }
 }
 
 #[async_trait]
 impl CredentialSource for CredentialRules {
     async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>> {
-        match self.find(url, kind) {
-            None => Ok(None),
-            Some(Known::Fixed(credentials)) => Ok(Some(credentials.clone())),
-            Some(Known::Asked(source)) => source.get(cx, url, kind).await,
+        for known in self.find(url, kind) {
+            match known {
+                Known::Fixed(credentials) => return Ok(Some(credentials.clone())),
+                Known::Asked(source) => {
+                    if let Some(credentials) = source.get(cx, url, kind).await? {
+                        return Ok(Some(credentials));
+                    }
+                }
+            }
         }
+        Ok(None)
     }
 
     async fn refused(&self, cx: &Context, url: &str, refused: &NamedCredentials) {
-        if let Some(Known::Asked(source)) = self.find(url, refused.kind()) {
-            source.refused(cx, url, refused).await;
+        for known in self.find(url, refused.kind()) {
+            if let Known::Asked(source) = known {
+                source.refused(cx, url, refused).await;
+            }
         }
     }
 }
@@ -154,9 +165,36 @@ mod tests {
     use super::*;
 
     fn name(rules: &CredentialRules, url: &str) -> Option<String> {
-        match rules.find(url, CredentialKind::Password)? {
+        match rules.find(url, CredentialKind::Password).first()? {
             Known::Fixed(found) => Some(found.name.clone()),
             Known::Asked(_) => None,
+        }
+    }
+
+    /// A source that has passwords and no keys, as a GitHub App.
+    #[derive(Debug)]
+    struct Passwords;
+
+    #[async_trait]
+    impl CredentialSource for Passwords {
+        async fn get(&self, _: &Context, _: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>> {
+            let token = || NamedCredentials::new("the app", Credentials::basic("x", "token"));
+            Ok((kind == CredentialKind::Password).then(token))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_has_none_of_the_kind_leaves_it_to_the_next() {
+        let cx = Context::system("key");
+        for place in ["github.com/acme", "github.com"] {
+            let rules =
+                CredentialRules::new().with(place, Credentials::ssh_key("key")).ask("github.com/acme", Passwords);
+            let get = async |kind| {
+                let found = rules.get(&cx, "git@github.com:acme/shop.git", kind).await.unwrap();
+                found.map(|found| found.name.clone())
+            };
+            assert_eq!(get(CredentialKind::SshKey).await, Some(format!("for {place}")));
+            assert_eq!(get(CredentialKind::Password).await.as_deref(), Some("the app"));
         }
     }
 
@@ -193,7 +231,10 @@ mod tests {
             .with("github.com", Credentials::basic("kargo", "old"))
             .with("github.com", Credentials::basic("kargo", "new"));
         let find = |kind| match rules.find("git@github.com:acme/shop.git", kind) {
-            Some(Known::Fixed(found)) => (found.name.clone(), found.secret().map(str::to_owned)),
+            found if matches!(found.first(), Some(Known::Fixed(_))) => match found[0] {
+                Known::Fixed(found) => (found.name.clone(), found.secret().map(str::to_owned)),
+                Known::Asked(_) => unreachable!("it is one that is fixed"),
+            },
             other => panic!("{other:?}"),
         };
         assert_eq!(find(CredentialKind::SshKey), ("for github.com/acme".to_owned(), None));

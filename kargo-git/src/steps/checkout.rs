@@ -102,6 +102,8 @@ impl Checkout {
 
     /// The same checkout, standing on a commit that `branch` of the repository has.
     pub(super) fn standing_on(mut self, commit: Known, branch: &str) -> Self {
+        // The repository has them now, whichever way that was found out, and need not give them back by their ids.
+        self.origin.keep(&self.objects);
         let own = self.branch.as_deref() == Some(branch);
         self.elsewhere = !own && (self.elsewhere || !self.commits.is_empty());
         self.base = Some(commit);

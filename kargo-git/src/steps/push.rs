@@ -176,7 +176,7 @@ async fn push_tag(cx: &Context, config: &Config, name: &str, checkout: &Checkout
         return Err(invalid(format!("The checkout {:?} has no tag {name}; make it with git-tag first.", config.path)));
     };
     let update = [RefUpdate { name: format!("refs/tags/{name}"), old: None, new: Some(tag.id) }];
-    let (mut refusals, mut lost) = (0, 0);
+    let (mut refusals, mut lost, mut last) = (0, 0, None);
     for attempt in 0..config.attempts() {
         if attempt > 0 {
             cx.sleep(pause(attempt)).await?;
@@ -194,22 +194,28 @@ async fn push_tag(cx: &Context, config: &Config, name: &str, checkout: &Checkout
             }
             PushOutcome::Rejected { reason, text } => {
                 refusals += 1;
+                let error = refused(url, name, &reason, &text);
                 if refusals >= REFUSALS {
-                    return Err(refused(url, name, &reason, &text));
+                    return Err(error);
                 }
+                last = Some(again(error));
             }
             PushOutcome::Unknown { error } => {
                 lost += 1;
+                let error = error.with("tag", name);
                 if lost >= LOST || matches!(error.retry(), Retry::After(_)) {
-                    return Err(error.with("tag", name));
+                    return Err(error);
                 }
+                last = Some(error);
             }
         }
     }
-    Err(Error::new(
-        ErrorKind::Conflict,
-        format!("The tag {name} could not be pushed to {url} in {} attempts.", config.attempts()),
-    ))
+    Err(last.unwrap_or_else(|| Error::new(ErrorKind::Conflict, format!("The tag {name} was not pushed to {url}."))))
+}
+
+/// A refusal that came too seldom to be believed: a server also refuses while it moves the ref.
+fn again(error: Error) -> Error {
+    error.retry_as(Retry::Backoff)
 }
 
 /// What is to be done, now that the branch stands where it stands.
@@ -248,6 +254,8 @@ impl Work<'_> {
         // Tips under which there is no commit of this promotion's.
         let mut without = HashSet::new();
         let (mut refusals, mut refused_at, mut lost) = (0, None, 0);
+        // Why the last attempt failed, unless the branch had moved.
+        let mut last = None;
         for attempt in 0..self.config.attempts() {
             if attempt > 0 {
                 cx.sleep(pause(attempt)).await?;
@@ -291,30 +299,35 @@ impl Work<'_> {
                     look = true;
                     let now = tip.map_or("gone".to_owned(), |tip| format!("at {tip}"));
                     cx.progress(format!("{branch} has moved and is {now}; trying again on top of it"));
+                    last = None;
                 }
                 PushOutcome::Rejected { reason, text } => {
                     refused_at = Some(tip);
                     refusals += 1;
+                    let error = refused(remote.url(), branch, &reason, &text);
                     if refusals >= REFUSALS {
-                        return Err(refused(remote.url(), branch, &reason, &text));
+                        return Err(error);
                     }
+                    last = Some(again(error));
                 }
                 PushOutcome::Unknown { error } => {
                     look = true;
                     lost += 1;
                     // The pause that a server names is the engine's to keep; the next call looks what became of the push.
+                    let error = error.with("branch", branch);
                     if lost >= LOST || matches!(error.retry(), Retry::After(_)) {
-                        return Err(error.with("branch", branch));
+                        return Err(error);
                     }
                     cx.progress(format!("the answer to the push was lost ({error}); looking what became of it"));
+                    last = Some(error);
                 }
             }
         }
         let (url, attempts) = (remote.url(), self.config.attempts());
-        Err(Error::new(
-            ErrorKind::Conflict,
-            format!("{branch} of {url} moved {attempts} times while it was pushed to."),
-        ))
+        Err(last.unwrap_or_else(|| {
+            let message = format!("{branch} of {url} moved each time it was pushed to, in {attempts} attempts.");
+            Error::new(ErrorKind::Conflict, message)
+        }))
     }
 
     async fn plan(&self, session: &mut Session, tip: Option<ObjectId>, head: Known) -> Result<Plan> {
