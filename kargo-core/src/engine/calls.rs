@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use tokio::task::{AbortHandle, Id, JoinError};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::clock::later;
 use crate::decide::{outcome_and_what_follows, stopped};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::{StageName, VerificationId, WarehouseName};
-use crate::plugin::{Context, Plugins, ProjectData, Record, Step, StepDefaults, Verdict, Verifier, VerifyRequest};
+use crate::plugin::{Context, Plugins, ProjectData, Step, StepDefaults, Verdict, Verifier, VerifyRequest};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::VerifierSpec;
 use crate::state::{Draft, EventKind, Promotion, State, Task, TaskState};
