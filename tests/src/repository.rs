@@ -79,7 +79,7 @@ pub async fn write(writer: &GitWriter, id: &str, tag: &str, path: &str, resumed:
     write_at(writer, id, tag, path, started, resumed).await
 }
 
-/// As [`write`], run again as a resumed step until it has written: what a server that loses answers asks for.
+/// As [`write()`], run again as a resumed step until it has written: what a server that loses answers asks for.
 pub async fn write_until_written(writer: &GitWriter, id: &str, tag: &str, path: &str) -> Written {
     let mut outcome = write(writer, id, tag, path, false).await;
     for _ in 0..10 {
