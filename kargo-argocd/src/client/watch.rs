@@ -139,12 +139,21 @@ impl Watch {
     /// When the call is cancelled or out of time.
     pub(crate) async fn wait(&self, cx: &Context, apps: &[AppRef], pause: Duration) -> Result<bool> {
         let mut news = self.shared.heard.subscribe();
+        // Of an application that was found by a list there is no read to compare with: what counts is what is heard from now on.
+        let marks: Vec<u64> = {
+            let known = self.shared.known();
+            apps.iter().map(|app| known.find(app).map_or(0, |entry| entry.heard)).collect()
+        };
         let heard = async {
             loop {
                 news.borrow_and_update();
                 {
                     let known = self.shared.known();
-                    if !known.connected || apps.iter().any(|app| known.is_stale(app)) {
+                    let anew = |(app, mark): (&AppRef, &u64)| match known.find(app) {
+                        Some(entry) if entry.read.is_some() => known.is_stale(app),
+                        found => found.map_or(0, |entry| entry.heard) != *mark,
+                    };
+                    if !known.connected || apps.iter().zip(&marks).any(anew) {
                         return;
                     }
                 }

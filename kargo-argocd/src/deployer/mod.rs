@@ -19,7 +19,7 @@ use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, History, 
 use kargo_core::{Result, Revision};
 use serde_json::Value;
 
-use crate::client::{AppRef, Client};
+use crate::client::{AppRef, Client, Snapshot};
 use crate::config::{ArgoCdApp, ArgoCdApps};
 
 pub(crate) use carry::{Job, Stand};
@@ -126,7 +126,8 @@ impl ArgoCd {
         while let Some(entry) = found.next().await {
             for one in entry? {
                 match one {
-                    Found::App(target) if seen.insert(target.app.clone()) => targets.push(*target),
+                    // By what the server calls it: a reference may leave the namespace and the project out.
+                    Found::App(target) if seen.insert(place(&target.snapshot)) => targets.push(*target),
                     Found::App(_) => {}
                     Found::Awaited(reason) => {
                         stands.push(Stand::Pending { reason, check_after: Duration::from_secs(5) })
@@ -204,6 +205,12 @@ pub(crate) fn merge(stands: Vec<Stand>) -> Stand {
         Some(revision) if pending.is_empty() => Stand::Live { revision, evidence: live.join("; ") },
         _ => Stand::Pending { reason: some(&pending), check_after: soonest.min(HOLD) },
     }
+}
+
+/// Where the server has it.
+fn place(snapshot: &Snapshot) -> (Option<String>, String) {
+    let metadata = &snapshot.app.metadata;
+    (metadata.namespace.clone(), metadata.name.clone())
 }
 
 /// The first few reasons, and how many more there are: a step may have hundreds of applications.

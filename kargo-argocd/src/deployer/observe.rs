@@ -93,7 +93,14 @@ impl ArgoCd {
         let mut pairs: Vec<(Revision, Revision)> = Vec::new();
         pairs.extend(seen.revision.clone().zip(revision.cloned()));
         for (source, wanted) in pins.iter() {
-            pairs.extend(observe(&snapshot.app, source).revision.map(|runs| (runs, wanted.clone())));
+            match observe(&snapshot.app, source).revision {
+                Some(runs) => pairs.push((runs, wanted.clone())),
+                None => {
+                    let detail =
+                        format!("which revision it runs is not known, where {wanted} is wanted; {}", seen.detail);
+                    return Ok(Observation::new(seen.revision, Health::Unknown, detail));
+                }
+            }
         }
         for (runs, wanted) in pairs {
             if crate::judge::same_revision(runs.as_str(), wanted.as_str()) {
@@ -114,6 +121,9 @@ impl ArgoCd {
 /// The only one as it is; of several the worst health, with each one's name before its reason. One that cannot be looked at is not known,
 /// and hides no other that is unhealthy.
 fn merge(mut seen: Vec<(String, Result<Observation>)>) -> Result<Observation> {
+    if seen.is_empty() {
+        return Ok(Observation::new(None, Health::Unknown, "there is no application to look at"));
+    }
     if seen.len() == 1 {
         return seen.remove(0).1;
     }
@@ -136,6 +146,11 @@ mod tests {
     use kargo_core::Error;
 
     use super::*;
+
+    #[test]
+    fn without_an_application_nothing_is_healthy() {
+        assert_eq!(merge(Vec::new()).unwrap().health, Health::Unknown);
+    }
 
     fn seen(app: &str, health: Health, detail: &str) -> (String, Result<Observation>) {
         (app.into(), Ok(Observation::new(Some("r1".into()), health, detail)))

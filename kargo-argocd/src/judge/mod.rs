@@ -200,6 +200,9 @@ pub struct Policy {
     pub stable_for: Duration,
     /// Whether an application that stays out of sync after a full successful sync of the wanted revision counts as live. Default: yes.
     pub allow_drift: bool,
+    /// Whether that counts also when the sync was somebody else's. It may have been of the same revision before something else of the
+    /// sources was changed, such as an image. Default: yes; no in `argocd-update`, which changes sources.
+    pub drift_of_others: bool,
     /// Whether an application without resources counts as live. Default: no.
     pub allow_empty: bool,
     /// What becomes of a suspended application, such as one whose Rollout has paused. Default: it is waited for.
@@ -225,6 +228,7 @@ impl Default for Policy {
             mode: Mode::Auto,
             stable_for: Duration::from_secs(2),
             allow_drift: true,
+            drift_of_others: true,
             allow_empty: false,
             paused: Paused::Wait,
             healthy: true,
@@ -317,6 +321,12 @@ pub fn judge(case: &Case<'_>) -> Judgement {
 }
 
 impl Latches {
+    /// The sources were changed: only a comparison that begins from now on says anything of them.
+    pub(crate) fn begin_anew(&mut self, app: &Application, now: Timestamp) {
+        self.since = None;
+        self.begin(app, now);
+    }
+
     /// Notes how things stand at the first look, unless there was one.
     pub(crate) fn begin(&mut self, app: &Application, now: Timestamp) {
         if self.since.is_none() {

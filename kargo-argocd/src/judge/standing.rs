@@ -125,6 +125,10 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
         let retry = (latches.syncs == 0).then(|| operation::again(case, latches, &why)).flatten();
         return Some(retry.unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }
+    if drifts && !case.policy.drift_of_others && !case.owns_last_operation() {
+        let why = format!("the last sync was not of this deployment, and the application is OutOfSync since{differs}");
+        return Some(operation::again(case, latches, &why).unwrap_or_else(|| Verdict::refresh(why, LATER)));
+    }
     let ended = case.last_operation_end()?;
     let wait = compared_after(case, ended, case.policy.stable_for.max(UNPROVEN), || {
         format!("an operation that ended at {ended} synced what is wanted; one more comparison is needed")

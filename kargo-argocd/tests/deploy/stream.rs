@@ -12,6 +12,8 @@ use crate::bench::REPO;
 /// A deployment as an engine carries it on, in real time.
 async fn deploy(fake: &FakeArgoCd, argocd: &ArgoCd, app: &str, wanted: &str) -> Instant {
     let cx = Context::new(fake.clock(), Actor::engine(), format!("p1.{app}"));
+    // An engine makes a context for each call; this one is for all of them, on a clock that may run faster than the real one.
+    let cx = cx.clone().with_deadline(cx.now() + Duration::from_secs(24 * 3600));
     let freight = Freight::new("main", Vec::new(), cx.now());
     let promotion = PromotionInfo::new("shop", "p1", "dev", freight, Actor::engine(), cx.now());
     let config = serde_json::to_value(ArgoCdApp::new(app)).unwrap();

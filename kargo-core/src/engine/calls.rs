@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::discover::Looked;
 use super::driver::{Driver, panicked};
-use super::expression::{Surroundings, Texts};
+use super::expression::{Secrets, Surroundings, Texts};
 use super::files::{Earlier, Files};
 use super::health::Seen;
 use super::report::{Report, bounded, shorten};
@@ -116,7 +116,12 @@ impl Driver {
             };
             // Asked for here, since it is the plug-in's code: what it does wrong is its own failure.
             let context = match &work {
-                Work::Step { call, .. } => context.with_deadline(later(now, call.step.defaults().call_deadline)),
+                // What steps before it did to the files may have to be done again, in the time that those take.
+                Work::Step { call, earlier, .. } => {
+                    let steps = earlier.iter().map(|one| &one.call).chain([call]);
+                    let longest = steps.map(|call| call.step.defaults().call_deadline).max();
+                    context.with_deadline(later(now, longest.unwrap_or(Context::DEFAULT_DEADLINE)))
+                }
                 Work::Verifier { .. } => context,
             };
             let call = call(&context, &info, &work, &task, resumed);
@@ -418,23 +423,21 @@ async fn call(cx: &Context, info: &PromotionInfo, work: &Work, task: &TaskState,
     match work {
         Work::Step { call, earlier, files } => {
             let files = files.as_ref().map(|files| (files, earlier.as_slice()));
-            call.run(cx, info, (resumed, task.state.as_ref()), files).await
+            call.run(cx, info, (resumed, task), files).await
         }
         Work::Verifier { verifier, spec, verification, surroundings, data } => {
             let started_at = task.started_at.unwrap_or(info.requested_at);
-            let evaluated = match surroundings {
-                Some(surroundings) => {
-                    let (texts, data) = (Texts::of_verifier(spec), data.as_deref());
-                    let evaluated = texts.evaluate(cx, (info, ""), surroundings, &[], data, &|_| false).await?;
-                    verifier
-                        .validate(&evaluated.config)
-                        .map_err(|error| evaluated.secrets.mask_error(error.retry_as(Retry::Never)))?;
-                    Some(evaluated)
+            let (mut config, mut secrets) = (None, Secrets::default());
+            if let Some(surroundings) = surroundings {
+                let who = (info, "", started_at);
+                let texts = Texts::of_verifier(spec);
+                let evaluated = texts.evaluate(cx, who, surroundings, &[], data.as_deref(), &|_| false).await?;
+                (config, secrets) = (evaluated.config, evaluated.secrets);
+                if let Some(config) = &config {
+                    verifier.validate(config).map_err(|error| secrets.mask_error(error.retry_as(Retry::Never)))?;
                 }
-                None => None,
-            };
-            let config = evaluated.as_ref().map_or(&spec.config, |evaluated| &evaluated.config);
-            let secrets = evaluated.as_ref().map(|evaluated| evaluated.secrets.clone()).unwrap_or_default();
+            }
+            let config = config.as_ref().unwrap_or(&spec.config);
             let request =
                 VerifyRequest { verification, promotion: info, config, started_at, state: task.state.as_ref() };
             let verdict = verifier.verify(&without_secrets(cx, &secrets), &request).await;

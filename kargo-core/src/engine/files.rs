@@ -79,11 +79,14 @@ impl Files {
         }
         let workspace = Workspace::new();
         workspace.reset(kept.tree.clone()).await;
-        for one in earlier.iter().filter(|one| one.call.index >= kept.before && one.call.index < index) {
+        let from = kept.before;
+        for one in earlier.iter().filter(|one| (from..index).contains(&one.call.index)) {
             cx.progress(format_args!("bringing back what step {} did to the workspace", one.call.alias));
             one.call.restore(&cx.clone().with_key(one.key.as_str()), info, &one.outputs, &workspace).await?;
+            // The next call goes on from here, should the time of this one be over.
+            kept.tree = workspace.snapshot().await;
+            kept.before = one.call.index + 1;
         }
-        kept.tree = workspace.snapshot().await;
         kept.before = index;
         let answer = call(workspace.clone()).await?;
         if keeps(&answer) {

@@ -359,9 +359,8 @@ async fn look(cx: &Context, subject: Subject, info: &PromotionInfo, targets: &[T
             Ok((deployer, call)) => {
                 // The plug-in's code runs also when the future is made.
                 let observe = async {
-                    let (_, config, secrets) = call.evaluate(cx, info).await?;
-                    let config = config.as_ref().unwrap_or(&call.spec.config);
-                    let request = ObserveRequest::new(config).result_of(info, target.revision.clone());
+                    let (config, secrets) = call.evaluate_begun(cx, info).await?;
+                    let request = ObserveRequest::new(&config).result_of(info, target.revision.clone());
                     let answer = deployer.observe(&without_secrets(cx, &secrets), &request).await;
                     let answer = answer.map_err(|error| secrets.mask_error(error))?;
                     Ok(Observation { detail: secrets.mask(answer.detail), ..answer })

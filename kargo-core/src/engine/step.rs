@@ -1,5 +1,6 @@
 //! One call of a step: its texts evaluated, its files brought back, its answer without secrets.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::plugin::{Context, Progress, ProjectData, Step, StepOutcome, StepRequest};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::StepSpec;
+use crate::state::TaskState;
 use crate::workspace::Workspace;
 
 /// A step with what its call needs of the state.
@@ -35,19 +37,20 @@ impl StepCall {
         &self,
         cx: &Context,
         info: &PromotionInfo,
-        (resumed, state): (bool, Option<&Value>),
+        (resumed, task): (bool, &TaskState),
         files: Option<(&Files, &[Earlier])>,
     ) -> Result<Report> {
-        let (runs, config, secrets) = self.evaluate(cx, info).await?;
-        if !runs {
-            let message = "its condition does not hold".to_owned();
-            return Ok(Report::ended(Phase::Skipped, message));
-        }
-        let cx = without_secrets(cx, &secrets);
-        let config = config.as_ref().unwrap_or(&self.spec.config);
-        if self.surroundings.is_some() {
-            // Without expressions it was checked when the pipeline was put together.
-            self.step.validate(config).map_err(|error| secrets.mask_error(error.retry_as(Retry::Never)))?;
+        // One that has said "not yet" has begun, whatever became of its condition since.
+        let Some((config, secrets)) = self.evaluate(cx, info, !task.waiting).await? else {
+            return Ok(Report::ended(Phase::Skipped, "its condition does not hold".to_owned()));
+        };
+        let (cx, state) = (without_secrets(cx, &secrets), task.state.as_ref());
+        let config = &*config;
+        // Without expressions it was checked when the pipeline was put together.
+        if self.surroundings.is_some()
+            && let Err(refused) = self.step.validate(config)
+        {
+            return Ok(Report::ended(Phase::Failed, secrets.mask(refused.report())));
         }
         let mut records = Vec::new();
         let mut call = async |workspace: Workspace| {
@@ -84,9 +87,8 @@ impl StepCall {
 
     /// Has the step stop what it set going.
     pub(super) async fn abort(&self, cx: &Context, info: &PromotionInfo, state: Option<&Value>) -> Result<()> {
-        let (_, config, secrets) = self.evaluate(cx, info).await?;
-        let config = config.as_ref().unwrap_or(&self.spec.config);
-        let request = StepRequest { resumed: true, state, ..self.request(info, config) };
+        let (config, secrets) = self.evaluate_begun(cx, info).await?;
+        let request = StepRequest { resumed: true, state, ..self.request(info, &config) };
         self.step.abort(&without_secrets(cx, &secrets), &request).await.map_err(|error| secrets.mask_error(error))
     }
 
@@ -98,10 +100,9 @@ impl StepCall {
         outputs: &Map<String, Value>,
         workspace: &Workspace,
     ) -> Result<()> {
-        let (_, config, secrets) = self.evaluate(cx, info).await?;
-        let config = config.as_ref().unwrap_or(&self.spec.config);
+        let (config, secrets) = self.evaluate_begun(cx, info).await?;
         let cx = without_secrets(cx, &secrets);
-        let request = StepRequest { resumed: true, ..self.request(info, config) };
+        let request = StepRequest { resumed: true, ..self.request(info, &config) };
         let request = request.with_workspace(workspace).restoring(outputs);
         let outcome = self.step.run(&cx, &request).await.map_err(|error| secrets.mask_error(error));
         let failed = |why: String, kind, retry| {
@@ -121,13 +122,29 @@ impl StepCall {
         }
     }
 
-    /// Whether it runs, the evaluated configuration where there was something to evaluate, and the secrets in it.
-    pub(super) async fn evaluate(&self, cx: &Context, info: &PromotionInfo) -> Result<(bool, Option<Value>, Secrets)> {
-        let Some(surroundings) = &self.surroundings else { return Ok((true, None, Secrets::default())) };
+    /// The configuration of a step that has begun, and the secrets in it.
+    pub(super) async fn evaluate_begun(&self, cx: &Context, info: &PromotionInfo) -> Result<(Cow<'_, Value>, Secrets)> {
+        let lost = || Error::new(ErrorKind::Other, format!("Step {} has no configuration.", self.alias));
+        self.evaluate(cx, info, false).await?.ok_or_else(lost)
+    }
+
+    /// The configuration, evaluated where there is something to evaluate, and the secrets in it. Nothing when `asks`, and the condition
+    /// does not hold.
+    async fn evaluate(
+        &self,
+        cx: &Context,
+        info: &PromotionInfo,
+        asks: bool,
+    ) -> Result<Option<(Cow<'_, Value>, Secrets)>> {
+        let Some(surroundings) = &self.surroundings else {
+            return Ok(Some((Cow::Borrowed(&self.spec.config), Secrets::default())));
+        };
         let takes_text = |pointer: &str| self.step.takes_text(pointer);
-        let (texts, data) = (Texts::of_step(&self.spec), self.data.as_deref());
-        let evaluated = texts.evaluate(cx, (info, &self.alias), surroundings, &self.outputs, data, &takes_text).await?;
-        Ok((evaluated.runs, Some(evaluated.config), evaluated.secrets))
+        let texts = Texts::of_step(&self.spec);
+        let texts = if asks { texts } else { texts.begun() };
+        let who = (info, self.alias.as_str(), self.started_at);
+        let evaluated = texts.evaluate(cx, who, surroundings, &self.outputs, self.data.as_deref(), &takes_text).await?;
+        Ok(evaluated.config.map(|config| (Cow::Owned(config), evaluated.secrets)))
     }
 
     fn request<'a>(&'a self, info: &'a PromotionInfo, config: &'a Value) -> StepRequest<'a> {

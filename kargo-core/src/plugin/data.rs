@@ -12,8 +12,9 @@ use crate::name::PipelineName;
 
 /// Answers `secret()` and `configMap()` in expressions, and their shared kin: see [`PluginsBuilder::data`](super::PluginsBuilder::data).
 ///
-/// It is asked anew for each call of a step whose expressions need it, so that a secret that was changed counts from then on. What secrets
-/// hold is masked wherever the engine would write it down: in messages, in what steps put out or remember, in the log.
+/// It is asked anew for each call of a step whose expressions need it, so that a secret that was changed counts from then on. What a step
+/// gets of them, as it is or as its expressions have changed it, is masked wherever the engine would write it down: in messages, in what
+/// steps put out or remember, in the log. What has fewer than four bytes is not.
 #[async_trait]
 pub trait ProjectData: Debug + Send + Sync + 'static {
     /// The entries of a secret of the project, or with `shared` of one that all projects share; `None` when there is none.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::name::near_match;
 use crate::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest};
 
@@ -68,7 +68,17 @@ impl<T: Builtin> Step for Typed<T> {
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
         match read::<T::Config>(T::USES, request.config) {
-            Ok(config) => self.0.run(cx, config, request).await,
+            Ok(config) => {
+                let outcome = self.0.run(cx, config, request).await?;
+                match (request.restored, &outcome) {
+                    // What it has told later steps and the journal is what must be there again: not another version of a chart, say.
+                    (Some(before), StepOutcome::Succeeded { outputs, .. }) if before != outputs => {
+                        let message = format!("{} makes something else of it now; promote again.", T::USES);
+                        Err(Error::new(ErrorKind::Conflict, message).retry_as(Retry::Never))
+                    }
+                    _ => Ok(outcome),
+                }
+            }
             // Kargo's word for a configuration that is wrong: no other try can help.
             Err(error) => Ok(StepOutcome::Failed { reason: error.message().to_owned() }),
         }

@@ -404,14 +404,12 @@ impl Workspace {
                 self.limits.file
             ));
         }
-        let before = tree.clone();
-        let placed = tree.change(above).map(|entries| entries.insert(name.clone(), node)).map(|_| ());
-        tree.written = tree.written.saturating_add(size);
+        let written = tree.written.saturating_add(size);
         // Counted anew only when it could matter.
-        if placed.is_ok() && tree.written > self.limits.written {
-            tree.written = tree.root.held();
-            if tree.written > self.limits.written {
-                *tree = before;
+        if written > self.limits.written {
+            let goes = tree.get(at).map_or(0, Node::held);
+            tree.written = tree.root.held().saturating_sub(goes);
+            if tree.written.saturating_add(size) > self.limits.written {
                 return refused(format!(
                     "With {:?} the files that were written would have more than {} bytes together.",
                     joined(at),
@@ -419,10 +417,13 @@ impl Workspace {
                 ));
             }
         }
-        if placed.is_err() {
-            *tree = before;
+        // Looked at first, so that nothing has to be taken back: a copy to go back to would have each change copy whole directories.
+        if !tree.can_hold(above) {
+            return refused(format!("{:?} is not a directory, or a part of it is not.", joined(above)));
         }
-        placed
+        tree.change(above)?.insert(name.clone(), node);
+        tree.written = tree.written.saturating_add(size);
+        Ok(())
     }
 
     /// The tree as it is now.

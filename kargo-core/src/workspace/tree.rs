@@ -177,6 +177,19 @@ impl Tree {
         })
     }
 
+    /// Whether there is a directory at `path`, or one can be made there, and all on the way has been listed.
+    pub(super) fn can_hold(&self, path: &[String]) -> bool {
+        let mut directory = &self.root;
+        for name in path {
+            match directory.get(name) {
+                Some(Node::Directory(below)) => directory = below,
+                Some(_) => return false,
+                None => return directory.children().is_some(),
+            }
+        }
+        directory.children().is_some()
+    }
+
     /// What lies at or below `path` stands for nothing elsewhere any more.
     pub(super) fn unmount(&mut self, path: &[String]) {
         let at = joined(path);

@@ -168,6 +168,14 @@ fn race_p_drift_after_anothers_sync_is_synced_once_when_drift_is_not_allowed() {
 }
 
 #[test]
+fn race_p_a_sync_of_anothers_says_nothing_of_sources_that_were_changed_since_at_the_same_revision() {
+    let edited = read().set("status.sync.status", "OutOfSync").policy(|policy| policy.drift_of_others = false);
+    let edited = edited.set("status.reconciledAt", stamp("10:00:08"));
+    edited.clone().is_live();
+    edited.of_another().is_pending(&PINNED);
+}
+
+#[test]
 fn race_q_an_automatic_sync_that_gave_up_is_a_failure_if_it_did_so_since_we_began() {
     let gave_up = read()
         .operation("Failed", &wanted())

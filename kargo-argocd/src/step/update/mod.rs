@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use kargo_core::plugin::{
-    Context, DeployRequest, Deployer, Deployment, Observation, ObserveRequest, Step, StepDefaults, StepOutcome,
+    Context, DeployRequest, Deployer, Deployment, Health, Observation, ObserveRequest, Step, StepDefaults, StepOutcome,
     StepRequest,
 };
 use kargo_core::{Error, ErrorKind, PromotionInfo, Result};
@@ -127,20 +127,36 @@ impl ArgoCdUpdate {
             *edits += 1;
             cx.progress(format!("changed the sources of application {app}"));
         }
+        let edited = begins && !plan.edit.is_empty();
         let is_first = memory.latches.since.is_none();
-        memory.latches.begin(&snapshot.app, snapshot.server_time.unwrap_or_else(|| cx.now()));
-        if begins && is_first {
+        let now = snapshot.server_time.unwrap_or_else(|| cx.now());
+        if edited {
+            memory.latches.begin_anew(&snapshot.app, now);
+        } else {
+            memory.latches.begin(&snapshot.app, now);
+        }
+        if begins && (is_first || edited) {
             // As Kargo does: what is rendered anew has no stale cache behind it.
             match cx
                 .guard("refresh the application", async { Ok(self.argocd.read(cx, &app, Refresh::Hard).await) })
                 .await?
             {
                 Ok(fresh) => snapshot = fresh,
+                // What was read before the change says nothing of it.
+                Err(error) if error.kind() == ErrorKind::Timeout && edited => {
+                    return soon(format!("application {app}: Argo CD has not compared its changed sources yet"));
+                }
                 Err(error) if error.kind() == ErrorKind::Timeout => {}
                 Err(error) => return Err(error),
             }
         }
-        let policy = Policy { healthy: false, allow_empty: true, auto_sync_grace: Duration::ZERO, ..Policy::default() };
+        let policy = Policy {
+            healthy: false,
+            allow_empty: true,
+            auto_sync_grace: Duration::ZERO,
+            drift_of_others: false,
+            ..Policy::default()
+        };
         self.argocd.carry(cx, Job { app, wanted: plan.wanted, policy: &policy, prune: None, snapshot }, memory).await
     }
 
@@ -268,6 +284,7 @@ impl Deployer for Updated {
         let config = Update::read(request.config)?;
         let mut apps = Vec::new();
         for entry in &config.apps {
+            let before = apps.len();
             for found in entry.wanted().find(cx, &self.0.argocd).await? {
                 if request
                     .promotion
@@ -282,6 +299,11 @@ impl Deployer for Updated {
                     app = app.pin(SourceRef::Index(source), revision.as_str());
                 }
                 apps.push(app);
+            }
+            if apps.len() == before {
+                let detail =
+                    "no application that argocd-update changed is there any more, or lets this stage look at it";
+                return Ok(Observation::new(None, Health::Unknown, detail));
             }
         }
         self.0.argocd.observe_all(cx, &apps, None).await

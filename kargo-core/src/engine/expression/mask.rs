@@ -6,18 +6,33 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::expr::RenderedConfig;
 
 /// What stands where a secret stood.
 const MASK: &str = "***";
 /// A secret that is shorter than this, in bytes, is not masked: it would be found in every other word.
 const SHORTEST: usize = 4;
 
-/// The secrets that expressions have read.
+/// The secrets that a plug-in is handed.
 #[derive(Debug, Clone, Default)]
 pub(in crate::engine) struct Secrets(Arc<Vec<SecretString>>);
 
 impl Secrets {
-    pub(super) fn new(values: impl Iterator<Item = SecretString>) -> Self {
+    /// What of `rendered` comes from secrets, in the form that it has there, and those of `entries` that can be seen in it. Others stay
+    /// what they are elsewhere: a user's name in a link is no secret because it lies beside a password.
+    pub(super) fn of(rendered: &RenderedConfig, entries: impl Iterator<Item = SecretString>) -> Self {
+        let mut texts = Vec::new();
+        rendered
+            .sensitive
+            .iter()
+            .filter_map(|at| rendered.value.pointer(at))
+            .for_each(|value| leaves(value, &mut texts));
+        let used = entries.filter(|entry| texts.iter().any(|text| text.contains(entry.expose_secret())));
+        let used: Vec<SecretString> = used.collect();
+        Self::all(texts.into_iter().map(SecretString::from).chain(used))
+    }
+
+    pub(super) fn all(values: impl Iterator<Item = SecretString>) -> Self {
         let mut values: Vec<SecretString> = values
             .flat_map(|secret| {
                 // Keys and the like have several lines, and an error may show one of them.
@@ -50,6 +65,9 @@ impl Secrets {
         match value {
             _ if self.is_empty() => value,
             Value::String(text) => Value::String(self.mask(text)),
+            Value::Number(number) if self.0.iter().any(|secret| secret.expose_secret() == number.to_string()) => {
+                MASK.into()
+            }
             Value::Array(items) => Value::Array(items.into_iter().map(|item| self.mask_value(item)).collect()),
             Value::Object(map) => Value::Object(self.mask_map(map)),
             other => other,
@@ -74,6 +92,20 @@ impl Secrets {
     }
 }
 
+/// The texts and numbers in `value`.
+fn leaves(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Number(number) => texts.push(number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, texts)),
+        Value::Object(entries) => entries.iter().for_each(|(key, item)| {
+            texts.push(key.clone());
+            leaves(item, texts);
+        }),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -83,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_whole_in_each_of_its_lines_and_where_it_is_a_key() {
-        let secrets = Secrets::new(
+        let secrets = Secrets::all(
             ["hunter22", "hunter22-long", "first line\nsecond line", "abc"].map(SecretString::from).into_iter(),
         );
         assert_eq!(secrets.mask("hunter22-long hunter22 abc".into()), "*** *** abc");

@@ -5,11 +5,12 @@ mod mask;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Shared;
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::expr::{Config, Environment, Map as Variables, Scope, Template, Value as Found};
+use crate::expr::{Config, Environment, Map as Variables, RenderedConfig, Scope, Template, Value as Found};
 use crate::plugin::{Context, ProjectData};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::{Condition, Variable, VerifierSpec};
@@ -84,9 +85,8 @@ impl crate::stage::Before for Surroundings {
 /// What a step or a verifier is called with.
 #[derive(Debug)]
 pub(super) struct Evaluated {
-    /// Whether its condition holds.
-    pub(super) runs: bool,
-    pub(super) config: Value,
+    /// The configuration; none when the condition does not hold.
+    pub(super) config: Option<Value>,
     pub(super) secrets: Secrets,
 }
 
@@ -107,6 +107,11 @@ impl<'a> Texts<'a> {
 
     pub(crate) fn of_verifier(spec: &'a VerifierSpec) -> Self {
         Self { vars: &spec.vars, condition: None, config: &spec.config, verifier: true }
+    }
+
+    /// The same when it is known already that the step runs: its condition counts only when it begins.
+    pub(super) fn begun(self) -> Self {
+        Self { condition: None, ..self }
     }
 
     /// Whether there is anything to evaluate. Variables alone are not: nobody could read them.
@@ -134,7 +139,8 @@ impl<'a> Texts<'a> {
         Ok(())
     }
 
-    /// Evaluates all there is. `takes_text` says which fields of the configuration take a text.
+    /// Evaluates all there is, as at the time at which the step was started. `takes_text` says which fields of the configuration take a
+    /// text.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`], and no other try, when something cannot be evaluated; the error of the project's data when that
@@ -142,7 +148,7 @@ impl<'a> Texts<'a> {
     pub(super) async fn evaluate(
         &self,
         cx: &Context,
-        (info, alias): (&PromotionInfo, &str),
+        (info, alias, started_at): (&PromotionInfo, &str, Timestamp),
         surroundings: &Surroundings,
         outputs: &[(String, Map<String, Value>)],
         data: Option<&dyn ProjectData>,
@@ -152,15 +158,20 @@ impl<'a> Texts<'a> {
         loop {
             let (evaluated, missing) = {
                 let known = Known::new((info, alias), surroundings, &answers, data.is_some());
-                let scope = scope(cx, (info, alias), surroundings, outputs, &known);
+                let scope = scope((info, alias, started_at), surroundings, outputs, &known);
                 let evaluated = scope.and_then(|scope| self.evaluate_with(scope, surroundings, takes_text));
                 (evaluated, known.missing())
             };
             match evaluated {
-                Ok((runs, config)) => return Ok(Evaluated { runs, config, secrets: Secrets::new(answers.secrets()) }),
+                Ok(Some(rendered)) => {
+                    let secrets = Secrets::of(&rendered, answers.secrets());
+                    return Ok(Evaluated { config: Some(rendered.value), secrets });
+                }
+                Ok(None) => return Ok(Evaluated { config: None, secrets: Secrets::default() }),
                 Err(error) => {
                     if !answers.fetch(cx, info, data, missing).await? {
-                        return Err(Secrets::new(answers.secrets()).mask_error(error.retry_as(Retry::Never)));
+                        // What it would have been part of is not known.
+                        return Err(Secrets::all(answers.secrets()).mask_error(error.retry_as(Retry::Never)));
                     }
                 }
             }
@@ -172,7 +183,7 @@ impl<'a> Texts<'a> {
         mut scope: Scope<'_>,
         surroundings: &Surroundings,
         takes_text: &dyn Fn(&str) -> bool,
-    ) -> Result<(bool, Value)> {
+    ) -> Result<Option<RenderedConfig>> {
         let mut vars = Variables::empty();
         scope = scope.variable("vars", Found::Map(vars.clone())).map_err(fault)?;
         for variable in self.vars {
@@ -206,11 +217,10 @@ impl<'a> Texts<'a> {
                 return Err(error);
             }
             if holds != Some(true) {
-                return Ok((false, Value::Null));
+                return Ok(None);
             }
         }
-        let rendered = Config::parse(self.config, &self.environment())?.render(&scope, takes_text)?;
-        Ok((true, rendered.value))
+        Ok(Some(Config::parse(self.config, &self.environment())?.render(&scope, takes_text)?))
     }
 }
 
@@ -234,8 +244,7 @@ fn no_bool(text: &str) -> Error {
 }
 
 fn scope<'k>(
-    cx: &Context,
-    (info, alias): (&PromotionInfo, &str),
+    (info, alias, started_at): (&PromotionInfo, &str, Timestamp),
     surroundings: &Surroundings,
     outputs: &[(String, Map<String, Value>)],
     known: &'k Known<'_>,
@@ -258,7 +267,7 @@ fn scope<'k>(
     });
     let (of_all, of_task) = seen(alias, &surroundings.before, outputs);
     let value = |value: &Value| Found::from_json(value).map_err(fault);
-    let scope = Scope::default().host(known).now(cx.now());
+    let scope = Scope::default().host(known).now(started_at);
     let scope = scope.variable("ctx", value(&ctx)?).map_err(fault)?;
     let scope = scope.variable("outputs", value(&Value::Object(of_all))?).map_err(fault)?;
     match of_task {

@@ -38,11 +38,20 @@ impl Step for Echo {
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
         self.0.lock().unwrap().push(request.config.clone());
         cx.progress(format!("got {}", request.config));
+        if request.config.get("wait").is_some() {
+            let check_after = Duration::from_secs(60);
+            return Ok(StepOutcome::Running { reason: "waits".into(), check_after, state: None });
+        }
         if let Some(failure) = request.config.get("fail") {
             return Err(Error::new(ErrorKind::InvalidInput, format!("Nobody takes {failure}.")));
         }
         let outputs = request.config.as_object().cloned().unwrap_or_default();
         Ok(StepOutcome::Succeeded { outputs, message: format!("put out {}", request.config) })
+    }
+
+    async fn abort(&self, _: &Context, request: &StepRequest<'_>) -> Result<()> {
+        self.0.lock().unwrap().push(json!({ "aborted": request.config }));
+        Ok(())
     }
 }
 
@@ -68,7 +77,8 @@ impl ProjectData for Vault {
         shared: bool,
     ) -> Result<Option<BTreeMap<String, SecretString>>> {
         self.0.lock().unwrap().push(format!("{project}/{name}/{shared}"));
-        let entries = [("token".to_owned(), SecretString::from("hunter2-secret"))].into();
+        let entries = [("token", "hunter2-secret"), ("url", "https://forge.example/acme"), ("pin", "48392017")];
+        let entries = entries.map(|(key, value)| (key.to_owned(), SecretString::from(value))).into();
         Ok((name == "forge").then_some(entries))
     }
 
@@ -260,17 +270,53 @@ async fn secrets_reach_the_plug_in_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_expressions_make_of_secrets_is_masked_and_what_they_leave_alone_is_not() {
+    let world = World::with("1.0.0");
+    let step = echo(json!({
+        "base64": "${{ toBase64(secret('forge').token) }}",
+        "number": "${{ secret('forge').pin }}",
+        "list": "${{ [secret('forge').pin + '0'] }}",
+        "link": "https://forge.example/acme/pull/7",
+    }));
+    let (engine, ended) = world.run(Stage::new("dev").step(step)).await;
+    let got = &world.echo.got()[0];
+    assert_eq!((&got["base64"], &got["number"]), (&json!("aHVudGVyMi1zZWNyZXQ="), &json!(48_392_017)));
+    let outputs = &ended.steps[0].task.outputs;
+    assert_eq!(json!(outputs["base64"]), "***");
+    assert_eq!((&outputs["number"], &outputs["list"]), (&json!("***"), &json!(["***"])));
+    assert_eq!(outputs["link"], "https://forge.example/acme/pull/7", "what was not read is no secret here");
+    let journal = serde_json::to_string(&engine.journal().await.unwrap()).unwrap();
+    assert!(!journal.contains("48392017") && !journal.contains("aHVudGVy"), "{journal}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_has_begun_goes_on_and_is_stopped_whatever_became_of_its_condition() {
+    let world = World::with("1.0.0");
+    let condition = Condition::Expression("${{ success() && now().Second() == 0 }}".into());
+    let stage = Stage::new("dev").direct("main").step(echo(json!({ "wait": "${{ ctx.stage }}" })).when(condition));
+    let plugins = Plugins::builder().step("echo", world.echo.clone());
+    let engine = world.shop.start_with(Shop::of([stage]), plugins).await;
+    let id = engine.promote("dev", &freight(&engine, "1.0.0").await, Actor::user("alice")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    assert_eq!(world.echo.got(), vec![json!({ "wait": "dev" }); 3]);
+    engine.abort(&id, Actor::user("bob")).await.unwrap();
+    let ended = engine.finished(&id).await.unwrap();
+    assert_eq!(ended.phase, Phase::Aborted, "{}", ended.message);
+    assert_eq!(world.echo.got().last(), Some(&json!({ "aborted": { "wait": "dev" } })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_evaluated_ends_the_step_with_the_place_and_no_other_try() {
     let cases = [
-        (json!({ "a": { "b": "${{ outputs.nobody.tag }}" } }), "/a/b"),
-        (json!({ "a": "${{ freightMetadata(ctx.targetFreight.name).x }}" }), "/a"),
-        (json!({ "refused": "${{ true }}" }), "must not be true"),
+        (json!({ "a": { "b": "${{ outputs.nobody.tag }}" } }), Phase::Errored, "/a/b"),
+        (json!({ "a": "${{ freightMetadata(ctx.targetFreight.name).x }}" }), Phase::Errored, "/a"),
+        (json!({ "refused": "${{ true }}" }), Phase::Failed, "must not be true"),
     ];
-    for (config, wanted) in cases {
+    for (config, phase, wanted) in cases {
         let world = World::with("1.0.0");
         let (_, ended) = world.run(Stage::new("dev").step(echo(config))).await;
         let task = &ended.steps[0].task;
-        assert_eq!((task.phase, task.errors), (Phase::Errored, 0), "{}", task.message);
+        assert_eq!((task.phase, task.errors), (phase, 0), "{}", task.message);
         assert!(task.message.contains(wanted), "{}", task.message);
         assert!(world.echo.got().is_empty());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Proxy, Response, Url, redirect};
 
-use super::target::{fault, resolver, shown};
+use super::target::{fault, proxy_fault, resolver, shown};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::steps::config::NamedValue;
 
@@ -70,6 +70,9 @@ pub(super) async fn send(settings: &Settings<'_>, ask: &Ask) -> Result<Response>
         .user_agent(concat!("kargo-rs/", env!("CARGO_PKG_VERSION")))
         .danger_accept_invalid_certs(settings.insecure);
     if let Some(proxy) = settings.proxy {
+        if let Some(fault) = proxy_fault(proxy) {
+            return Err(invalid(format!("`proxy` is none: {fault}.")));
+        }
         let proxy =
             Proxy::all(proxy).map_err(|error| invalid("`proxy` is no URL of a proxy.".to_owned()).because(error))?;
         builder = builder.proxy(proxy);

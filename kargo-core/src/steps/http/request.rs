@@ -46,7 +46,10 @@ impl Builtin for Request {
             let (status, headers, pause) = (response.status(), response.headers().clone(), retry_after(&response));
             Ok((Answer { status: status.as_u16(), headers, body: body(response, BODY).await? }, pause))
         };
-        let (answer, pause) = cx.guard("send a request", exchange).await?;
+        let (answer, pause) = match cx.guard("send a request", exchange).await {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => return failed(error.report()),
+            answered => answered?,
+        };
         let shown = format!("{} {}", ask.method, shown(&ask.url));
         let scope = answer.scope(config.response_content_type.as_deref())?.now(cx.now());
         if let Some(expression) = &config.failure_expression
@@ -113,7 +116,9 @@ async fn ask(cx: &Context, config: &config::Http, request: &StepRequest<'_>) -> 
         return Err(Error::new(ErrorKind::InvalidInput, format!("The body has more than {BODY} bytes.")));
     }
     let mut headers = headers(&config.headers)?;
-    let repeats = matches!(method, Method::POST | Method::PATCH);
+    // One that is sent again on purpose, to see whether the answer has changed, is another request each time.
+    let polls = config.success_expression.is_some() || config.failure_expression.is_some();
+    let repeats = !polls && matches!(method, Method::POST | Method::PATCH);
     if let (true, false, Ok(key)) = (repeats, headers.contains_key(IDEMPOTENCY_KEY), HeaderValue::try_from(cx.key())) {
         headers.insert(IDEMPOTENCY_KEY, key);
     }

@@ -59,15 +59,19 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-/// A URL without what may be secret in it.
-pub(super) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
+/// What is wrong with `url` as a proxy, if anything.
+pub(super) fn proxy_fault(url: &str) -> Option<&'static str> {
+    let Ok(mut url) = Url::parse(url) else { return Some("it is no URL") };
+    // A proxy may want a user, and its URL is the only place to say so.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    let query = if url.query().is_some() { "?…" } else { "" };
-    url.set_query(None);
-    url.set_fragment(None);
-    format!("{url}{query}")
+    if matches!(url.scheme(), "http" | "https") { fault(&url) } else { None }
+}
+
+/// A URL as messages have it: the path may be a secret too, as that of many a web hook is.
+pub(super) fn shown(url: &Url) -> String {
+    let more = if url.path() == "/" && url.query().is_none() { "/" } else { "/…" };
+    format!("{}{more}", url.origin().ascii_serialization())
 }
 
 #[cfg(test)]
@@ -91,6 +95,10 @@ mod tests {
         for url in ["http://127.0.0.1:8080/", "https://10.0.0.1/", "https://api.example/x?token=1", "http://[::1]/"] {
             assert_eq!(fault(&Url::parse(url).unwrap()), None, "{url}");
         }
-        assert_eq!(shown(&Url::parse("https://u:p@api.example/x?token=1#f").unwrap()), "https://api.example/x?…");
+        assert_eq!(shown(&Url::parse("https://u:p@API.example:443/x?token=1#f").unwrap()), "https://api.example/…");
+        assert_eq!(shown(&Url::parse("https://api.example").unwrap()), "https://api.example/");
+        assert!(
+            proxy_fault("http://u:p@169.254.169.254:80").is_some() && proxy_fault("http://u:p@proxy:3128").is_none()
+        );
     }
 }
