@@ -104,11 +104,19 @@ async fn an_answer_is_judged_and_read_by_expressions() {
     let StepOutcome::Succeeded { outputs, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(Value::Object(outputs), json!({ "id": 7, "trace": "abcabc" }));
     let asked = server.asked()[0].to_ascii_lowercase();
-    for part in
-        ["post /deploy?q=a+b%26c http/1.1", "authorization: bearer t", "idempotency-key: dev.1/step-1", "\r\n\r\n{}"]
-    {
+    for part in ["post /deploy?q=a+b%26c http/1.1", "authorization: bearer t", "\r\n\r\n{}"] {
         assert!(asked.contains(part), "{part}: {asked}");
     }
+}
+
+#[tokio::test]
+async fn a_post_that_is_sent_again_can_be_told_from_a_new_one_and_one_that_polls_cannot() {
+    let server = Server::start(&[&answer("200 OK", "", "")]).await;
+    http(json!({ "url": server.url, "method": "POST" })).await.unwrap();
+    http(json!({ "url": server.url, "method": "POST", "successExpression": "true" })).await.unwrap();
+    http(json!({ "url": server.url, "method": "PUT" })).await.unwrap();
+    let keys: Vec<bool> = server.asked().iter().map(|asked| asked.contains("idempotency-key: dev.1/step-1")).collect();
+    assert_eq!(keys, [true, false, false]);
 }
 
 #[tokio::test]
