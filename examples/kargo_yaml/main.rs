@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use kargo_argocd::{ArgoCd, ArgoCdUpdate, ArgoCdWait};
 use kargo_core::manifest::{Manifests, STEPS, lint};
+use kargo_core::plugin::Health;
+use kargo_core::state::StageHealth;
 use kargo_core::store::RedbStore;
 use kargo_core::{Actor, Engine, FreightId, Plugins, StageName, steps};
 use kargo_examples::shop;
@@ -65,6 +67,11 @@ async fn main() -> Result<()> {
     let freight = verified(&engine, "staging", "1.0.0").await?;
     println!("\n1.1.0 is pushed, and 1.0.0 goes to production, as somebody wishes:");
     registry.put_image("shop/app", "1.1.0", &ImageSpec::default().label("version", "1.1.0"));
+    // As in Kargo, what runs in staging may go on once it is healthy there.
+    let is_well = |health: &StageHealth| health.health == Health::Healthy;
+    engine
+        .until(|state| state.stage(&StageName::from("staging"))?.health.as_ref().is_some_and(is_well).then_some(()))
+        .await?;
     let promotion = engine.promote("prod", &freight, Actor::user("alice")).await?;
     let ended = engine.finished(&promotion).await?;
     println!("  promotion {promotion} {}", ended.phase);
