@@ -101,7 +101,10 @@ impl History {
             let task = || Task::Step { promotion: promotion.clone(), index };
             let outputs = json!({ "revision": "8f14e45fceea167a5a36dedd4bea2543e1b7c2f3" }).as_object().cloned();
             let (phase, message, outputs) = (Phase::Succeeded, String::new(), outputs.unwrap_or_default());
-            [EventKind::TaskStarted { task: task() }, EventKind::TaskFinished { task: task(), phase, message, outputs }]
+            [
+                EventKind::TaskStarted { task: task() },
+                EventKind::TaskFinished { task: task(), phase, message, outputs, config_digest: None },
+            ]
         });
         let steps: Vec<EventKind> = steps.collect();
         [vec![requested, started], steps, vec![finished, verifying, verified]].concat()
@@ -128,7 +131,13 @@ impl History {
             requested,
             EventKind::PromotionStarted { promotion: promotion.clone() },
             EventKind::TaskStarted { task: task() },
-            EventKind::TaskFinished { task: task(), phase, message: message(), outputs: Default::default() },
+            EventKind::TaskFinished {
+                task: task(),
+                phase,
+                message: message(),
+                outputs: Default::default(),
+                config_digest: None,
+            },
             EventKind::PromotionFinished { promotion: promotion.clone(), phase, message: message() },
             EventKind::VerificationStarted { promotion: promotion.clone() },
             EventKind::VerificationFinished { promotion, phase, message: message() },

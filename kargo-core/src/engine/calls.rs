@@ -223,13 +223,13 @@ impl Driver {
         let now = self.shared.clock.now();
         let mut recorded = Vec::new();
         let kind = match report {
-            Ok(Report::Finished { mut phase, mut message, mut outputs, records }) => {
+            Ok(Report::Finished { mut phase, mut message, mut outputs, records, config_digest }) => {
                 match self.shared.read(|state| super::records::drafts(state, records)) {
                     Ok(drafts) => recorded = drafts,
                     // As in Kargo: what it wanted cannot be, and another try would not change that.
                     Err(error) => (phase, message, outputs) = (Phase::Failed, error.report(), Map::new()),
                 }
-                EventKind::TaskFinished { task: task.clone(), phase, message: shorten(message), outputs }
+                EventKind::TaskFinished { task: task.clone(), phase, message: shorten(message), outputs, config_digest }
             }
             Ok(Report::Waiting { reason, check_after, state: remember }) => {
                 let note = self.notes.entry(task);
@@ -308,7 +308,7 @@ impl Driver {
                     0 => reason,
                     errors => format!("{reason} (the last of {} errors in a row)", errors + 1),
                 };
-                EventKind::TaskFinished { task, phase: Phase::Errored, message, outputs }
+                EventKind::TaskFinished { task, phase: Phase::Errored, message, outputs, config_digest: None }
             }
         }
     }
@@ -409,6 +409,7 @@ fn earlier(
             call: step_call((shared, plugins), state, promotion, index)?,
             key,
             outputs: step.task.outputs.clone(),
+            config_digest: step.task.config_digest.clone(),
         })
     })
     .collect()

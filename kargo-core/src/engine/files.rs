@@ -53,6 +53,16 @@ pub(super) struct Earlier {
     /// Its key.
     pub(super) key: String,
     pub(super) outputs: Map<String, Value>,
+    /// A digest of the configuration that it did so with.
+    pub(super) config_digest: Option<String>,
+}
+
+impl Earlier {
+    /// Has the step do again what it did.
+    async fn restore(&self, cx: &Context, info: &PromotionInfo, workspace: &Workspace) -> Result<()> {
+        let cx = cx.clone().with_key(self.key.as_str());
+        self.call.restore(&cx, info, (&self.outputs, self.config_digest.as_deref()), workspace).await
+    }
 }
 
 impl Files {
@@ -82,7 +92,7 @@ impl Files {
         let from = kept.before;
         for one in earlier.iter().filter(|one| (from..index).contains(&one.call.index)) {
             cx.progress(format_args!("bringing back what step {} did to the workspace", one.call.alias));
-            one.call.restore(&cx.clone().with_key(one.key.as_str()), info, &one.outputs, &workspace).await?;
+            one.restore(cx, info, &workspace).await?;
             // The next call goes on from here, should the time of this one be over.
             kept.tree = workspace.snapshot().await;
             kept.before = one.call.index + 1;

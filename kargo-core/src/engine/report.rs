@@ -17,13 +17,23 @@ const OUTPUT_LIMIT: usize = 1 << 20;
 /// What a step or a verifier said.
 #[derive(Debug)]
 pub(super) enum Report {
-    Finished { phase: Phase, message: String, outputs: Map<String, Value>, records: Vec<Record> },
-    Waiting { reason: String, check_after: Duration, state: Option<Value> },
+    Finished {
+        phase: Phase,
+        message: String,
+        outputs: Map<String, Value>,
+        records: Vec<Record>,
+        config_digest: Option<String>,
+    },
+    Waiting {
+        reason: String,
+        check_after: Duration,
+        state: Option<Value>,
+    },
 }
 
 impl Report {
     pub(super) fn ended(phase: Phase, message: String) -> Self {
-        Self::Finished { phase, message, outputs: Map::new(), records: Vec::new() }
+        Self::Finished { phase, message, outputs: Map::new(), records: Vec::new(), config_digest: None }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::expression::{Secrets, Surroundings, Texts};
 use super::files::{Earlier, Files};
@@ -71,11 +72,14 @@ impl StepCall {
             StepOutcome::Succeeded { outputs, message } => {
                 let (message, outputs) = (secrets.mask(message), secrets.mask_map(outputs));
                 let records = records.into_iter().map(|record| masked(record, &secrets)).collect();
-                Report::Finished { phase: Phase::Succeeded, message, outputs, records }
+                // Without expressions it is the same whenever it is evaluated.
+                let restores = self.surroundings.is_some() && self.step.restores();
+                let config_digest = restores.then(|| digest(config, &secrets));
+                Report::Finished { phase: Phase::Succeeded, message, outputs, records, config_digest }
             }
             StepOutcome::Skipped { outputs, reason } => {
                 let (message, outputs) = (secrets.mask(reason), secrets.mask_map(outputs));
-                Report::Finished { phase: Phase::Skipped, message, outputs, records: Vec::new() }
+                Report::Finished { phase: Phase::Skipped, message, outputs, records: Vec::new(), config_digest: None }
             }
             StepOutcome::Failed { reason } => Report::ended(Phase::Failed, secrets.mask(reason)),
             StepOutcome::Running { reason, check_after, state } => {
@@ -92,19 +96,15 @@ impl StepCall {
         self.step.abort(&without_secrets(cx, &secrets), &request).await.map_err(|error| secrets.mask_error(error))
     }
 
-    /// Has the step, which has succeeded, do again what it did to the workspace.
+    /// Has the step, which has succeeded with a configuration of that digest, do again what it did to the workspace.
     pub(super) async fn restore(
         &self,
         cx: &Context,
         info: &PromotionInfo,
-        outputs: &Map<String, Value>,
+        (outputs, config_digest): (&Map<String, Value>, Option<&str>),
         workspace: &Workspace,
     ) -> Result<()> {
         let (config, secrets) = self.evaluate_begun(cx, info).await?;
-        let cx = without_secrets(cx, &secrets);
-        let request = StepRequest { resumed: true, ..self.request(info, &config) };
-        let request = request.with_workspace(workspace).restoring(outputs);
-        let outcome = self.step.run(&cx, &request).await.map_err(|error| secrets.mask_error(error));
         let failed = |why: String, kind, retry| {
             let message = format!(
                 "What step {} ({}) did to the workspace before this engine took over could not be done again: {why}",
@@ -112,6 +112,15 @@ impl StepCall {
             );
             Err(Error::new(kind, message).retry_as(retry))
         };
+        if config_digest.is_some_and(|before| before != digest(&config, &secrets)) {
+            let why = "its configuration comes to something else by now (metadata, an alias or a config map that it reads has changed since \
+                       it ran); promote the freight once more.";
+            return failed(why.to_owned(), ErrorKind::Conflict, Retry::Never);
+        }
+        let cx = without_secrets(cx, &secrets);
+        let request = StepRequest { resumed: true, ..self.request(info, &config) };
+        let request = request.with_workspace(workspace).restoring(outputs);
+        let outcome = self.step.run(&cx, &request).await.map_err(|error| secrets.mask_error(error));
         match outcome {
             Ok(StepOutcome::Succeeded { .. } | StepOutcome::Skipped { .. }) => Ok(()),
             Ok(StepOutcome::Failed { reason }) => failed(secrets.mask(reason), ErrorKind::Other, Retry::Never),
@@ -150,6 +159,14 @@ impl StepCall {
     fn request<'a>(&'a self, info: &'a PromotionInfo, config: &'a Value) -> StepRequest<'a> {
         StepRequest::new(info, &self.alias, config, self.started_at).with_outputs(&self.outputs)
     }
+}
+
+/// The digest of a configuration. Secrets count as masked: nothing about them can be guessed from it, and a token that was renewed since is
+/// no change.
+fn digest(config: &Value, secrets: &Secrets) -> String {
+    let masked = secrets.mask_value(config.clone());
+    let digest = Sha256::digest(masked.to_string());
+    digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// The context of a call that knows secrets: what it tells the log holds none.

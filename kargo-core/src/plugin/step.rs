@@ -68,7 +68,8 @@ pub trait Step: Debug + Send + Sync + 'static {
 
     /// Whether the step, having succeeded, must be run again to bring back what it did to the promotion's [`Workspace`] when that was lost,
     /// by a restart or because another host has taken over. It is then called with [`StepRequest::restored`], and what it returns is
-    /// ignored unless it is an error. Default: no.
+    /// ignored unless it is an error. That it would be called with another configuration than before, since an expression has come to
+    /// something else, the engine notices itself; the promotion then ends with an error. Default: no.
     fn restores(&self) -> bool {
         false
     }

@@ -144,6 +144,9 @@ pub struct TaskState {
     /// What it put out.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub outputs: Map<String, Value>,
+    /// A digest of what its configuration came to, if it may have to restore the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_digest: Option<String>,
     /// Whether it has said "not yet" at least once: then what it waits for has begun, and errors in looking at it are waited out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
@@ -163,6 +166,7 @@ impl Default for TaskState {
             message: String::new(),
             state: None,
             outputs: Map::new(),
+            config_digest: None,
             waiting: false,
             aborted: false,
         }

@@ -36,5 +36,5 @@ fn call(promotion: &Promotion, task: Task, state: &TaskState, timeout: Duration,
 
 /// The end of a stopped task, as the engine records it.
 pub(crate) fn stopped(task: Task, phase: Phase, message: String) -> Draft {
-    Draft::outcome(EventKind::TaskFinished { task, phase, message, outputs: Map::new() })
+    Draft::outcome(EventKind::TaskFinished { task, phase, message, outputs: Map::new(), config_digest: None })
 }

@@ -20,7 +20,7 @@ pub(in crate::decide) fn decide_running(promotion: &Promotion, now: Timestamp, a
                 None => return actions.push(Action::Record(Draft::rule(EventKind::TaskStarted { task }))),
                 Some(message) => {
                     let (phase, outputs) = (Phase::Skipped, Map::new());
-                    let skipped = EventKind::TaskFinished { task, phase, message, outputs };
+                    let skipped = EventKind::TaskFinished { task, phase, message, outputs, config_digest: None };
                     actions.push(Action::Record(Draft::rule(skipped)));
                 }
             },

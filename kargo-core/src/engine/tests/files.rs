@@ -184,3 +184,28 @@ async fn what_cannot_be_brought_back_is_an_error_that_says_so() {
         ended.message
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_configuration_comes_to_something_else_after_a_restart_restores_nothing_wrong() {
+    let alias = "${{ ctx.targetFreight.alias }}";
+    for (renamed, phase) in [(false, Phase::Succeeded), (true, Phase::Errored)] {
+        let (shop, step) = (Shop::new(), Append::new().then(Play::Succeed).then(Play::Hang));
+        let steps = [append(alias).named("a"), append("b")];
+        let engine = start(&shop, &step, &steps).await;
+        let id = promote(&engine).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let freight = freight(&engine, "1.0.0").await;
+        if renamed {
+            engine.set_alias(&freight, "renamed", Actor::user("alice")).await.expect("it is free");
+        }
+        engine.kill();
+        drop(engine);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let ended = start(&shop, &step, &steps).await.finished(&id).await.expect("ends");
+        assert_eq!(ended.phase, phase, "{}", ended.message);
+        if renamed {
+            assert!(ended.message.contains("What step a (append)"), "{}", ended.message);
+            assert!(ended.message.contains("promote the freight once more"), "{}", ended.message);
+        }
+    }
+}

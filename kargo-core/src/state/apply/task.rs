@@ -38,11 +38,12 @@ impl TaskState {
                 self.message.clone_from(reason);
                 self.retry_at = Some(*retry_at);
             }
-            EventKind::TaskFinished { phase, message, outputs, .. } => {
+            EventKind::TaskFinished { phase, message, outputs, config_digest, .. } => {
                 self.finished_at = Some(at);
                 self.phase = *phase;
                 self.message.clone_from(message);
                 self.outputs.clone_from(outputs);
+                self.config_digest.clone_from(config_digest);
                 self.retry_at = None;
             }
             _ => {}

@@ -390,5 +390,9 @@ pub enum EventKind {
         message: String,
         /// For later steps.
         outputs: Map<String, Value>,
+        /// A digest of what the configuration came to, with the secrets masked, for a step that may have to be called again to restore the
+        /// workspace: by then its expressions may come to something else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config_digest: Option<String>,
     },
 }
