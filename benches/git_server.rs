@@ -15,8 +15,14 @@ pub struct GitServer {
     traffic: Arc<Traffic>,
 }
 
+/// A server that counts.
+pub trait Counted {
+    /// How many requests were answered, and how many bytes that took, since this was asked last.
+    fn traffic(&self) -> (u64, u64);
+}
+
 #[derive(Debug, Default)]
-struct Traffic {
+pub(crate) struct Traffic {
     requests: AtomicU64,
     sent: AtomicU64,
     /// Milliseconds.
@@ -25,8 +31,25 @@ struct Traffic {
 
 impl Traffic {
     /// Waits for as long as a round trip takes.
-    fn wait(&self) {
-        std::thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
+    pub(crate) fn wait(&self) {
+        std::thread::sleep(self.round_trip());
+    }
+
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_millis(self.delay.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn delay(&self, round_trip: Duration) {
+        self.delay.store(round_trip.as_millis().try_into().unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    pub(crate) fn count(&self, requests: u64, bytes: u64) {
+        self.requests.fetch_add(requests, Ordering::SeqCst);
+        self.sent.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    pub(crate) fn take(&self) -> (u64, u64) {
+        (self.requests.swap(0, Ordering::SeqCst), self.sent.swap(0, Ordering::SeqCst))
     }
 }
 
@@ -60,12 +83,13 @@ impl GitServer {
 
     /// Lets each connection and each answer from now on take so much longer, as if the server were far away.
     pub fn delay(&self, round_trip: Duration) {
-        self.traffic.delay.store(round_trip.as_millis().try_into().unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.traffic.delay(round_trip);
     }
+}
 
-    /// How many requests were answered, and how many bytes that took, since this was asked last.
-    pub fn traffic(&self) -> (u64, u64) {
-        (self.traffic.requests.swap(0, Ordering::SeqCst), self.traffic.sent.swap(0, Ordering::SeqCst))
+impl Counted for GitServer {
+    fn traffic(&self) -> (u64, u64) {
+        self.traffic.take()
     }
 }
 
@@ -82,10 +106,8 @@ fn answer(stream: &TcpStream, root: &PathBuf, traffic: &Traffic) -> std::io::Res
     let mut backend = Command::new("git");
     backend.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
     backend.env("REQUEST_METHOD", &method).env("PATH_INFO", path).env("QUERY_STRING", query);
-    backend.env("GIT_CONFIG_COUNT", "2").env("REMOTE_ADDR", "127.0.0.1");
-    for (n, key) in ["uploadpack.allowFilter", "http.receivepack"].into_iter().enumerate() {
-        backend.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), "true");
-    }
+    backend.env("GIT_CONFIG_COUNT", "1").env("REMOTE_ADDR", "127.0.0.1");
+    backend.env("GIT_CONFIG_KEY_0", "http.receivepack").env("GIT_CONFIG_VALUE_0", "true");
     let (mut length, mut chunked) = (0, false);
     loop {
         let mut header = String::new();
@@ -120,8 +142,7 @@ fn answer(stream: &TcpStream, root: &PathBuf, traffic: &Traffic) -> std::io::Res
         answer.push_str("\r\n");
     }
     answer.push_str("\r\n");
-    traffic.requests.fetch_add(1, Ordering::SeqCst);
-    traffic.sent.fetch_add((answer.len() + content.len()) as u64, Ordering::SeqCst);
+    traffic.count(1, (answer.len() + content.len()) as u64);
     (&*stream).write_all(&[answer.as_bytes(), content].concat())?;
     // What was read beyond this request would be lost with the reader; these clients wait for each answer.
     Ok(reader.buffer().is_empty())

@@ -7,15 +7,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::GitServer;
+use crate::Counted;
 
 /// Prints the median time of `work` and what it asked of the server.
-pub fn measure(name: &str, runs: usize, server: &GitServer, work: impl FnMut()) {
+pub fn measure(name: &str, runs: usize, server: &dyn Counted, work: impl FnMut()) {
     measure_after(name, runs, server, &mut || {}, work);
 }
 
 /// Prints the median time of `work`, each time after `prepare`, and what it asked of the server.
-pub fn measure_after(name: &str, runs: usize, server: &GitServer, prepare: &mut dyn FnMut(), mut work: impl FnMut()) {
+pub fn measure_after(
+    name: &str,
+    runs: usize,
+    server: &dyn Counted,
+    prepare: &mut dyn FnMut(),
+    mut work: impl FnMut(),
+) {
     let mut times: Vec<(Duration, u64, u64)> = (0..runs)
         .map(|_| {
             prepare();
@@ -52,6 +58,7 @@ pub fn commit(stream: &mut String, n: usize) {
 pub fn import(root: &Path, name: &str, stream: &str) {
     if !root.join(name).exists() {
         git(root, &["init", "-q", "--bare", "-b", "main", name]);
+        git(&root.join(name), &["config", "uploadpack.allowFilter", "true"]);
     }
     let mut import = Command::new("git");
     import.arg("-C").arg(root.join(name)).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped());

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use kargo_benches::{GitServer, commit, git, import, measure, repack};
+use kargo_benches::{Counted, GitServer, SshServer, commit, git, import, measure, repack};
 use kargo_core::plugin::Plugins;
 use kargo_git::testing::StepByStep;
-use kargo_git::{GitSource, GitSteps};
+use kargo_git::{Credentials, GitSource, GitSteps};
 use serde_json::json;
 
 const FILE: &str = "env/e1/app-02/part-3/values-4.yaml";
@@ -42,10 +42,34 @@ fn main() {
     import(folder.path(), "monorepo.git", &stream);
     repack(&folder.path().join("monorepo.git"));
     println!("one line of one of {files} files, {} commits", size.commits);
-    all(&size, folder.path(), &server);
-    server.delay(Duration::from_millis(50));
+    let (root, far, near) = (folder.path(), Duration::from_millis(50), Duration::ZERO);
+    let repository = root.join("monorepo.git");
+    let url = server.url("monorepo.git");
+    let all = |server: &dyn Counted, url: &str, source: GitSource, ssh: Option<&str>| {
+        Bench { size: &size, root, server, url, ssh }.run(source);
+    };
+    all(&server, &url, GitSource::new(), None);
+    server.delay(far);
     println!("the same with 50 ms for each connection and each request");
-    all(&size, folder.path(), &server);
+    all(&server, &url, GitSource::new(), None);
+    server.delay(near);
+    if let Some(server) = SshServer::start(root) {
+        let (url, command) = (server.url(&repository), server.command());
+        let source = || {
+            let credentials = Credentials::ssh_key(server.key());
+            GitSource::new().known_hosts(server.known_hosts()).credentials(&url, credentials)
+        };
+        println!("the same over ssh, where each connection counts as one request");
+        all(&server, &url, source(), Some(&command));
+        server.delay(far);
+        println!("the same over ssh with a round trip of 50 ms");
+        all(&server, &url, source(), Some(&command));
+    } else {
+        println!("no sshd is installed, so nothing is measured over ssh");
+    }
+    git(&repository, &["config", "uploadpack.allowFilter", "false"]);
+    println!("the same over http against a server that refuses filters");
+    all(&server, &url, GitSource::new(), None);
 }
 
 /// Ten environments, so many apps, ten parts with ten files each.
@@ -58,37 +82,51 @@ fn values(stream: &mut String, path: &str, n: usize) {
     writeln!(stream, "M 100644 inline {path}\ndata {}\n{contents}", contents.len()).expect("memory");
 }
 
-fn all(size: &Size, root: &Path, server: &GitServer) {
-    let url = server.url("monorepo.git");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    // As in a host that is up for a while: what the server can do is known, and its connection may be there.
-    let plugins = GitSteps::new(GitSource::new()).register(Plugins::builder()).build();
-    let mut n = 0;
-    measure("git-clone, git-commit, git-push", size.runs * 3, server, || {
-        n += 1;
-        runtime.block_on(promote(StepByStep::new(&format!("dev.{n}"), plugins.clone()), &url, n));
-    });
-    let clone = root.join("clone");
-    let mut stock = |name: &str, arguments: &[&str], sparse: bool, runs: usize| {
-        measure(name, runs, server, || {
+struct Bench<'a> {
+    size: &'a Size,
+    root: &'a Path,
+    server: &'a dyn Counted,
+    url: &'a str,
+    /// The command of ssh for stock git.
+    ssh: Option<&'a str>,
+}
+
+impl Bench<'_> {
+    fn run(&self, source: GitSource) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        // As in a host that is up for a while: what the server can do is known, and its connection may be there.
+        let plugins = GitSteps::new(source).register(Plugins::builder()).build();
+        let mut n = 0;
+        measure("git-clone, git-commit, git-push", self.size.runs * 3, self.server, || {
+            n += 1;
+            runtime.block_on(promote(StepByStep::new(&format!("dev.{n}"), plugins.clone()), self.url, n));
+        });
+        let depth = ["--depth", "1"];
+        self.stock("  git clone --depth 1, commit, push", &depth, false, self.size.runs.min(3));
+        let sparse = ["--filter=blob:none", "--sparse", "--depth", "1"];
+        self.stock("  git clone --filter=blob:none --sparse --depth 1, ...", &sparse, true, self.size.runs);
+    }
+
+    fn stock(&self, name: &str, arguments: &[&str], sparse: bool, runs: usize) {
+        let clone = self.root.join("clone");
+        let ssh = self.ssh.map(|command| format!("core.sshCommand={command}"));
+        let mut n = 0;
+        measure(name, runs, self.server, || {
             let _ = std::fs::remove_dir_all(&clone);
-            git(root, &[&["clone", "-q"], arguments, &[&url, "clone"]].concat());
+            let ssh: Vec<&str> = ssh.iter().flat_map(|command| ["-c", command]).collect();
+            git(self.root, &[&["clone", "-q"], &ssh[..], arguments, &[self.url, "clone"]].concat());
             if sparse {
                 git(&clone, &["sparse-checkout", "set", DIRECTORY]);
             }
             n += 1;
             let path = clone.join(FILE);
             let text = std::fs::read_to_string(&path).expect("the file is there");
-            std::fs::write(&path, text.replace("replicas: 2", &format!("replicas: 2 # {n}")))
-                .expect("the disk has room");
+            std::fs::write(&path, text.replace("replicas: 2", &format!("replicas: 2 # {n}"))).expect("the disk has room");
             let who = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.example"];
             git(&clone, &[&who[..], &["commit", "-qam", "Edit"]].concat());
             git(&clone, &["push", "-q", "origin", "HEAD:main"]);
         });
-    };
-    stock("  git clone --depth 1, commit, push", &["--depth", "1"], false, size.runs.min(3));
-    let sparse = ["--filter=blob:none", "--sparse", "--depth", "1"];
-    stock("  git clone --filter=blob:none --sparse --depth 1, ...", &sparse, true, size.runs);
+    }
 }
 
 async fn promote(mut promotion: StepByStep, url: &str, n: usize) {
