@@ -203,28 +203,39 @@ async fn git_01_a_branch_that_has_moved_gets_the_commits_on_top() {
 }
 
 #[tokio::test]
-async fn git_03_the_same_file_changed_twice_is_a_conflict_that_names_it() {
-    for (theirs, conflict) in [
-        (vec![("env/dev/values.yaml", "tag: v3\n")], Some("env/dev/values.yaml")),
+async fn git_03_one_file_changed_by_both_is_merged_by_lines_and_the_same_line_is_a_conflict_that_names_it() {
+    const PATH: &str = "env/dev/values.yaml";
+    let text = "tag: v1\n# two\n# three\nreplicas: 1\n";
+    for (theirs, merged) in [
+        (text.replace("v1", "v3"), Err("(line 1)")),
+        (text.replace("# two", "# 2"), Err("(lines 1-2)")),
         // The same change is none.
-        (vec![("env/dev/values.yaml", "tag: v2\n")], None),
-        (vec![("env/dev/other.yaml", "x\n")], None),
+        (text.replace("v1", "v2"), Ok("tag: v2\n# two\n# three\nreplicas: 1\n")),
+        (text.replace("replicas: 1", "replicas: 2"), Ok("tag: v2\n# two\n# three\nreplicas: 2\n")),
+        (format!("{text}more: 1"), Ok("tag: v2\n# two\n# three\nreplicas: 1\nmore: 1")),
     ] {
         let repository = start();
+        repository.commit("main", &[(PATH, text)], "Values");
         let mut promotion = Promotion::new("dev.1");
         promotion.clone(&repository, "main").await;
-        promotion.write("src/env/dev/values.yaml", "tag: v2\n").await;
+        promotion.write(&format!("src/{PATH}"), &text.replace("v1", "v2")).await;
         promotion.commit("Ours").await;
-        let tip = repository.commit("main", &theirs, "Theirs");
-        match conflict {
-            Some(file) => {
+        promotion.write("src/second", "2\n").await;
+        promotion.commit("Second").await;
+        let tip = repository.commit("main", &[(PATH, &theirs), ("theirs", "1\n")], "Theirs");
+        match merged {
+            Err(lines) => {
                 let reason = promotion.fails("git-push", json!({"path": "src"})).await;
-                assert!(reason.contains(file) && reason.contains(&tip), "{reason}");
+                assert!([PATH, lines, &tip].iter().all(|part| reason.contains(part)), "{reason}");
                 assert_eq!(repository.head("main"), tip);
             }
-            None => {
+            Ok(merged) => {
                 promotion.push().await;
-                assert_eq!(repository.read("main", "env/dev/values.yaml"), "tag: v2\n");
+                assert_eq!(repository.read("main", PATH), merged);
+                assert_eq!(promotion.read(&format!("src/{PATH}")).await.unwrap(), merged);
+                let log = repository.log("main");
+                assert!(log.iter().all(|commit| commit.parents < 2) && log.iter().any(|commit| commit.id == tip));
+                assert_eq!(repository.read("main", "second"), "2\n");
             }
         }
     }
@@ -243,7 +254,7 @@ async fn git_03_what_one_has_removed_and_the_other_changed_is_a_conflict() {
         promotion.commit("Ours").await;
         repository.commit("main", &[("env/dev/values.yaml", "tag: v3\n")], "Theirs");
         let reason = promotion.fails("git-push", json!({"path": "src"})).await;
-        assert!(reason.contains("same files") && reason.contains(": env"), "{becomes_a_file}: {reason}");
+        assert!(reason.contains(": env/dev/values.yaml (the promotion removes it)"), "{becomes_a_file}: {reason}");
         assert_eq!(repository.log("main").len(), 2);
     }
     // What they removed too is no conflict, and what they left alone goes.

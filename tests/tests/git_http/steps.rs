@@ -151,9 +151,11 @@ async fn servers_without_filters_of_the_old_protocol_and_with_other_ids_are_writ
     for (url, repository) in [(at(&no_filter.0), no_filter.1), (old.url(&v0.0), v0.1), (at(&sha256.0), sha256.1)] {
         let mut promotion = promotion("dev.1", access(&server, &url));
         change(&mut promotion, &url, "v2").await;
-        // Somebody else is quicker, so that the commit has to be made again on top.
-        repository.commit("main", &[("theirs", "1")], "Theirs");
+        // Somebody else is quicker and has changed the same file, so that the commit has to be made again on top, line by line.
+        let theirs = VALUES.replace("# The", "# All the");
+        repository.commit("main", &[("theirs", "1"), (PATH, &theirs)], "Theirs");
         promotion.run("git-push", push()).await;
+        assert_eq!(repository.read("main", PATH), theirs.replace("v1", "v2"), "{url}");
         assert_eq!(git(repository.path(), &["diff", "--numstat", "main~1", "main"]), format!("1\t1\t{PATH}"), "{url}");
         assert_eq!(promotion.read("src/theirs").await.as_deref(), Some("1"));
         promotion.run("git-tag", json!({"path": "src", "tag": "v2", "message": "Release"})).await;
