@@ -312,6 +312,42 @@ async fn git_21_git_22_only_a_promotions_own_branch_is_forced() {
 }
 
 #[tokio::test]
+async fn git_21_git_22_a_branch_that_was_merged_and_stayed_is_built_anew_on_a_base_that_has_moved() {
+    let repository = start();
+    let push = json!({"path": "src", "targetBranch": "rendered/dev", "force": true});
+    for round in 1..=3 {
+        let mut promotion = Promotion::with(&format!("dev.{round}"), steps().own_branches("rendered/"));
+        promotion.clone(&repository, "main").await;
+        let base = repository.head("main");
+        promotion.write("src/env/dev/values.yaml", &format!("tag: r{round}\n")).await;
+        promotion.commit("Render").await;
+        let outputs = promotion.run("git-push", push.clone()).await;
+        assert_eq!(json!(repository.head("rendered/dev")), outputs["commit"]);
+        let log = repository.log("rendered/dev");
+        assert_eq!((log[0].subject.as_str(), log[1].id.as_str()), ("Render", base.as_str()), "one commit on the base");
+        match round {
+            // Somebody merges it and does not delete it, and the base goes on.
+            1 => _ = repository.merge("main", "rendered/dev", &[("env/dev/values.yaml", "tag: r1\n")], "Merge"),
+            // Nobody merges it, and the base goes on.
+            _ => _ = repository.commit("main", &[("README.md", &format!("Round {round}\n"))], "Base moves"),
+        }
+    }
+    assert_eq!(repository.read("main", "env/dev/values.yaml"), "tag: r1\n", "the base was never forced");
+}
+
+/// In a process of its own, which finds no program at all.
+#[test]
+fn git_28_git_29_a_repository_on_this_machine_is_read_and_pushed_to_without_a_git_program() {
+    for test in ["a_checkout_is_changed_committed_and_pushed", "git_01_a_branch_that_has_moved_gets_the_commits_on_top"]
+    {
+        let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = process.args(["--exact", test]).env("PATH", "/nonexistent").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn another_branch_is_moved_forward_and_one_that_has_gone_its_own_way_is_left_alone() {
     let repository = start();
     repository.branch("stage/behind", "main");

@@ -8,6 +8,9 @@ use gix_imara_diff::{Algorithm, Diff, Hunk, NoSliderHeuristic, Token};
 
 /// Lines that stand more often than this say nothing about what belongs together.
 const OFTEN: u32 = 64;
+/// How many lines are looked at before the rest is left to an algorithm that does not mind what is in a text: there are texts, and who
+/// wants may write one, for which this one takes hours.
+const PATIENCE: usize = 100_000_000;
 
 /// The changes from `before` to `after`, in order: between two of them there is a line that both have. All tokens are below `tokens`.
 pub(super) fn hunks(before: &[Token], after: &[Token], tokens: u32) -> Vec<Hunk> {
@@ -54,6 +57,8 @@ enum Common {
 
 /// Looks for the run of lines with the rarest one in it, and among those for the longest.
 fn common(before: &[Token], after: &[Token], old: &Range<usize>, new: &Range<usize>, places: &mut Places) -> Common {
+    let Some(patience) = places.patience.checked_sub(old.len() + new.len()) else { return Common::TooOften };
+    places.patience = patience;
     places.fill(before, old);
     let (mut best, mut rarest, mut any) = (None, OFTEN + 1, false);
     let mut line = new.start;
@@ -75,6 +80,7 @@ fn common(before: &[Token], after: &[Token], old: &Range<usize>, new: &Range<usi
                     least = least.min(places.count(before[end]));
                     (end, to) = (end + 1, to + 1);
                 }
+                places.patience = places.patience.saturating_sub(end - start);
                 next = next.max(to);
                 let length = end - start;
                 if best.is_none_or(|(_, _, longest)| longest < length) || least < rarest {
@@ -103,11 +109,13 @@ struct Places {
     heads: Vec<(Option<usize>, u32)>,
     /// The next place of what stands at a place.
     next: Vec<Option<usize>>,
+    /// How many lines may still be looked at.
+    patience: usize,
 }
 
 impl Places {
     fn new(before: &[Token], tokens: u32) -> Self {
-        Self { heads: vec![(None, 0); tokens as usize], next: vec![None; before.len()] }
+        Self { heads: vec![(None, 0); tokens as usize], next: vec![None; before.len()], patience: PATIENCE }
     }
 
     fn fill(&mut self, before: &[Token], piece: &Range<usize>) {

@@ -152,3 +152,15 @@ fn texts_are_merged_as_stock_git_merges_them() {
     assert!(wrong.is_empty(), "{} of {} are not as in git:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     assert!(clean > 300 && conflicts > 300, "{clean} and {conflicts}: both kinds are tried");
 }
+
+#[test]
+fn a_text_that_takes_the_search_for_rare_lines_forever_is_merged_all_the_same() {
+    // Each line that both have stands alone between such as are new, so that each is a search of its own.
+    let lines = |word: &str, count: usize| -> String {
+        (0..count).map(|n| format!("{word} {n}\n{n}\n{word} {n} again\n")).collect()
+    };
+    let (base, theirs) = (lines("old", 15_000), lines("new", 15_000));
+    let began = std::time::Instant::now();
+    let Merged::Text(merged) = merge(base.as_bytes(), base.as_bytes(), theirs.as_bytes()) else { panic!("a conflict") };
+    assert!(merged == theirs.as_bytes() && began.elapsed().as_secs() < 120, "{:?}", began.elapsed());
+}

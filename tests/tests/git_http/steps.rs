@@ -192,11 +192,27 @@ async fn names_that_are_no_text_and_what_is_no_file_stay_as_they_are() {
     assert_eq!(git(repository.path(), &["diff", "--numstat", "main~1", "main"]), format!("1\t1\t{PATH}"));
 }
 
+/// Commits are made and pushed by a process that finds no program at all.
+#[tokio::test]
+async fn git_28_a_push_needs_no_git_program() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-alone");
+    let url = format!("{}/{name}", server.url);
+    let mut process = Command::new(WRITERS);
+    process.args(["--repository", &url, "--first", "0", "--writers", "1", "--commits", "2"]);
+    process.env("WRITERS_USER", &server.user).env("WRITERS_PASSWORD", &server.password).env("PATH", "/nonexistent");
+    let ended = tokio::task::spawn_blocking(move || process.status().unwrap().success());
+    assert!(ended.await.unwrap());
+    assert_eq!(repository.log("main").len(), 3);
+    fsck(&repository);
+}
+
 /// Four writers in each of two processes, each of them 20 commits to one branch.
 #[tokio::test]
 async fn git_03_writers_of_two_processes_land_160_commits_in_a_line() {
     let server = Server::find();
     let (name, repository) = server.repository("steps-race");
+    configure(&repository, "receive.denyNonFastForwards", "true");
     let url = format!("{}/{name}", server.url);
     let start = |first: &str| {
         let mut process = Command::new(WRITERS);
