@@ -5,6 +5,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// Has git take for renamed only what is the same otherwise. Not all versions can be kept from looking for renames at all.
+pub(crate) const EXACT: &str = "-Xfind-renames=100%";
+
 /// A file of a tree: its mode, its name, and its contents. For a submodule, the id of a commit.
 pub(crate) type File = (&'static str, &'static str, Vec<u8>);
 
@@ -77,14 +80,13 @@ impl Stock {
         (0..self.cases).map(|case| ["base", "ours", "theirs"].map(|name| tree(case, name))).collect()
     }
 
-    /// What git makes of each: the tree, or `None` for a conflict. Renames are not looked for.
+    /// What git makes of each: the tree, or `None` for a conflict.
     pub(crate) fn merge(&mut self) -> Vec<Option<String>> {
         let stream = std::mem::take(&mut self.stream);
         self.git(&["fast-import", "--quiet"], &stream);
         let pairs: String =
             (0..self.cases).map(|case| format!("refs/cases/{case}/theirs refs/cases/{case}/ours\n")).collect();
-        let arguments =
-            ["-c", "merge.renames=false", "merge-tree", "--write-tree", "--stdin", "--no-messages", "--name-only"];
+        let arguments = ["merge-tree", "--write-tree", EXACT, "--stdin", "--no-messages", "--name-only"];
         let answer = self.git(&arguments, pairs.as_bytes());
         let mut words = answer.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
         let mut merged = Vec::with_capacity(self.cases);

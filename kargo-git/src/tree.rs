@@ -1,7 +1,7 @@
 //! Edits of a commit's tree that fetch no more than the directories on the way.
 
 use gix::ObjectId;
-use gix::bstr::BStr;
+use gix::bstr::{BStr, ByteSlice as _};
 use gix::objs::tree::{Entry, EntryKind};
 use gix::objs::{Kind, TreeRef, WriteTo as _};
 use kargo_core::{Error, ErrorKind, Result, near_match};
@@ -176,8 +176,13 @@ fn name_fault(name: &BStr) -> Option<&'static str> {
     use gix::validate::path::component::{Error, Options};
     // What Windows does not like besides does no harm anywhere else.
     let how = Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
-    match gix::validate::path::component(name, None, how).err()? {
-        Error::Empty => Some("it is empty"),
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    // There a backslash is a slash.
+    let parts = name.split_str("\\").filter(|part| !part.is_empty());
+    let fault = |part: &[u8]| gix::validate::path::component(part.as_bstr(), None, how).err();
+    match parts.into_iter().find_map(fault)? {
         Error::Relative => Some("it leads elsewhere"),
         Error::PathSeparator => Some("it has a slash in it"),
         _ => Some("systems take it for .git"),

@@ -424,7 +424,7 @@ fn a_pack_that_would_take_endless_memory_is_refused_in_little() {
 #[test]
 fn nothing_in_a_tree_leads_out_of_it_or_into_the_repository_itself() {
     let tree = |mode: &str, name: &[u8]| [mode.as_bytes(), b" ", name, b"\0", &[1; 20]].concat();
-    let names: [&[u8]; 18] = [
+    let names: [&[u8]; 19] = [
         b"",
         b".",
         b"..",
@@ -440,6 +440,7 @@ fn nothing_in_a_tree_leads_out_of_it_or_into_the_repository_itself() {
         b".git.",
         b".git::$INDEX_ALLOCATION",
         b".git\\hooks",
+        b"a\\..\\b",
         ".g\u{200c}it".as_bytes(),
         ".gi\u{feff}t".as_bytes(),
         ".\u{200d}GIT".as_bytes(),
@@ -451,7 +452,9 @@ fn nothing_in_a_tree_leads_out_of_it_or_into_the_repository_itself() {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{shown}");
         }
     }
-    for name in [".gitignore", ".github", "git", "git~x", "a b", "aux.c", "x:y", "\u{200c}", "...", ".gitmodules"] {
+    for name in
+        [".gitignore", ".github", "git", "git~x", "a b", "aux.c", "x:y", "\u{200c}", "...", ".gitmodules", "a\\b"]
+    {
         object(Kind::Tree, &tree("100644", name.as_bytes())).expect(name);
     }
 }

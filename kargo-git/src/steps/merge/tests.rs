@@ -6,7 +6,7 @@ use kargo_core::plugin::Context;
 
 use super::*;
 use crate::remote::{NewObjects, Remote, parse_id};
-use crate::stock::{File, Random, Stock};
+use crate::stock::{EXACT, File, Random, Stock};
 
 /// Our own merges of the cases in `stock`, whose repository is opened where it lies.
 struct Bench {
@@ -162,12 +162,12 @@ fn cases() -> Vec<Case> {
         ),
         (
             "a directory that becomes a file while a file in it is changed",
-            [vec![file("d/f", SOME)], vec![file("d", SOME)], vec![file("d/f", &one)]],
+            [vec![file("d/f", SOME)], vec![file("d", "other\n")], vec![file("d/f", &one)]],
             Some("d/f (the promotion removes it)"),
         ),
         (
             "a directory that becomes a file and is removed",
-            [vec![file("d/f", SOME), file("g", "")], vec![file("d", SOME), file("g", "")], vec![file("g", "")]],
+            [vec![file("d/f", SOME), file("g", "")], vec![file("d", "other\n"), file("g", "")], vec![file("g", "")]],
             None,
         ),
         (
@@ -208,7 +208,7 @@ async fn git_03_each_kind_of_change_is_merged_as_stock_git_rebases_it() {
     for (n, ((what, _, said), trees)) in cases.iter().zip(stock.trees()).enumerate() {
         let (ours, theirs) = (format!("refs/cases/{n}/ours"), format!("refs/cases/{n}/theirs"));
         assert!(git(&["checkout", "-q", "-f", "--detach", &ours]).0, "{what}");
-        let (rebased, its) = git(&["-c", "merge.renames=false", "rebase", "-q", &theirs]);
+        let (rebased, its) = git(&["rebase", "-q", EXACT, &theirs]);
         let mine = bench.merge(&trees).await;
         match said {
             None => {
@@ -223,6 +223,17 @@ async fn git_03_each_kind_of_change_is_merged_as_stock_git_rebases_it() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_file_that_one_side_has_renamed_is_a_conflict_where_git_follows_it() {
+    let mut stock = Stock::new();
+    let changed = SOME.replace('5', "five");
+    stock.add([vec![file("f", SOME)], vec![file("g", SOME)], vec![file("f", &changed)]]);
+    let its = stock.merge().remove(0).expect("git follows it");
+    assert_eq!(stock.files(&[its], "g"), [changed.into_bytes()]);
+    let mine = Bench::new(&stock).await.merge(&stock.trees()[0]).await;
+    assert_eq!(mine, Merged::Conflict(BTreeMap::from([("f".to_owned(), Fault::RemovedHere)])));
 }
 
 type Files = BTreeMap<&'static str, (&'static str, String)>;
@@ -241,7 +252,9 @@ fn mutate(random: &mut Random, files: &mut Files) {
     for _ in 0..random.below(4) {
         let path = PATHS[random.below(PATHS.len())];
         let digit = ["1", "2", "3", "4", "5", "6"][random.below(6)];
-        let new = || SOME.replace(digit, &format!("new {digit}"));
+        // Like no other, so that nothing looks renamed.
+        let (serial, new) = (random.below(1 << 30), SOME.replace(digit, &format!("new {digit}")));
+        let new = || format!("{serial}\n{new}");
         match (random.below(9), files.get(path).cloned()) {
             (0, Some(_)) => _ = files.remove(path),
             (1, Some((mode, text))) if mode.starts_with("100") => {
@@ -266,7 +279,8 @@ async fn git_03_trees_are_merged_as_stock_git_merges_them() {
     for _ in 0..1000 {
         let mut base = Files::new();
         for _ in 0..random.below(6) {
-            put(&mut base, PATHS[random.below(PATHS.len())], "100644", SOME.to_owned());
+            let path = PATHS[random.below(PATHS.len())];
+            put(&mut base, path, "100644", format!("{path}\n{SOME}"));
         }
         let (mut ours, mut theirs) = (base.clone(), base.clone());
         mutate(&mut random, &mut ours);
