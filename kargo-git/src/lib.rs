@@ -45,11 +45,14 @@ mod commit;
 mod credentials;
 mod forge;
 mod history;
+mod lines;
 mod pull_request;
 mod remote;
 mod sign;
 mod source;
 mod steps;
+#[cfg(test)]
+mod stock;
 mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,6 +1,7 @@
 //! Edits of a commit's tree that fetch no more than the directories on the way.
 
 use gix::ObjectId;
+use gix::bstr::{BStr, ByteSlice as _};
 use gix::objs::tree::{Entry, EntryKind};
 use gix::objs::{Kind, TreeRef, WriteTo as _};
 use kargo_core::{Error, ErrorKind, Result, near_match};
@@ -146,6 +147,10 @@ impl TreeEdit {
 
 /// Adds the tree with these entries to `objects`.
 pub(crate) fn store(mut entries: Vec<Entry>, hash: gix::hash::Kind, objects: &mut NewObjects) -> Result<ObjectId> {
+    if let Some((entry, fault)) = entries.iter().find_map(|entry| Some((entry, name_fault(entry.filename.as_ref())?))) {
+        let what = format!("{:?} cannot be the name of a file in a repository: {fault}.", entry.filename);
+        return Err(Error::new(ErrorKind::InvalidInput, what));
+    }
     entries.sort();
     let mut data = Vec::new();
     gix::objs::Tree { entries }
@@ -157,7 +162,31 @@ pub(crate) fn store(mut entries: Vec<Entry>, hash: gix::hash::Kind, objects: &mu
 pub(crate) fn parse(data: &[u8], hash: gix::hash::Kind) -> Result<Vec<Entry>> {
     let tree = TreeRef::from_bytes(data, hash)
         .map_err(|error| corrupt("a directory cannot be read".to_owned()).because(error))?;
-    Ok(tree.into_owned().entries)
+    match tree.entries.iter().find_map(|entry| Some((entry, name_fault(entry.filename)?))) {
+        Some((entry, fault)) => {
+            Err(corrupt(format!("a directory has an entry {:?}, which is no name: {fault}", entry.filename)))
+        }
+        None => Ok(tree.into_owned().entries),
+    }
+}
+
+/// Says what is wrong with the name of something in a tree. Git lets nothing out of the repository under such a one, nor into its own
+/// directory, whichever system the files go to: there are more ways to write `.git` than one.
+fn name_fault(name: &BStr) -> Option<&'static str> {
+    use gix::validate::path::component::{Error, Options};
+    // What Windows does not like besides does no harm anywhere else.
+    let how = Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    // There a backslash is a slash.
+    let parts = name.split_str("\\").filter(|part| !part.is_empty());
+    let fault = |part: &[u8]| gix::validate::path::component(part.as_bstr(), None, how).err();
+    match parts.into_iter().find_map(fault)? {
+        Error::Relative => Some("it leads elsewhere"),
+        Error::PathSeparator => Some("it has a slash in it"),
+        _ => Some("systems take it for .git"),
+    }
 }
 
 fn find<'a>(entries: &'a [Entry], name: &str) -> Option<&'a Entry> {
@@ -183,8 +212,7 @@ pub(crate) fn path_fault(path: &str) -> Option<&'static str> {
     path.split('/').find_map(|part| match part {
         "" => Some("it has an empty part"),
         "." | ".." => Some("'.' and '..' may not stand in it"),
-        part if part.eq_ignore_ascii_case(".git") => Some("'.git' may not stand in it"),
-        _ => None,
+        part => name_fault(part.into()).map(|_| "'.git' may not stand in it, however it is written"),
     })
 }
 

@@ -10,7 +10,8 @@ use kargo_core::{Error, ErrorKind, Result, Retry, edit};
 use serde_json::Value;
 
 use crate::commit::{self, Draft, Identity};
-use crate::remote::{Push, PushOutcome, RefUpdate, Remote, Session};
+use crate::lines::{self, Lines};
+use crate::remote::{NewObjects, Push, PushOutcome, RefUpdate, Remote, Session};
 use crate::sign::Signer;
 use crate::tree::TreeEdit;
 use crate::turn::{pause, turn};
@@ -34,6 +35,9 @@ pub(crate) const LOST: u32 = 5;
 /// The commit is made of the journal's facts alone, but for the time in a signature by gpg, and carries the trailer `Kargo-Key`. A step
 /// that is run again after a crash or a lost answer looks for that trailer first, and so does one that lost a race or comes late; there
 /// is never a second commit for it. When all is already as wanted, no commit is made.
+///
+/// When somebody else was quicker, the values are set again on top of that. If the other has set the same values to something else while this
+/// call was at work, nothing is written: an error of the kind [`ErrorKind::Conflict`] names the file and the lines.
 ///
 /// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
 ///
@@ -114,6 +118,8 @@ impl GitWriter {
         // Tips under which there is no commit of this step.
         let mut without = HashSet::new();
         let (mut refusals, mut refused_at, mut lost) = (0, None, 0);
+        // The file as it was when this call first saw it.
+        let mut seen: Option<String> = None;
         for attempt in 0..MAX_TRIES {
             if attempt > 0 {
                 cx.sleep(pause(attempt)).await?;
@@ -135,9 +141,18 @@ impl GitWriter {
                 }
                 without.insert(tip);
             }
-            let Some((tree, mut objects)) = edited(&mut session, tip, branch, &update.path, &values).await? else {
+            let Edited { before, changed } = edited(&mut session, tip, branch, &update.path, &values).await?;
+            let Some((tree, mut objects)) = changed else {
                 return Ok(written(tip, false, branch));
             };
+            match &seen {
+                None => seen = Some(before),
+                Some(seen) if *seen != before => {
+                    not_both(seen, &before, &values)
+                        .map_err(|lines| self.overtaken(branch, tip, &update.path, &lines))?;
+                }
+                Some(_) => {}
+            }
             let new = draft.commit(tree, Some(tip), &mut objects).await?;
             let update = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
             match session.push(&Push { updates: &[update], objects: &objects, options: &[] }).await? {
@@ -173,6 +188,31 @@ impl GitWriter {
     }
 }
 
+impl GitWriter {
+    fn overtaken(&self, branch: &str, tip: ObjectId, path: &str, lines: &[Lines]) -> Error {
+        Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "{branch} of {} has moved to {tip}, which sets the same values of {path} in another way ({}); look which one is right \
+                 and promote again.",
+                self.remote.url(),
+                lines::shown(lines)
+            ),
+        )
+        .retry_as(Retry::Never)
+    }
+}
+
+/// Sees to it that what others made of `seen` leaves the values alone that are written here. Otherwise the lines that they changed.
+fn not_both(seen: &str, now: &str, values: &[(String, String)]) -> std::result::Result<(), Vec<Lines>> {
+    // It could be changed when it was seen first, or there would not have been a race.
+    let ours = edit::yaml::update(seen, values).unwrap_or_default();
+    match lines::changed_by_both(seen.as_bytes(), ours.as_bytes(), now.as_bytes()) {
+        lines if lines.is_empty() => Ok(()),
+        lines => Err(lines),
+    }
+}
+
 #[async_trait]
 impl Writer for GitWriter {
     fn validate(&self, config: &Value) -> Result<()> {
@@ -186,14 +226,22 @@ impl Writer for GitWriter {
     }
 }
 
-/// The tree with the values set, or `None` when they were.
+/// What the values make of the file.
+struct Edited {
+    /// The file as it was.
+    before: String,
+    /// The tree with the values set, or `None` when they were.
+    changed: Option<(ObjectId, NewObjects)>,
+}
+
+/// Sets the values.
 async fn edited(
     session: &mut Session,
     tip: ObjectId,
     branch: &str,
     path: &str,
     values: &[(String, String)],
-) -> Result<Option<(ObjectId, crate::remote::NewObjects)>> {
+) -> Result<Edited> {
     let mut tree = TreeEdit::on(session, tip).await?;
     let Some(bytes) = tree.read(session, path).await? else {
         let hint = tree.near(session, path).await?.map(|near| format!("; did you mean {near}?"));
@@ -214,7 +262,7 @@ async fn edited(
     if after != text {
         tree.write(session, path, after.into_bytes()).await?;
     }
-    tree.finish()
+    Ok(Edited { before: text, changed: tree.finish()? })
 }
 
 fn written(commit: ObjectId, changed: bool, branch: &str) -> Written {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kargo_core::plugin::{Context, DiscoverRequest, Source as _};
 use kargo_core::{Error, ErrorKind, Retry, Subscription};
-use kargo_git::{Credentials, GitSource, GitSubscription, Limits, Remote, Timeouts};
+use kargo_git::{Credentials, GitSource, GitSubscription, Limits, PushOptions, RefChange, Remote, Timeouts};
 
 /// A server that answers each request with what `answer` makes of its head.
 struct Fake {
@@ -338,4 +338,46 @@ async fn git_15_a_server_that_takes_its_time_is_waited_for_and_one_that_says_not
     let (slow, silent) = futures::future::join(slow.tip(&cx, "main"), silent.tip(&cx, "main")).await;
     assert_eq!(slow.unwrap().as_str(), "1".repeat(40));
     assert_eq!(silent.unwrap_err().kind(), ErrorKind::Timeout);
+}
+
+/// A server on which main stands at `before`, and at `after` once somebody has tried to remove it, which it refuses with this reason.
+fn refusing(reason: &str, before: &str, after: &str) -> Fake {
+    let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
+    let refs = |tip: &str| line(&format!("{tip} refs/heads/main\0report-status delete-refs\n")) + "0000";
+    let report = line("unpack ok\n") + &line(&format!("ng refs/heads/main {reason}\n")) + "0000";
+    let (first, then) = (refs(before), refs(after));
+    Fake::new(move |head| {
+        let kind = |what: &str| format!("Content-Type: application/x-git-{what}\r\n");
+        if head.starts_with("POST") {
+            answer("200 OK", &kind("receive-pack-result"), &report)
+        } else if head.contains("service=git-receive-pack") {
+            answer("200 OK", &kind("receive-pack-advertisement"), &first)
+        } else {
+            answer("200 OK", ADVERTISEMENT, &then)
+        }
+    })
+}
+
+#[tokio::test]
+async fn git_02_a_race_is_told_from_a_refusal_by_the_ref_and_never_by_the_words() {
+    let (old, new) = ("1".repeat(40), "2".repeat(40));
+    for reason in [
+        "cannot lock ref 'refs/heads/main': is at X but expected Y",
+        "incorrect old value provided",
+        "fetch first",
+        "non-fast-forward",
+        "failed to lock",
+        "failed to update ref",
+        "pre-receive hook declined",
+    ] {
+        for (after, kind) in [(&new, ErrorKind::Conflict), (&old, ErrorKind::PermissionDenied)] {
+            let fake = refusing(reason, &old, after);
+            let remote = Remote::new(&fake.url).unwrap();
+            let remove = [RefChange::delete("refs/heads/main", old.as_str().into())];
+            let error = remote.change_refs(&Context::system("test"), &remove, &PushOptions::new()).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{reason}: {error}");
+            // Which words the server had is for people.
+            assert_eq!(error.message().contains(reason), kind == ErrorKind::PermissionDenied, "{error}");
+        }
+    }
 }

@@ -203,28 +203,39 @@ async fn git_01_a_branch_that_has_moved_gets_the_commits_on_top() {
 }
 
 #[tokio::test]
-async fn git_03_the_same_file_changed_twice_is_a_conflict_that_names_it() {
-    for (theirs, conflict) in [
-        (vec![("env/dev/values.yaml", "tag: v3\n")], Some("env/dev/values.yaml")),
+async fn git_03_one_file_changed_by_both_is_merged_by_lines_and_the_same_line_is_a_conflict_that_names_it() {
+    const PATH: &str = "env/dev/values.yaml";
+    let text = "tag: v1\n# two\n# three\nreplicas: 1\n";
+    for (theirs, merged) in [
+        (text.replace("v1", "v3"), Err("(line 1)")),
+        (text.replace("# two", "# 2"), Err("(lines 1-2)")),
         // The same change is none.
-        (vec![("env/dev/values.yaml", "tag: v2\n")], None),
-        (vec![("env/dev/other.yaml", "x\n")], None),
+        (text.replace("v1", "v2"), Ok("tag: v2\n# two\n# three\nreplicas: 1\n")),
+        (text.replace("replicas: 1", "replicas: 2"), Ok("tag: v2\n# two\n# three\nreplicas: 2\n")),
+        (format!("{text}more: 1"), Ok("tag: v2\n# two\n# three\nreplicas: 1\nmore: 1")),
     ] {
         let repository = start();
+        repository.commit("main", &[(PATH, text)], "Values");
         let mut promotion = Promotion::new("dev.1");
         promotion.clone(&repository, "main").await;
-        promotion.write("src/env/dev/values.yaml", "tag: v2\n").await;
+        promotion.write(&format!("src/{PATH}"), &text.replace("v1", "v2")).await;
         promotion.commit("Ours").await;
-        let tip = repository.commit("main", &theirs, "Theirs");
-        match conflict {
-            Some(file) => {
+        promotion.write("src/second", "2\n").await;
+        promotion.commit("Second").await;
+        let tip = repository.commit("main", &[(PATH, &theirs), ("theirs", "1\n")], "Theirs");
+        match merged {
+            Err(lines) => {
                 let reason = promotion.fails("git-push", json!({"path": "src"})).await;
-                assert!(reason.contains(file) && reason.contains(&tip), "{reason}");
+                assert!([PATH, lines, &tip].iter().all(|part| reason.contains(part)), "{reason}");
                 assert_eq!(repository.head("main"), tip);
             }
-            None => {
+            Ok(merged) => {
                 promotion.push().await;
-                assert_eq!(repository.read("main", "env/dev/values.yaml"), "tag: v2\n");
+                assert_eq!(repository.read("main", PATH), merged);
+                assert_eq!(promotion.read(&format!("src/{PATH}")).await.unwrap(), merged);
+                let log = repository.log("main");
+                assert!(log.iter().all(|commit| commit.parents < 2) && log.iter().any(|commit| commit.id == tip));
+                assert_eq!(repository.read("main", "second"), "2\n");
             }
         }
     }
@@ -243,7 +254,7 @@ async fn git_03_what_one_has_removed_and_the_other_changed_is_a_conflict() {
         promotion.commit("Ours").await;
         repository.commit("main", &[("env/dev/values.yaml", "tag: v3\n")], "Theirs");
         let reason = promotion.fails("git-push", json!({"path": "src"})).await;
-        assert!(reason.contains("same files") && reason.contains(": env"), "{becomes_a_file}: {reason}");
+        assert!(reason.contains(": env/dev/values.yaml (the promotion removes it)"), "{becomes_a_file}: {reason}");
         assert_eq!(repository.log("main").len(), 2);
     }
     // What they removed too is no conflict, and what they left alone goes.
@@ -298,6 +309,42 @@ async fn git_21_git_22_only_a_promotions_own_branch_is_forced() {
     let commit = promotion.commit("Ours").await;
     promotion.run("git-push", json!({"path": "src", "targetBranch": "rendered/dev", "force": true})).await;
     assert_eq!(repository.head("rendered/dev"), commit);
+}
+
+#[tokio::test]
+async fn git_21_git_22_a_branch_that_was_merged_and_stayed_is_built_anew_on_a_base_that_has_moved() {
+    let repository = start();
+    let push = json!({"path": "src", "targetBranch": "rendered/dev", "force": true});
+    for round in 1..=3 {
+        let mut promotion = Promotion::with(&format!("dev.{round}"), steps().own_branches("rendered/"));
+        promotion.clone(&repository, "main").await;
+        let base = repository.head("main");
+        promotion.write("src/env/dev/values.yaml", &format!("tag: r{round}\n")).await;
+        promotion.commit("Render").await;
+        let outputs = promotion.run("git-push", push.clone()).await;
+        assert_eq!(json!(repository.head("rendered/dev")), outputs["commit"]);
+        let log = repository.log("rendered/dev");
+        assert_eq!((log[0].subject.as_str(), log[1].id.as_str()), ("Render", base.as_str()), "one commit on the base");
+        match round {
+            // Somebody merges it and does not delete it, and the base goes on.
+            1 => _ = repository.merge("main", "rendered/dev", &[("env/dev/values.yaml", "tag: r1\n")], "Merge"),
+            // Nobody merges it, and the base goes on.
+            _ => _ = repository.commit("main", &[("README.md", &format!("Round {round}\n"))], "Base moves"),
+        }
+    }
+    assert_eq!(repository.read("main", "env/dev/values.yaml"), "tag: r1\n", "the base was never forced");
+}
+
+/// In a process of its own, which finds no program at all.
+#[test]
+fn git_28_git_29_a_repository_on_this_machine_is_read_and_pushed_to_without_a_git_program() {
+    for test in ["a_checkout_is_changed_committed_and_pushed", "git_01_a_branch_that_has_moved_gets_the_commits_on_top"]
+    {
+        let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = process.args(["--exact", test]).env("PATH", "/nonexistent").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -271,6 +271,46 @@ async fn git_03_writers_of_many_processes_to_one_branch_lose_nothing() {
 }
 
 #[tokio::test]
+async fn git_03_of_somebody_who_is_quicker_only_another_value_in_the_same_place_is_a_conflict() {
+    let path = "env/dev/values.yaml";
+    for (theirs, conflict) in [
+        (VALUES.replace("v1", "v3"), Some("line 4")),
+        (format!("# New.\n{}", VALUES.replace("v1", "v3")), Some("line 5")),
+        // The same value is there already, the next line is nobody's, and what else is in the file stays.
+        (VALUES.replace("v1", "v2"), None),
+        (VALUES.replace("replicas: 2", "replicas: 3"), None),
+        (format!("# New.\n{VALUES}more: 1\n"), None),
+    ] {
+        let (repository, writer) = repository();
+        repository.branch("other", "main");
+        let other = repository.commit("other", &[(path, &theirs)], "Theirs");
+        // The step has read the branch and waits for its lock, while somebody else moves it.
+        let lock = repository.path().join("refs/heads/main.lock");
+        std::fs::write(&lock, "").unwrap();
+        let step = tokio::spawn(async move {
+            write_at(&writer, &promotion("dev.1", "v2"), &image_tag(path), Timestamp::now(), false).await
+        });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        std::fs::write(repository.path().join("refs/heads/main"), format!("{other}\n")).unwrap();
+        std::fs::remove_file(lock).unwrap();
+        let outcome = step.await.unwrap();
+        match conflict {
+            Some(line) => {
+                let error = outcome.unwrap_err();
+                assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Never));
+                assert!([path, line, &other].iter().all(|part| error.message().contains(part)), "{error}");
+                assert_eq!(repository.head("main"), other);
+            }
+            None => {
+                outcome.unwrap();
+                assert_eq!(repository.read("main", path), theirs.replace("v1", "v2"));
+                assert!(repository.log("main").iter().any(|commit| commit.id == other), "theirs is not lost");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_missing_branch_is_named_with_the_one_that_was_meant() {
     let (_repository, writer) = repository();
     let error = write(&writer, &promotion("p", "v2"), &image_tag("env/dev/values.yaml").branch("mian"), false)

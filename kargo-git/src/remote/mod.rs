@@ -6,6 +6,8 @@ mod branch_lock;
 mod builder;
 mod credentials;
 mod disk;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod local;
 mod objects;
@@ -16,6 +18,7 @@ mod session;
 mod ssh;
 mod transport;
 mod update;
+mod weight;
 mod wire;
 
 use std::fmt;

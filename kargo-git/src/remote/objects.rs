@@ -7,7 +7,7 @@ use gix::ObjectId;
 use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result};
 
-use super::disk;
+use super::{disk, weight};
 
 /// The biggest object, in bytes, for which memory is given: a pack of few bytes can claim any size.
 const MAX_OBJECT: usize = 512 << 20;
@@ -29,6 +29,7 @@ impl std::fmt::Debug for Pack {
 impl Pack {
     /// Checks a pack and indexes it, unless `abandoned` becomes true before. Blocking.
     pub(super) fn receive(bytes: &[u8], hash: gix::hash::Kind, abandoned: &AtomicBool) -> Result<Self> {
+        weight::check(bytes, hash)?;
         // By their names, those that a killed process leaves are known as ours.
         let directory = tempfile::Builder::new().prefix("kargo-git-").tempdir().map_err(no_room)?;
         let outcome = gix_pack::Bundle::write_to_directory(
@@ -44,9 +45,15 @@ impl Pack {
                 ..Default::default()
             },
         )
-        .map_err(damaged)?;
-        let bundle = outcome.to_bundle().transpose().map_err(damaged)?;
+        .map_err(unusable)?;
+        let bundle = outcome.to_bundle().transpose().map_err(unusable)?;
         Ok(Self { bundle, _directory: directory })
+    }
+
+    /// The ids of all that is in it.
+    #[cfg(test)]
+    pub(super) fn ids(&self) -> Vec<ObjectId> {
+        self.bundle.iter().flat_map(|bundle| bundle.index.iter().map(|entry| entry.oid)).collect()
     }
 
     pub(super) fn find(&self, id: &gix::oid) -> Result<Option<(Kind, Vec<u8>)>> {
@@ -62,7 +69,7 @@ impl Pack {
     ) -> Result<Option<(Kind, Vec<u8>)>> {
         let Some(bundle) = &self.bundle else { return Ok(None) };
         let mut data = Vec::new();
-        let found = bundle.find(id, &mut data, inflate, cache).map_err(damaged)?;
+        let found = bundle.find(id, &mut data, inflate, cache).map_err(unusable)?;
         let kind = found.map(|(object, _)| object.kind);
         Ok(kind.map(|kind| (kind, data)))
     }
@@ -76,11 +83,15 @@ fn no_room(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
     .because(error)
 }
 
-fn damaged(error: gix::error::Error) -> Error {
+fn unusable(error: gix::error::Error) -> Error {
     // The server is not to blame for this machine's disk.
-    if disk::fault(&error).is_some() {
-        return no_room(error);
+    match disk::fault(&error) {
+        Some(_) => no_room(error),
+        None => damaged(error),
     }
+}
+
+pub(super) fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::InvalidResponse, "The pack that the server sent is damaged.")
         .retry_as(kargo_core::Retry::Backoff)
         .because(error)

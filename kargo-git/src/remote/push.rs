@@ -17,7 +17,7 @@ const LOOKS: u32 = 3;
 
 /// What a server said about the refs.
 #[derive(Debug, PartialEq, Eq)]
-enum Report {
+pub(super) enum Report {
     Moved,
     Refused(String),
     /// The objects did not get as far as the refs.
@@ -148,7 +148,7 @@ impl Wire {
 }
 
 /// Reads the report on the refs of `updates`, and what hooks and the server said beside it.
-fn report(answer: &[u8], updates: &[&RefUpdate], side_band: bool) -> Result<(Report, String)> {
+pub(super) fn report(answer: &[u8], updates: &[&RefUpdate], side_band: bool) -> Result<(Report, String)> {
     let (lines, said) = if side_band { Packets::new(answer).demultiplex()? } else { (answer.to_vec(), String::new()) };
     let mut packets = Packets::new(&lines);
     let mut unpacked = None;

@@ -140,18 +140,7 @@ impl Wire {
         packet::flush(&mut body);
         self.transport.turn_to(Topic::Refs);
         let answer = self.transport.call(Call { service: Service::Upload, v2: true, body, flushes: 1 }).await?;
-        let mut packets = Packets::new(&answer);
-        let mut refs = Vec::new();
-        loop {
-            match packets.expect()? {
-                Packet::Flush => break,
-                Packet::Delimiter => return Err(broken("the refs are cut by a delimiter")),
-                Packet::Data(line) => {
-                    let Ok(line) = text(line) else { continue };
-                    refs.push(parse_ref(line)?);
-                }
-            }
-        }
+        let mut refs = parse_refs(&answer)?;
         // A server may ignore the prefixes.
         refs.retain(|each| wanted(&each.name));
         Ok(refs)
@@ -340,6 +329,22 @@ fn command(body: &mut Vec<u8>, name: &str, advertisement: &Advertisement) {
     packet::delimiter(body);
 }
 
+/// Reads a whole list of refs.
+pub(super) fn parse_refs(answer: &[u8]) -> Result<Vec<RemoteRef>> {
+    let mut packets = Packets::new(answer);
+    let mut refs = Vec::new();
+    loop {
+        match packets.expect()? {
+            Packet::Flush => return Ok(refs),
+            Packet::Delimiter => return Err(broken("the refs are cut by a delimiter")),
+            Packet::Data(line) => {
+                let Ok(line) = text(line) else { continue };
+                refs.push(parse_ref(line)?);
+            }
+        }
+    }
+}
+
 fn parse_ref(line: &str) -> Result<RemoteRef> {
     let mut words = line.split(' ');
     let id = object_id(words.next().unwrap_or_default())?;
@@ -355,7 +360,7 @@ fn parse_ref(line: &str) -> Result<RemoteRef> {
     Ok(found)
 }
 
-fn pack_of_v2(answer: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn pack_of_v2(answer: &[u8]) -> Result<Vec<u8>> {
     let mut packets = Packets::new(answer);
     loop {
         match packets.expect()? {
@@ -368,7 +373,7 @@ fn pack_of_v2(answer: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-fn pack_of_v0(answer: &[u8], shallow: bool) -> Result<Vec<u8>> {
+pub(super) fn pack_of_v0(answer: &[u8], shallow: bool) -> Result<Vec<u8>> {
     let mut packets = Packets::new(answer);
     if shallow {
         while packets.expect()? != Packet::Flush {}

@@ -1,6 +1,6 @@
 //! The step `git-push`: sends the commits of a checkout to its repository.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use gix::ObjectId;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known, New};
-use super::merge::{Merged, merge};
+use super::merge::{Conflicts, Merged, list, merge};
 use super::record::record;
 use super::web::{PROVIDERS, commit_url};
 use super::{GitSteps, check_fields, given, invalid, is_one_of, read};
@@ -376,7 +376,7 @@ impl Work<'_> {
         for new in &checkout.commits {
             let tree = match merge(cx, origin, &mut objects, before, new.commit.tree, onto.tree).await? {
                 Merged::Tree(tree) => tree,
-                Merged::Conflict(files) => return Ok(Plan::Fail(self.conflict(tip, &files))),
+                Merged::Conflict(conflicts) => return Ok(Plan::Fail(self.conflict(tip, &conflicts))),
             };
             before = Some(new.commit.tree);
             // Somebody else has made the same change.
@@ -412,14 +412,11 @@ impl Work<'_> {
         )
     }
 
-    fn conflict(&self, tip: ObjectId, files: &BTreeSet<String>) -> String {
-        let shown: Vec<&str> = files.iter().take(10).map(String::as_str).collect();
-        let more =
-            if files.len() > shown.len() { format!(" and {} more", files.len() - shown.len()) } else { String::new() };
+    fn conflict(&self, tip: ObjectId, conflicts: &Conflicts) -> String {
         format!(
-            "{} has moved to {tip}, which changes the same files in another way: {}{more}; promote again",
+            "{} has moved to {tip}, which changes the same as this promotion in another way: {}; promote again",
             self.target.branch,
-            shown.join(", ")
+            list(conflicts)
         )
     }
 

@@ -151,9 +151,11 @@ async fn servers_without_filters_of_the_old_protocol_and_with_other_ids_are_writ
     for (url, repository) in [(at(&no_filter.0), no_filter.1), (old.url(&v0.0), v0.1), (at(&sha256.0), sha256.1)] {
         let mut promotion = promotion("dev.1", access(&server, &url));
         change(&mut promotion, &url, "v2").await;
-        // Somebody else is quicker, so that the commit has to be made again on top.
-        repository.commit("main", &[("theirs", "1")], "Theirs");
+        // Somebody else is quicker and has changed the same file, so that the commit has to be made again on top, line by line.
+        let theirs = VALUES.replace("# The", "# All the");
+        repository.commit("main", &[("theirs", "1"), (PATH, &theirs)], "Theirs");
         promotion.run("git-push", push()).await;
+        assert_eq!(repository.read("main", PATH), theirs.replace("v1", "v2"), "{url}");
         assert_eq!(git(repository.path(), &["diff", "--numstat", "main~1", "main"]), format!("1\t1\t{PATH}"), "{url}");
         assert_eq!(promotion.read("src/theirs").await.as_deref(), Some("1"));
         promotion.run("git-tag", json!({"path": "src", "tag": "v2", "message": "Release"})).await;
@@ -190,11 +192,27 @@ async fn names_that_are_no_text_and_what_is_no_file_stay_as_they_are() {
     assert_eq!(git(repository.path(), &["diff", "--numstat", "main~1", "main"]), format!("1\t1\t{PATH}"));
 }
 
+/// Commits are made and pushed by a process that finds no program at all.
+#[tokio::test]
+async fn git_28_a_push_needs_no_git_program() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-alone");
+    let url = format!("{}/{name}", server.url);
+    let mut process = Command::new(WRITERS);
+    process.args(["--repository", &url, "--first", "0", "--writers", "1", "--commits", "2"]);
+    process.env("WRITERS_USER", &server.user).env("WRITERS_PASSWORD", &server.password).env("PATH", "/nonexistent");
+    let ended = tokio::task::spawn_blocking(move || process.status().unwrap().success());
+    assert!(ended.await.unwrap());
+    assert_eq!(repository.log("main").len(), 3);
+    fsck(&repository);
+}
+
 /// Four writers in each of two processes, each of them 20 commits to one branch.
 #[tokio::test]
 async fn git_03_writers_of_two_processes_land_160_commits_in_a_line() {
     let server = Server::find();
     let (name, repository) = server.repository("steps-race");
+    configure(&repository, "receive.denyNonFastForwards", "true");
     let url = format!("{}/{name}", server.url);
     let start = |first: &str| {
         let mut process = Command::new(WRITERS);

@@ -1,6 +1,7 @@
 //! `*-update`, `yaml-merge`, `*-parse`, `kustomize-set-image`.
 
 use super::*;
+use crate::expr::{Config, Environment, Scope};
 
 #[test]
 fn yaml_update_sets_values_and_says_what_it_did() {
@@ -37,6 +38,31 @@ fn a_text_from_an_expression_becomes_a_number_only_where_one_stands() {
         let shown = if value.starts_with('v') { value.to_owned() } else { format!("\"{value}\"") };
         let message = format!("Updated f\n\n- a: {shown}");
         succeeds("yaml-update", &[("f", before)], &config, &[("f", after)], json!({"commitMessage": message}));
+    }
+}
+
+/// The expression of the case, with and without its quote, in the fields of the steps that write it.
+#[test]
+fn yaml_02_digits_that_an_expression_cut_out_of_a_text_are_a_string_in_the_file() {
+    let plugins = builtin().build();
+    let rendered = |uses: &str, config: Value| {
+        let takes_text = |pointer: &str| plugins.step(uses).unwrap().takes_text(pointer);
+        let config = Config::parse(&config, &Environment::step()).unwrap();
+        config.render(&Scope::default(), &takes_text).unwrap().value
+    };
+    for (tag, digits) in [("main-123456", "123456"), ("main-12345e7", "12345e7"), ("main-0123", "0123")] {
+        for quote in [" | quote()", ""] {
+            let value = format!("${{{{ '{tag}' | split('-') | last(){quote} }}}}");
+            let config =
+                rendered("yaml-update", json!({"path": "f", "updates": [{"key": "image.tag", "value": value}]}));
+            let after = format!("image:\n  tag: \"{digits}\"\n");
+            let message = format!("Updated f\n\n- image.tag: \"{digits}\"");
+            let outputs = json!({"commitMessage": message});
+            succeeds("yaml-update", &[("f", "image:\n  tag: main-1\n")], &config, &[("f", &after)], outputs);
+            let images = json!({"path": ".", "images": [{"image": "app", "tag": value}]});
+            let config = rendered("kustomize-set-image", images);
+            assert_eq!(config["images"][0]["tag"], json!(digits), "{value}");
+        }
     }
 }
 
