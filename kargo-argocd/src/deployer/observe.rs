@@ -91,6 +91,10 @@ impl ArgoCd {
             return Ok(seen);
         }
         let mut pairs: Vec<(Revision, Revision)> = Vec::new();
+        if let (Some(wanted), None, Some(_)) = (revision, &seen.revision, &snapshot.app.spec.source_hydrator) {
+            let detail = format!("of which revision its manifests are rendered is not known, where {wanted} is wanted; {}", seen.detail);
+            return Ok(Observation::new(None, Health::Unknown, detail));
+        }
         pairs.extend(seen.revision.clone().zip(revision.cloned()));
         for (source, wanted) in pins.iter() {
             match observe(&snapshot.app, source).revision {

@@ -15,9 +15,11 @@ use serde_json::{Map, Value};
 pub use operation::{
     Info, Initiator, Operation, OperationState, ResourceResult, RetryStrategy, SyncOperation, SyncResult,
 };
-pub use spec::{Automated, Source, Spec, SyncPolicy};
-pub use status::{ComparedTo, Condition, HealthStatus, HistoryEntry, Resource, Status, SyncStatus};
-pub use words::{HealthCode, OperationPhase, SyncCode};
+pub use spec::{Automated, HydrateTo, Source, SourceHydrator, Spec, SyncPolicy, SyncSource};
+pub use status::{
+    ComparedTo, Condition, HealthStatus, HistoryEntry, Hydration, HydratorStatus, Resource, Status, Summary, SyncStatus,
+};
+pub use words::{HealthCode, HydrationPhase, OperationPhase, SyncCode};
 
 /// `null` as the default, like a missing field.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

@@ -82,6 +82,7 @@ impl Run {
             resync: Duration::from_secs(5 + dice.below(60)),
             lag: dice.millis(900),
             touch: dice.millis(2_000),
+            hydration: dice.millis(3_000),
         };
         let commits = Commits::new();
         let (heads, contents) = (commits.clone(), commits.clone());

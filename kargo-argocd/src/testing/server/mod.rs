@@ -218,15 +218,15 @@ async fn read(State(shared): State<Arc<Shared>>, Path(name): Path<String>, Query
         return answer;
     }
     if find.refresh.is_some() {
-        refresh(&shared, &key).await;
+        refresh(&shared, &key, find.refresh.as_deref() == Some("hard")).await;
     }
     show(&shared, &key)
 }
 
 /// Waits for a comparison that begins from now on.
-async fn refresh(shared: &Shared, key: &str) {
+async fn refresh(shared: &Shared, key: &str, hard: bool) {
     let asked = shared.clock.now();
-    shared.world().ask_comparison(key, asked);
+    shared.world().ask_comparison(key, hard, asked);
     shared.changed.notify_one();
     loop {
         let due = {
