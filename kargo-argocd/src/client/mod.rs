@@ -7,6 +7,7 @@ mod fault;
 mod model;
 mod patch;
 mod resource;
+mod revision;
 mod selector;
 mod watch;
 
@@ -32,6 +33,7 @@ pub use model::{
 
 pub use patch::Edit;
 pub use resource::{Action, Node, ResourceRef};
+pub use revision::CommitMetadata;
 pub use selector::{Operator, Requirement, Selector};
 
 use auth::Session;

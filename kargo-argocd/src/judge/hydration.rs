@@ -101,7 +101,8 @@ impl<'a> Hydration<'a> {
         has_rendered: bool,
         standing: &Standing,
     ) -> Option<Verdict> {
-        let branch = &self.hydrator.hydrate_to.as_ref().map_or(&self.hydrator.sync_source.target_branch, |to| &to.target_branch);
+        let branch =
+            &self.hydrator.hydrate_to.as_ref().map_or(&self.hydrator.sync_source.target_branch, |to| &to.target_branch);
         let failed = self.phase() == Some(&HydrationPhase::Failed);
         if !failed {
             latches.unrendered_since = None;
@@ -131,7 +132,11 @@ impl<'a> Hydration<'a> {
                 "Argo CD has looked at {} and not rendered it; whether that brings anything new is not known yet",
                 case.wanted_text()
             );
-            return (lasted < NOTHING_NEW).then(|| Verdict::Pending { why, next: Next::RefreshHard, check_after: LATER });
+            return (lasted < NOTHING_NEW).then(|| Verdict::Pending {
+                why,
+                next: Next::RefreshHard,
+                check_after: LATER,
+            });
         }
         latches.looked_at_since = None;
         Some(match standing {

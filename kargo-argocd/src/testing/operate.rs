@@ -127,9 +127,7 @@ impl World {
 
     /// Why the operation has failed, if it has: also by a wave that did not get well, or by its hook.
     fn failure_at_end(&self, app: &App) -> Option<String> {
-        let ran = |kind: &str| {
-            app.state.as_ref().is_some_and(|state| state.hooks.iter().any(|(of, _)| *of == kind))
-        };
+        let ran = |kind: &str| app.state.as_ref().is_some_and(|state| state.hooks.iter().any(|(of, _)| *of == kind));
         let hook = (app.spec.post_sync == Some(false) && ran("PostSync"))
             || (app.spec.pre_sync == Some(false) && ran("PreSync"));
         let wave = app.live.as_ref().is_some_and(|live| !live.complete && live.fate == Fate::Broken);

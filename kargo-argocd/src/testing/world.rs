@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Commits, SyncRecord};
 use super::app::{App, Event, Operation, Step};
 use super::settings::{FakeApp, Fault, Timings};
+use super::{Commits, SyncRecord};
 use crate::client::{Info, Source};
 
 pub(crate) type Resolve = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
@@ -185,7 +185,7 @@ impl World {
     }
 
     /// What the sources hold, when all of them can be rendered.
-    pub(super) fn render(&self, sources: &[Source], revisions: &[String]) -> Option<String> {
+    pub(crate) fn render(&self, sources: &[Source], revisions: &[String]) -> Option<String> {
         let mut texts = Vec::new();
         for (source, revision) in sources.iter().zip(revisions).filter(|(source, _)| !source.is_reference_only()) {
             let path = source.chart.as_deref().or(source.path.as_deref()).unwrap_or(".");
