@@ -22,7 +22,7 @@ pub use status::{
 pub use words::{HealthCode, HydrationPhase, OperationPhase, SyncCode};
 
 /// `null` as the default, like a missing field.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -31,7 +31,7 @@ where
 }
 
 /// A time that cannot be read counts as absent, so that one odd stamp does not hide the whole application.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
