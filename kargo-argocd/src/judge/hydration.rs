@@ -4,14 +4,14 @@
 //! is live once the commit that holds what came of it, or a later one that holds that commit, is synced and healthy. This module says which
 //! commit that is; all else is judged as for any application.
 
+use std::time::Duration;
+
 use kargo_core::Revision;
 use kargo_core::plugin::Relation;
 
-use std::time::Duration;
-
 use super::revision::Standing;
 use super::standing::{ask, astray, unhurried};
-use super::{Case, LATER, Latches, Next, Verdict, Wanted, lasting};
+use super::{Case, LATER, Latches, Next, Relations, Verdict, Wanted, lasting};
 use crate::client::{Hydration as Rendering, HydrationPhase, SourceHydrator};
 
 /// For how long a revision that was looked at may stay without being rendered before it counts as one that brings nothing new. Newer servers
@@ -23,8 +23,10 @@ const NOTHING_NEW: Duration = Duration::from_secs(60);
 pub(super) struct Hydration<'a> {
     hydrator: &'a SourceHydrator,
     current: Option<&'a Rendering>,
-    /// What was rendered last, and the commit that holds what came of it.
+    /// With which settings what counts was rendered, what it was, and the commit that holds what came of it.
     last: Option<(&'a Rendering, &'a str, &'a str)>,
+    /// A later one that was rendered since then.
+    later: Option<(&'a str, &'a str)>,
     /// The last revision that was looked at.
     looked_at: Option<&'a str>,
 }
@@ -35,14 +37,21 @@ fn filled(text: &Option<String>) -> Option<&str> {
 
 impl<'a> Hydration<'a> {
     /// Nothing for an application whose manifests are not rendered ahead.
-    pub(super) fn of(case: &Case<'a>) -> Option<Self> {
+    pub(super) fn of(case: &Case<'a>, noted: Option<&'a (String, String)>) -> Option<Self> {
         let hydrator = case.app.spec.source_hydrator.as_ref()?;
         let status = &case.app.status.source_hydrator;
         let last = status.last_successful_operation.as_ref();
+        let last = last.and_then(|last| Some((last, filled(&last.dry_sha)?, filled(&last.hydrated_sha)?)));
+        // What our own sync has applied stays what counts: what is rendered next is not this deployment's business.
+        let applied = case.state().filter(|_| case.owns_last_operation()).and_then(|state| state.sync_result.as_ref());
+        let applied = applied.and_then(|result| filled(&result.revision));
+        let own = noted.filter(|(_, commit)| applied == Some(commit.as_str()));
+        let own = last.zip(own).filter(|((_, _, commit), (_, own))| commit != own);
         Some(Self {
             hydrator,
             current: status.current_operation.as_ref(),
-            last: last.and_then(|last| Some((last, filled(&last.dry_sha)?, filled(&last.hydrated_sha)?))),
+            last: own.map(|((last, ..), (dry, commit))| (last, dry.as_str(), commit.as_str())).or(last),
+            later: own.and(last).map(|(_, dry, commit)| (dry, commit)),
             looked_at: filled(&status.last_compared_dry_revision),
         })
     }
@@ -50,6 +59,15 @@ impl<'a> Hydration<'a> {
     /// The commit that should be synced. Nothing in particular where none was rendered yet; then [`Self::gate`] lets nothing pass.
     pub(super) fn rendered(&self) -> Wanted {
         self.last.map_or_else(Wanted::anything, |(_, _, commit)| Wanted::revision(commit))
+    }
+
+    /// What is known of how commits stand to each other: what was rendered later holds what was rendered before.
+    pub(super) fn relations(&self, known: &Relations) -> Relations {
+        let mut relations = known.clone();
+        if let Some(((_, later), (_, _, commit))) = self.later.zip(self.last) {
+            relations.learn(later, &commit.into(), Relation::Later);
+        }
+        relations
     }
 
     fn phase(&self) -> Option<&HydrationPhase> {
@@ -82,6 +100,8 @@ impl<'a> Hydration<'a> {
             Standing::Ask(observed, wanted) => return Some(ask(observed.clone(), wanted.clone())),
             Standing::Same | Standing::Later(_) if !any_is_wanted || !self.is_under_way() => {
                 (latches.unrendered_since, latches.looked_at_since, latches.astray_since) = (None, None, None);
+                let seen = current.map(|(_, dry, commit)| (dry.to_owned(), commit.to_owned()));
+                latches.rendered = latches.rendered.take().or(seen);
                 self.brought_over(synced)
             }
             _ => self.unrendered(case, latches, current.is_some(), &standing),
@@ -179,8 +199,13 @@ impl<'a> Hydration<'a> {
     /// The verdict on the rendered commit as one on the dry revision.
     pub(super) fn told(&self, case: &Case<'_>, verdict: Verdict) -> Verdict {
         let Some((_, dry, commit)) = self.last else { return verdict };
-        let evidence = match verdict {
-            Verdict::Live { evidence, .. } | Verdict::Later { evidence, .. } => evidence,
+        let (dry, commit, evidence) = match verdict {
+            Verdict::Live { evidence, .. } => (dry, commit, evidence),
+            Verdict::Later { observed, evidence } => {
+                let later = self.later.filter(|(_, commit)| observed.as_str() == *commit);
+                let (dry, commit) = later.unwrap_or((dry, commit));
+                (dry, commit, evidence)
+            }
             other => return other,
         };
         let revision: Revision = match case.wanted.iter().next() {

@@ -305,9 +305,11 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
         return Verdict::Gone { why: format!("the application is being deleted, since {at}") };
     }
     // Of manifests that are rendered ahead, what is synced is a commit of what came of the wanted revision.
-    let hydration = Hydration::of(case);
-    let rendered = hydration.as_ref().map(Hydration::rendered);
-    let synced = &Case { wanted: rendered.as_ref().unwrap_or(case.wanted), ..*case };
+    let noted = latches.rendered.clone();
+    let hydration = Hydration::of(case, noted.as_ref());
+    let rendered = hydration.as_ref().map(|hydration| (hydration.rendered(), hydration.relations(case.relations)));
+    let (wanted, relations) = rendered.as_ref().map_or((case.wanted, case.relations), |(wanted, of)| (wanted, of));
+    let synced = &Case { wanted, relations, ..*case };
     if let Some(verdict) = operation::in_progress(synced, latches) {
         // While something runs, nothing lasts.
         latches.out_of_sync_since = None;

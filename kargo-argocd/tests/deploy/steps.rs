@@ -217,7 +217,6 @@ async fn argo_05_of_several_updates_of_one_source_the_last_one_says_what_is_righ
     let update = ArgoCdUpdate::new(bench.argocd.clone());
     let mut configs = Vec::new();
     for content in ["v2", "v3", "v4"] {
-        bench.commits.set_branch("main", &bench.commits.head("main").unwrap());
         let revision = bench.commits.commit("side", [("dev", content)]);
         let source = json!({"repoURL": REPO, "desiredRevision": revision, "updateTargetRevision": true});
         let config = json!({"apps": [{"name": "shop", "sources": [source]}]});
@@ -226,7 +225,6 @@ async fn argo_05_of_several_updates_of_one_source_the_last_one_says_what_is_righ
     }
     bench.pass(60);
     let [first, second, last] = configs.as_slice() else { panic!("three") };
-    // The side branch is one line, so the earlier ones are looked at as if nothing were known of how they follow.
     let alone = watched(&bench, &update, first, &[]).await;
     assert_eq!(alone.health, Health::Healthy, "the last one holds it: {alone:?}");
     let back = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": first["apps"][0]["sources"][0]["desiredRevision"], "updateTargetRevision": true}]}]});
@@ -311,4 +309,15 @@ async fn a_desired_revision_of_an_application_that_is_rendered_ahead_is_the_dry_
     let image = json!({"repoURL": REPO, "kustomize": {"images": [{"repoURL": "nginx", "tag": "2"}]}});
     let error = run(&bench, &update, &json!({"apps": [{"name": "shop", "sources": [image]}]})).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn race_p_drift_after_anothers_sync_of_the_same_sources_is_synced_once_by_an_update() {
+    let mut app = shop("shop");
+    app.drifts = true;
+    let (bench, _) = Bench::running(app).await;
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let config = json!({"apps": [{"name": "shop"}]});
+    outputs(run(&bench, &update, &config).await.unwrap());
+    assert_eq!(bench.fake.syncs().len(), 1, "the sync before was alice's");
 }

@@ -60,7 +60,7 @@ fn a_rendering_that_is_not_synced_yet_is_not_live() {
     let old = "9".repeat(40);
     let behind = rendered().set("status.sync.revision", old.clone()).operation("Succeeded", &old).of_another();
     behind.is_pending(&Next::Relate { observed: old.into(), wanted: commit().into() });
-    let unapplied = rendered().set("status.sync.status", "OutOfSync").operation("Succeeded", &earlier()).of_another();
+    let unapplied = rendered().set("status.sync.status", "OutOfSync").set("status.operationState", Value::Null);
     // A commit of Argo CD's own is never asked for by its id.
     unapplied.is_pending(&Next::Sync { pin: false });
     rendered().set("status.health.status", "Progressing").is_pending(&Next::Look);
@@ -103,6 +103,24 @@ fn a_later_rendering_holds_the_wanted_revision() {
     assert!(matches!(moved.verdict(), Verdict::Later { observed, .. } if observed.as_str() == later()));
     let next = moved.set("status.sourceHydrator.currentOperation.phase", "Hydrating");
     assert!(matches!(next.verdict(), Verdict::Later { .. }), "what comes next is no matter: {:?}", next.verdict());
+}
+
+#[test]
+fn what_is_rendered_after_our_sync_is_not_chased() {
+    let next = "9".repeat(40);
+    let noted = rendered().judgement().latches;
+    assert_eq!(noted.rendered, Some((wanted(), commit())));
+    let mut moved = rendered()
+        .set("status.sourceHydrator.lastSuccessfulOperation.drySHA", later())
+        .set("status.sourceHydrator.lastSuccessfulOperation.hydratedSHA", next.clone())
+        .set("status.sync.revision", next.clone())
+        .set("status.sync.status", "OutOfSync")
+        .set("status.reconciledAt", stamp("10:00:08"));
+    moved.latches = noted;
+    // Nobody has to be asked how the commits follow each other.
+    assert!(matches!(moved.verdict(), Verdict::Live { revision, .. } if revision.as_str() == wanted()));
+    let synced = moved.set("status.sync.status", "Synced");
+    assert!(matches!(synced.verdict(), Verdict::Later { observed, .. } if observed.as_str() == later()));
 }
 
 #[test]

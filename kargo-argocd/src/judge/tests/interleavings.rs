@@ -432,11 +432,12 @@ impl Run {
                     self.check(at, verdict)?;
                 }
                 // Automatic sync may put another revision in place of ours, which is then synced again, though not for ever; and where the
-                // memory of ours is lost as well, nothing tells that there was one.
+                // memory of ours is lost as well, or of what ours was rendered as, nothing tells that there was one.
                 for Carried { name, posts, .. } in &self.carried {
                     let auto_sync = self.world.apps[*name].spec.auto_sync;
                     let most = if auto_sync { self.policy.max_syncs } else { 1 };
-                    if *posts > most && !self.meddled && !(auto_sync && self.crashed) {
+                    let moves = auto_sync || self.kind == Kind::Hydrated;
+                    if *posts > most && !self.meddled && !(moves && self.crashed) {
                         return Err(format!("{posts} syncs of {name}"));
                     }
                 }
