@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::event::{HoldChange, Rollback, Trigger};
 use crate::actor::Actor;
+use crate::approval::{Answer, Demand};
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::promotion::Phase;
 use crate::stage::{StepSpec, VerifierSpec};
@@ -144,6 +145,9 @@ pub struct TaskState {
     /// What it put out.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub outputs: Map<String, Value>,
+    /// What people answered whom it asks for approval, oldest first; of each the last answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answer>,
     /// Whether it has said "not yet" at least once: then what it waits for has begun, and errors in looking at it are waited out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
@@ -163,9 +167,18 @@ impl Default for TaskState {
             message: String::new(),
             state: None,
             outputs: Map::new(),
+            answers: Vec::new(),
             waiting: false,
             aborted: false,
         }
+    }
+}
+
+impl TaskState {
+    /// Whom it asks for approval, while it waits for that.
+    pub fn demand(&self) -> Option<Demand> {
+        let state = self.state.as_ref().filter(|_| !self.phase.is_terminal() && !self.aborted)?;
+        Demand::of_state(state)
     }
 }
 

@@ -69,9 +69,11 @@ pub(super) fn entries(text: &str, mark: usize, body: &Body) -> Result<Vec<Entry>
 }
 
 fn node(text: &str, mark: usize, expression: &Expression) -> Result<Node> {
-    let span = expression.span().ok_or_else(|| damaged(OPERATION))?;
-    let span = span.start + mark..span.end + mark;
-    let scalar = |value: Json| Ok(Node::Scalar(Scalar { value: normal(value), span: span.clone() }));
+    let span = expression.span().map(|span| span.start + mark..span.end + mark);
+    let scalar = |value: Json| {
+        let span = span.clone().ok_or_else(|| damaged(OPERATION))?;
+        Ok(Node::Scalar(Scalar { value: normal(value), span }))
+    };
     let what = match expression {
         Expression::Null(_) => return scalar(Json::Null),
         Expression::Bool(value) => return scalar(Json::Bool(*value.value())),
@@ -104,7 +106,7 @@ fn node(text: &str, mark: usize, expression: &Expression) -> Result<Node> {
             "an expression"
         }
     };
-    let text = text.get(span).ok_or_else(|| damaged(OPERATION))?.to_owned();
+    let text = span.and_then(|span| text.get(span)).map_or_else(|| expression.to_string(), str::to_owned);
     Ok(Node::Computed { what, text })
 }
 
