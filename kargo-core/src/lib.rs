@@ -41,6 +41,7 @@
 //! How an engine is started and used is shown in [`engine`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod approval;
 pub mod artifact;
 pub mod decide;
 pub mod edit;
@@ -70,7 +71,7 @@ mod warehouse;
 pub use actor::Actor;
 pub use artifact::{Artifact, Chart, GenericArtifact, GitCommit, Image};
 pub use clock::{Clock, SystemClock};
-pub use engine::{Engine, EngineBuilder, EngineOptions, Promote, PromoteError, Rollback};
+pub use engine::{AnswerStep, Engine, EngineBuilder, EngineOptions, Promote, PromoteError, Rollback};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use freight::{Choice, Freight, FreightCollection, Pick};
 pub use name::{

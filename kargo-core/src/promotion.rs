@@ -1,6 +1,7 @@
 //! What a plug-in is told about the promotion it works for.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The promotion that a plug-in works for. All of it comes from the journal, so it is the same after a restart.
+/// The promotion that a plug-in works for. All of it but the last field comes from the journal, so it is the same after a restart.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PromotionInfo {
@@ -75,6 +76,8 @@ pub struct PromotionInfo {
     pub actor: Actor,
     /// When it was asked for.
     pub requested_at: Timestamp,
+    /// Where people look at pipelines, without a slash at the end: [`EngineBuilder::ui_base_url`](crate::EngineBuilder::ui_base_url).
+    pub ui_base_url: Option<Arc<str>>,
 }
 
 impl PromotionInfo {
@@ -88,6 +91,28 @@ impl PromotionInfo {
         requested_at: Timestamp,
     ) -> Self {
         let collection = FreightCollection::new().with(freight.clone());
-        Self { pipeline: pipeline.into(), id: id.into(), stage: stage.into(), freight, collection, actor, requested_at }
+        Self {
+            pipeline: pipeline.into(),
+            id: id.into(),
+            stage: stage.into(),
+            freight,
+            collection,
+            actor,
+            requested_at,
+            ui_base_url: None,
+        }
+    }
+
+    /// Says where people look at pipelines, for the tests of plug-ins.
+    #[must_use]
+    pub fn with_ui_base_url(mut self, url: &str) -> Self {
+        self.ui_base_url = Some(url.trim_end_matches('/').into());
+        self
+    }
+
+    /// The page of the stage there, as Kargo's user interface has it.
+    pub fn ui_page(&self) -> Option<String> {
+        let base = self.ui_base_url.as_deref()?;
+        Some(format!("{base}/project/{}/stage/{}", self.pipeline, self.stage))
     }
 }

@@ -73,7 +73,7 @@ pub use pull_request::{MergePullRequest, OpenPullRequest, WaitForPullRequest};
 pub use remote::{Credentials, Limits, PushOptions, RefChange, Remote, RemoteBuilder, Timeouts};
 pub use sign::Signer;
 pub use source::{CommitDetails, GitSource};
-pub use steps::GitSteps;
+pub use steps::{GitHubPush, GitSteps};
 pub use subscription::{CommitSelectionStrategy, GitSubscription};
 pub use update::{KeyUpdate, YamlUpdate};
 pub use writer::GitWriter;

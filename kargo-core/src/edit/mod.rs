@@ -10,6 +10,7 @@
 //! | YAML | [`yaml::update`], [`yaml::upsert`] | [`yaml::parse`] |
 //! | JSON | [`json::update`] | [`json::parse`] |
 //! | TOML | [`toml::update`] | [`toml::parse`] |
+//! | HCL | [`hcl::update`] | |
 //! | a kustomization's `images` | [`kustomize::set_images`] | |
 //! | a Helm chart's `dependencies` | [`helm::set_dependencies`] | [`helm::dependencies`] |
 //!
@@ -28,6 +29,7 @@
 //! # Ok::<(), kargo_core::Error>(())
 //! ```
 
+pub mod hcl;
 pub mod helm;
 pub mod json;
 pub mod kustomize;
@@ -66,9 +68,12 @@ pub fn file(path: &str, contents: &[u8], edit: impl FnOnce(&str) -> Result<Strin
 /// The contents of the file at `path` as text.
 pub(crate) fn text<'a>(path: &str, contents: &'a [u8]) -> Result<&'a str> {
     std::str::from_utf8(contents).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, "The file is not UTF-8 text, so it cannot be read as YAML, JSON or TOML.")
-            .with("file", path)
-            .because(error)
+        Error::new(
+            ErrorKind::InvalidInput,
+            "The file is not UTF-8 text, so it cannot be read as YAML, JSON, TOML or HCL.",
+        )
+        .with("file", path)
+        .because(error)
     })
 }
 

@@ -11,7 +11,7 @@ use super::deadline::Deadline;
 use super::driver::Driver;
 use super::{Engine, Shared, journal};
 use crate::clock::{Clock, SystemClock};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Pipeline;
 use crate::plugin::Plugins;
 use crate::state::{Draft, EventKind};
@@ -71,12 +71,14 @@ pub struct EngineBuilder {
     plugins: Plugins,
     store: Option<Arc<dyn Store>>,
     clock: Arc<dyn Clock>,
+    ui_base_url: Option<String>,
     options: EngineOptions,
 }
 
 impl EngineBuilder {
     pub(super) fn new(pipeline: Pipeline, plugins: Plugins) -> Self {
-        Self { pipeline, plugins, store: None, clock: Arc::new(SystemClock), options: EngineOptions::default() }
+        let (clock, options) = (Arc::new(SystemClock), EngineOptions::default());
+        Self { pipeline, plugins, store: None, clock, ui_base_url: None, options }
     }
 
     /// Sets where the journal lives. Default: in memory, lost with the process.
@@ -93,6 +95,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Says where people look at pipelines: an address that begins with `https://` or `http://`. Expressions read it as `ctx.uiBaseUrl`, and
+    /// pull requests link to `<url>/project/<pipeline>/stage/<stage>` there, as Kargo's do. Default: there is no such place.
+    #[must_use]
+    pub fn ui_base_url(mut self, url: impl Into<String>) -> Self {
+        self.ui_base_url = Some(url.into());
+        self
+    }
+
     /// Sets the numbers.
     #[must_use]
     pub fn options(mut self, options: EngineOptions) -> Self {
@@ -103,11 +113,13 @@ impl EngineBuilder {
     /// Checks the pipeline against the plug-ins, takes the lease, reads the journal and starts to drive. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::InvalidInput`] when a plug-in is missing or refuses its configuration, with every fault;
+    /// [`crate::ErrorKind::InvalidInput`] when a plug-in is missing or refuses its configuration, with every fault, or the address of the user
+    /// interface is none;
     /// [`crate::ErrorKind::Conflict`] when another engine drives the pipeline; [`crate::ErrorKind::Corrupt`] when the journal cannot be read.
     pub async fn start(self) -> Result<Engine> {
-        let Self { pipeline, plugins, store, clock, options } = self;
+        let Self { pipeline, plugins, store, clock, ui_base_url, options } = self;
         let options = options.within_reach();
+        let ui_base_url = ui_base_url.map(|url| address(&url)).transpose()?;
         plugins.check(&pipeline)?;
         let pipeline = plugins.with_defaults(pipeline);
         let unbounded = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
@@ -149,6 +161,7 @@ impl EngineBuilder {
             head,
             store,
             clock,
+            ui_base_url,
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
             driver: Mutex::new(None),
@@ -168,6 +181,19 @@ impl EngineBuilder {
         let handle = tokio::spawn(driver.run());
         *shared.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(handle);
         Ok(Engine { shared, commands })
+    }
+}
+
+/// An address without a slash at its end.
+fn address(url: &str) -> Result<Arc<str>> {
+    let rest = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "@()<>\"?#".contains(c);
+    match rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(odd)) {
+        Some(_) => Ok(url.trim_end_matches('/').into()),
+        None => Err(Error::new(
+            ErrorKind::InvalidInput,
+            "The address of the user interface (ui_base_url) is none; write it as https://host/path, without a password or a query.",
+        )),
     }
 }
 

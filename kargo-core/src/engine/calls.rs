@@ -105,7 +105,7 @@ impl Driver {
         }
         let note = self.notes.entry(&task);
         let resumed = !std::mem::take(&mut note.fresh);
-        (note.not_before, note.called) = (None, true);
+        (note.not_before, note.called, note.answered) = (None, true, false);
         let cancel = CancellationToken::new();
         let prepared = self.prepare(&task);
         let context = self.context(&task, &cancel, prepared.as_ref().ok());
@@ -182,7 +182,7 @@ impl Driver {
         let (shared, plugins, workspaces) = (&self.shared, &self.plugins, &mut self.workspaces);
         self.shared.read(|state| {
             let promotion = state.promotion(task.promotion()).ok_or_else(lost)?;
-            let info = info(&self.shared.name, state, promotion).ok_or_else(lost)?;
+            let info = info(shared, state, promotion).ok_or_else(lost)?;
             match task {
                 Task::Step { index, .. } => {
                     let found = promotion.steps.get(*index).ok_or_else(lost)?;
@@ -233,7 +233,7 @@ impl Driver {
             }
             Ok(Report::Waiting { reason, check_after, state: remember }) => {
                 let note = self.notes.entry(task);
-                note.not_before = Some(later(now, check_after.max(MIN_CHECK)));
+                note.not_before = if note.answered { None } else { Some(later(now, check_after.max(MIN_CHECK))) };
                 note.misses = 0;
                 let reason = shorten(reason);
                 // A reason that changes with every look, such as a percentage, must not flood the journal.
@@ -280,7 +280,7 @@ impl Driver {
         let reason = shorten(error.report());
         let retry_at = later(now, pause);
         if !tell || state.message == reason || note.told_lately(now) {
-            note.not_before = Some(retry_at);
+            note.not_before = if note.answered { None } else { Some(retry_at) };
             self.mark(task);
             return None;
         }
@@ -357,16 +357,17 @@ impl Driver {
     }
 }
 
-pub(super) fn info(pipeline: &crate::PipelineName, state: &State, promotion: &Promotion) -> Option<PromotionInfo> {
+pub(super) fn info(shared: &Shared, state: &State, promotion: &Promotion) -> Option<PromotionInfo> {
     let freight = |id| state.freight_by_id(id).map(|known| known.freight().clone());
     Some(PromotionInfo {
-        pipeline: pipeline.clone(),
+        pipeline: shared.name.clone(),
         id: promotion.id.clone(),
         stage: promotion.stage.clone(),
         freight: freight(&promotion.freight)?,
         collection: promotion.collection.values().filter_map(freight).collect(),
         actor: promotion.actor.clone(),
         requested_at: promotion.requested_at,
+        ui_base_url: shared.ui_base_url.clone(),
     })
 }
 

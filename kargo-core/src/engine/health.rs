@@ -285,7 +285,7 @@ impl Driver {
     fn targets(&self, state: &State, stage: &StageName) -> Option<(Subject, PromotionInfo, Vec<Target>)> {
         let subject = Subject::of(state.stage(stage)?)?;
         let promotion = state.promotion(&subject.current)?;
-        let info = info(&self.shared.name, state, promotion)?;
+        let info = info(&self.shared, state, promotion)?;
         let deployed = promotion.steps.iter().enumerate().filter(|(_, step)| step.task.phase == Phase::Succeeded);
         let targets = deployed.filter_map(|(index, step)| {
             let found = match step_call((&self.shared, &self.plugins), state, promotion, index) {

@@ -165,6 +165,10 @@ impl Driver {
                 EventKind::TaskStarted { task } if ours => {
                     self.notes.entry(task).fresh = true;
                 }
+                EventKind::StepAnswered { task, .. } => {
+                    let note = self.notes.entry(task);
+                    (note.answered, note.not_before) = (true, None);
+                }
                 EventKind::TaskFinished { task, .. } => self.notes.forget(task),
                 EventKind::PromotionFinished { promotion, .. } => {
                     self.workspaces.forget(promotion);

@@ -76,7 +76,7 @@ use crate::store::Store;
 
 pub use builder::{EngineBuilder, EngineOptions};
 pub use command::PromoteError;
-pub use requests::{Promote, Rollback};
+pub use requests::{AnswerStep, Promote, Rollback};
 
 use command::Command;
 pub(crate) use expression::{Texts, has_expression};
@@ -99,6 +99,7 @@ struct Shared {
     head: watch::Sender<u64>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    ui_base_url: Option<Arc<str>>,
     stop: CancellationToken,
     stopped: CancellationToken,
     driver: Mutex<Option<JoinHandle<Result<()>>>>,

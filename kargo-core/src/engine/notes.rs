@@ -19,6 +19,8 @@ pub(super) struct Note {
     /// Whether this engine has called it. One that it has not is called once before it is given up as late: the time may have passed
     /// while no engine ran.
     pub(super) called: bool,
+    /// Whether somebody has answered it since its last call began: then it is called again, whatever that call says.
+    pub(super) answered: bool,
     /// When the journal last told what it waits for.
     pub(super) told: Option<Timestamp>,
     /// How often in a row it could not look at what it waits for.

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::command::{Command, PromoteError};
 use super::{Engine, stopped};
 use crate::actor::Actor;
+use crate::approval::{Known, Verdict};
 use crate::error::Result;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::promotion::Phase;
@@ -37,6 +38,60 @@ impl Promote {
     /// there, and takes their place.
     pub fn superseding(mut self) -> Self {
         self.supersede = true;
+        self
+    }
+}
+
+/// A person's answer to a step that waits for approval.
+///
+/// The engine believes what the host says of the person: take claims and roles from their log-in, never from their request.
+#[derive(Debug, Clone)]
+#[must_use = "it does nothing until it is given to `Engine::answer`"]
+pub struct AnswerStep {
+    pub(super) promotion: PromotionId,
+    pub(super) step: Option<String>,
+    pub(super) actor: Actor,
+    pub(super) known: Known,
+    pub(super) verdict: Verdict,
+    pub(super) message: String,
+}
+
+impl AnswerStep {
+    /// `actor` approves what the promotion's step asks that has its turn.
+    pub fn approve(promotion: impl Into<PromotionId>, actor: Actor) -> Self {
+        Self::new(promotion.into(), actor, Verdict::Approved)
+    }
+
+    /// `actor` rejects it: the step fails.
+    pub fn reject(promotion: impl Into<PromotionId>, actor: Actor) -> Self {
+        Self::new(promotion.into(), actor, Verdict::Rejected)
+    }
+
+    fn new(promotion: PromotionId, actor: Actor, verdict: Verdict) -> Self {
+        Self { promotion, step: None, actor, known: Known::default(), verdict, message: String::new() }
+    }
+
+    /// Names the step by its alias: the answer is then for that one alone, and refused when another has its turn.
+    pub fn step(mut self, alias: impl Into<String>) -> Self {
+        self.step = Some(alias.into());
+        self
+    }
+
+    /// Says what the person's log-in says of them, such as `email`. A claim with several values, such as `groups`, is given once for each.
+    pub fn claim(mut self, claim: impl Into<String>, value: impl Into<String>) -> Self {
+        self.known.claims.entry(claim.into()).or_default().insert(value.into());
+        self
+    }
+
+    /// Says that the person has this role.
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.known.roles.insert(role.into());
+        self
+    }
+
+    /// Says why, for the audit trail.
+    pub fn because(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
         self
     }
 }
@@ -125,6 +180,16 @@ impl Engine {
     pub async fn abort(&self, promotion: &PromotionId, actor: Actor) -> Result<()> {
         let promotion = promotion.clone();
         self.ask(|reply| Command::Abort { promotion, actor, reply }).await?
+    }
+
+    /// Answers a step that waits for people's approval, such as `wait-for-approval`. The step looks at the answer at once. Until it has
+    /// ended, a later answer of the same actor takes the place of the earlier one; the same answer again changes nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] when there is no such promotion; [`crate::ErrorKind::InvalidInput`] when no step of it waits for
+    /// approval; [`crate::ErrorKind::PermissionDenied`] when the actor is none of those who are asked.
+    pub async fn answer(&self, answer: AnswerStep) -> Result<()> {
+        self.ask(|reply| Command::Answer { answer, reply }).await?
     }
 
     /// Approves `freight` for `stage`, whatever else the stage demands of it. It must still ask for freight of that warehouse.

@@ -55,7 +55,8 @@ impl StepCall {
         }
         let mut records = Vec::new();
         let mut call = async |workspace: Workspace| {
-            let request = StepRequest { resumed, state, workspace, ..self.request(info, config) };
+            let answers = task.answers.as_slice();
+            let request = StepRequest { resumed, state, answers, workspace, ..self.request(info, config) };
             let outcome = self.step.run(&cx, &request).await;
             records = request.recorded();
             outcome

@@ -463,6 +463,9 @@ fn is_wanted(at: &At<'_>, version: &str, kind: &str, wanted: Wanted, notes: &mut
         ("ee.kargo.akuity.io", _) => {
             let instead = match kind {
                 "CustomPromotionStep" => "register a step of the host's under its name",
+                "MessageChannel" | "ClusterMessageChannel" => {
+                    "give send-message a messenger of the host's (steps::send_message), which knows the channel by its name"
+                }
                 "EventRouter" => "have the host read the engine's events",
                 _ => "have the host send its messages",
             };

@@ -7,6 +7,7 @@
 //! | [`Deployer`] | make a target run a revision, and say when it does |
 //! | [`Verifier`] | is it good? |
 //! | [`Step`] | any other entry of a promotion's step list |
+//! | [`Messenger`] | tell people |
 //! | [`Criterion`] | may these artifacts become freight by themselves? |
 //!
 //! All are object-safe, and all but the last are asynchronous and reach outside. What holds for each of these:
@@ -28,6 +29,7 @@ mod data;
 mod deployer;
 mod expression;
 mod history;
+mod messenger;
 mod record;
 mod registry;
 mod source;
@@ -41,6 +43,7 @@ pub use data::ProjectData;
 pub use deployer::{DeployRequest, Deployer, Deployment, Health, Observation, ObserveRequest};
 pub use expression::ExpressionCriterion;
 pub use history::{History, Relation};
+pub use messenger::{Channel, ChannelKind, Encoding, Message, Messenger, Sent, SlackOptions, SmtpOptions};
 pub use record::Record;
 pub use registry::{Plugins, PluginsBuilder};
 pub use source::{Cursor, DiscoverRequest, Discovery, Source};

@@ -97,10 +97,16 @@ impl PluginsBuilder {
     }
 }
 
+/// The one step of this crate that needs something of the host's.
+const SEND_MESSAGE: &str = "send-message";
+
 fn find<'a, T: ?Sized>(map: &'a BTreeMap<String, Arc<T>>, kind: &str, name: &str) -> Result<&'a Arc<T>> {
     map.get(name).ok_or_else(|| {
         let near = near_match(name, map.keys().map(String::as_str));
         let hint = match near {
+            _ if kind == "step" && name == SEND_MESSAGE => {
+                "It tells people something through the host: register steps::send_message with a messenger of the host's under this name.".to_owned()
+            }
             Some(near) => format!("Did you mean {near:?}?"),
             None if map.is_empty() => format!("No {kind} is registered."),
             None => {

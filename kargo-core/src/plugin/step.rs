@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Context, Deployer, Record};
+use crate::approval::Answer;
 use crate::error::Result;
 use crate::promotion::PromotionInfo;
 use crate::workspace::Workspace;
@@ -126,6 +127,8 @@ pub struct StepRequest<'a> {
     pub resumed: bool,
     /// What the last call wanted to remember. `None` in the first call, and when the last call's answer was lost.
     pub state: Option<&'a Value>,
+    /// What people answered so far whom the step asks for approval: see [`crate::approval`]. Of each person the last answer.
+    pub answers: &'a [Answer],
     /// What the step put out when it succeeded, if this call is to bring back what it did to the workspace and nothing else: see
     /// [`Step::restores`]. It must then have no effect outside the workspace, and do there what it did before.
     pub restored: Option<&'a Map<String, Value>>,
@@ -155,6 +158,7 @@ impl<'a> StepRequest<'a> {
             started_at,
             resumed: false,
             state: None,
+            answers: &[],
             restored: None,
             workspace: Workspace::new(),
             records: Arc::default(),
@@ -189,6 +193,13 @@ impl<'a> StepRequest<'a> {
     #[must_use]
     pub fn restoring(mut self, outputs: &'a Map<String, Value>) -> Self {
         self.restored = Some(outputs);
+        self
+    }
+
+    /// Hands over what people answered.
+    #[must_use]
+    pub fn with_answers(mut self, answers: &'a [Answer]) -> Self {
+        self.answers = answers;
         self
     }
 

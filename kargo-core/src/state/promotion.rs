@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::event::{HoldChange, Rollback, Trigger};
 use crate::actor::Actor;
+use crate::approval::{Answer, Demand};
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::promotion::Phase;
 use crate::stage::{StepSpec, VerifierSpec};
@@ -147,6 +148,9 @@ pub struct TaskState {
     /// A digest of what its configuration came to, if it may have to restore the workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_digest: Option<String>,
+    /// What people answered whom it asks for approval, oldest first; of each the last answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answer>,
     /// Whether it has said "not yet" at least once: then what it waits for has begun, and errors in looking at it are waited out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
@@ -167,9 +171,18 @@ impl Default for TaskState {
             state: None,
             outputs: Map::new(),
             config_digest: None,
+            answers: Vec::new(),
             waiting: false,
             aborted: false,
         }
+    }
+}
+
+impl TaskState {
+    /// Whom it asks for approval, while it waits for that.
+    pub fn demand(&self) -> Option<Demand> {
+        let state = self.state.as_ref().filter(|_| !self.phase.is_terminal() && !self.aborted)?;
+        Demand::of_state(state)
     }
 }
 

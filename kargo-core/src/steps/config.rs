@@ -4,6 +4,7 @@
 //! taken as if the workspace were all there is.
 
 mod http;
+mod people;
 mod record;
 
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use serde_json::{Map, Number, Value};
 use super::typed::{Config, is_template};
 
 pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
+pub use people::{ApproverConfig, SendMessage, WaitForApproval};
 pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};
 
 /// `copy`: a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
@@ -158,7 +160,7 @@ impl Config for Untar {
     }
 }
 
-/// `yaml-update`, `json-update`, `toml-update`: sets single values of a file and changes no other byte.
+/// `yaml-update`, `json-update`, `toml-update`, `hcl-update`: sets single values of a file and changes no other byte.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -174,7 +176,7 @@ pub struct Update {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SetValue {
-    /// The key, its parts joined by dots: see [`crate::edit::yaml`].
+    /// The key, its parts joined by dots: see [`crate::edit::yaml`], and [`crate::edit::hcl`] for HCL.
     pub key: String,
     /// The value: a text, a number or a bool. A text, which is also what an expression gives, stays a text, quoted where it would be
     /// read as something else, unless a number or a bool stands there already and it can be one too.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `copy`, `delete`, `file-write` | files and directories | |
 //! | `tar`, `untar` | archives, also with gzip | |
-//! | `yaml-update`, `json-update`, `toml-update` | sets single values, changes no other byte | `commitMessage` |
+//! | `yaml-update`, `json-update`, `toml-update`, `hcl-update` | sets single values, changes no other byte | `commitMessage` |
 //! | `yaml-merge` | lays YAML files over each other | `commitMessage` |
 //! | `yaml-parse`, `json-parse`, `toml-parse` | reads values by expressions | as named |
 //! | `compose-output`, `fail` | | the configuration; none |
@@ -17,6 +17,8 @@
 //! | `helm-update-chart` | sets versions of a chart's dependencies and fetches them, with the program `helm` | `commitMessage` |
 //! | `http`, `http-download` | requests and downloads, with the feature `http` | as named; `digest` |
 //! | `set-metadata`, `set-freight-alias` | what the journal keeps of stages and freight | |
+//! | `wait-for-approval` | waits until people have approved, by [`Engine::answer`](crate::Engine::answer) | `responses` |
+//! | `send-message` | tells people something; see [`send_message`], which makes it | `slack.threadTS` |
 //!
 //! A configuration is checked when the pipeline is put together, as far as its expressions leave it to be seen, and again with their
 //! values when the step runs: one that is wrong then ends the step as failed.
@@ -41,6 +43,7 @@
 
 pub mod config;
 
+mod approval;
 mod archive;
 mod delete;
 mod files;
@@ -51,6 +54,7 @@ mod ignore;
 mod kustomize;
 mod manifests;
 mod merge;
+mod message;
 mod outputs;
 mod parse;
 mod program;
@@ -61,7 +65,9 @@ mod update;
 #[cfg(test)]
 mod tests;
 
-use crate::plugin::{Plugins, PluginsBuilder};
+use std::sync::Arc;
+
+use crate::plugin::{Messenger, Plugins, PluginsBuilder, Step};
 use typed::Typed;
 
 /// A set of plug-ins with the steps of this module, to which a host adds its own.
@@ -72,6 +78,7 @@ pub fn builtin() -> PluginsBuilder {
         .step("delete", Typed(delete::Delete))
         .step("fail", Typed(outputs::Fail))
         .step("file-write", Typed(files::FileWrite))
+        .step("hcl-update", Typed(update::Hcl))
         .step("helm-template", Typed(helm::Template(helm::HELM)))
         .step("helm-update-chart", Typed(helm::UpdateChart(helm::HELM)))
         .step("json-parse", Typed(parse::Json))
@@ -84,10 +91,19 @@ pub fn builtin() -> PluginsBuilder {
         .step("toml-parse", Typed(parse::Toml))
         .step("toml-update", Typed(update::Toml))
         .step("untar", Typed(archive::Untar))
+        .step("wait-for-approval", Typed(approval::WaitForApproval))
         .step("yaml-merge", Typed(merge::YamlMerge))
         .step("yaml-parse", Typed(parse::Yaml))
         .step("yaml-update", Typed(update::Yaml));
     #[cfg(feature = "http")]
     let plugins = plugins.step("http", Typed(http::Request)).step("http-download", Typed(http::Download));
     plugins
+}
+
+/// The step `send-message`, which tells people something through `messenger`. It is not among [`builtin`], since there is nobody to tell
+/// without one: register it as `builtin().step("send-message", send_message(messenger))`. Its configuration is [`config::SendMessage`].
+///
+/// A message is sent once, whatever dies, if the messenger keeps to its word. Errors that another try can mend are tried again.
+pub fn send_message(messenger: impl Messenger) -> impl Step {
+    Typed(message::SendMessage(Arc::new(messenger)))
 }

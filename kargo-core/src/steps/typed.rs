@@ -32,6 +32,12 @@ pub(super) trait Builtin: Debug + Send + Sync + 'static {
     const CHANGES_FILES: bool = true;
     type Config: Config;
 
+    /// Checks what depends on more than the configuration: see [`Step::validate`].
+    fn check(&self, config: &Self::Config) -> Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
     /// As [`Step::defaults`].
     fn defaults(&self) -> StepDefaults {
         StepDefaults::default()
@@ -47,7 +53,7 @@ pub(super) struct Typed<T>(pub(super) T);
 #[async_trait]
 impl<T: Builtin> Step for Typed<T> {
     fn validate(&self, config: &Value) -> Result<()> {
-        read::<T::Config>(T::USES, config).map(|_| ())
+        self.0.check(&read::<T::Config>(T::USES, config)?)
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {

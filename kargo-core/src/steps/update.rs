@@ -1,4 +1,4 @@
-//! `yaml-update`, `json-update` and `toml-update`.
+//! `yaml-update`, `json-update`, `toml-update` and `hcl-update`.
 
 use async_trait::async_trait;
 
@@ -14,6 +14,8 @@ pub(super) struct Yaml;
 pub(super) struct Json;
 #[derive(Debug)]
 pub(super) struct Toml;
+#[derive(Debug)]
+pub(super) struct Hcl;
 
 #[async_trait]
 impl Builtin for Yaml {
@@ -46,6 +48,16 @@ impl Builtin for Toml {
 
     async fn run(&self, cx: &Context, config: config::Update, request: &StepRequest<'_>) -> Result<StepOutcome> {
         update(cx, &config, request, edit::toml::update, quoted).await
+    }
+}
+
+#[async_trait]
+impl Builtin for Hcl {
+    const USES: &'static str = "hcl-update";
+    type Config = config::Update;
+
+    async fn run(&self, cx: &Context, config: config::Update, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        update(cx, &config, request, edit::hcl::update, quoted).await
     }
 }
 

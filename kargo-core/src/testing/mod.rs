@@ -3,12 +3,14 @@
 
 mod clock;
 mod conformance;
+mod outbox;
 mod scripted;
 mod simulation;
 mod source;
 
 pub use clock::{ManualClock, TokioClock};
 pub use conformance::store_conformance;
+pub use outbox::{Outbox, OutboxMessage};
 pub use scripted::{Play, Scripted, ScriptedCall};
 #[cfg(test)]
 pub(crate) use simulation::Random;

@@ -242,6 +242,7 @@ impl AuditReader {
             EventKind::TaskStarted { task }
             | EventKind::TaskWaiting { task, .. }
             | EventKind::TaskErrored { task, .. }
+            | EventKind::StepAnswered { task, .. }
             | EventKind::TaskFinished { task, .. } => subject.promotion = Some(task.promotion().clone()),
         }
         if let Some((stage, freight)) = subject.promotion.as_ref().and_then(|id| self.promotions.get(id)) {

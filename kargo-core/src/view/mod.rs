@@ -56,5 +56,7 @@ mod tests;
 
 pub use audit::{AuditEntry, AuditFilter, AuditPage, AuditReader};
 pub use freight::{FreightInStage, FreightLine, FreightView, GateLine, WhyNot, freight};
-pub use pipeline::{Activity, HoldLine, PipelineView, Running, StageView, UnderWay, WarehouseView, pipeline};
+pub use pipeline::{
+    Activity, ApprovalView, HoldLine, PipelineView, Running, StageView, UnderWay, WarehouseView, pipeline,
+};
 pub use promotion::{PromotionCursor, PromotionFilter, PromotionLine, PromotionPage, promotions};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FreightLine, PromotionLine};
 use crate::actor::Actor;
+use crate::approval::{Answer, Demand};
 use crate::decide::holds;
 use crate::name::{PipelineName, PromotionId, StageName, WarehouseName};
 use crate::promotion::Phase;
@@ -115,6 +116,19 @@ pub struct Activity {
     pub waits_for: String,
     /// When it is tried again after an error.
     pub retry_at: Option<Timestamp>,
+    /// Whom it asks for approval, and what they answered.
+    #[serde(default)]
+    pub approval: Option<ApprovalView>,
+}
+
+/// An approval that a step waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ApprovalView {
+    /// Who is asked, and how many have to approve.
+    pub demand: Demand,
+    /// What was answered so far, of each person the last, oldest first.
+    pub answers: Vec<Answer>,
 }
 
 /// Why automatic promotions of a warehouse's freight are held.
@@ -218,6 +232,7 @@ fn under_way(state: &State, stage: &StageState) -> Option<UnderWay> {
             since: task.started_at,
             waits_for: task.message.clone(),
             retry_at: task.retry_at,
+            approval: task.demand().map(|demand| ApprovalView { demand, answers: task.answers.clone() }),
         }
     });
     Some(UnderWay {

@@ -125,6 +125,31 @@ impl Forges {
     /// # Errors
     /// As [`Forges::repository`].
     pub fn repository_with(&self, url: &str, options: RepositoryOptions) -> Result<Arc<dyn Forge>> {
+        let (api, location) = self.locate(url, options)?;
+        let Location { owner, name, web, .. } = location;
+        Ok(match api.provider {
+            Provider::GitHub => Arc::new(GitHub::new(api, owner.concat(), name)),
+            Provider::GitLab => Arc::new(GitLab::new(api, format!("{}/{name}", owner.join("/")))),
+            Provider::Gitea => Arc::new(Gitea::new(api, owner.concat(), name)),
+            Provider::BitbucketCloud => Arc::new(BitbucketCloud::new(api, owner.concat(), name)),
+            Provider::BitbucketDataCenter => Arc::new(BitbucketDataCenter::new(api, owner.concat(), name, web)),
+            Provider::Azure => Arc::new(Azure::new(api, owner.concat(), name, web)),
+        })
+    }
+
+    /// The repository, when it is at GitHub, with what only GitHub can do.
+    pub(crate) fn github(&self, url: &str, options: RepositoryOptions) -> Result<GitHub> {
+        let (api, location) = self.locate(url, options)?;
+        match api.provider {
+            Provider::GitHub => Ok(GitHub::new(api, location.owner.concat(), location.name)),
+            other => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{} is at {other}, and only GitHub makes commits in this way; use git-push.", shown(url)),
+            )),
+        }
+    }
+
+    fn locate(&self, url: &str, options: RepositoryOptions) -> Result<(Api, Location)> {
         let place = Place::parse(url)?;
         let known = super::host_and_path(url).and_then(|(host, _)| self.0.hosts.get(&host));
         let provider = match options
@@ -157,15 +182,7 @@ impl Forges {
             credentials: Arc::clone(&self.0.credentials),
             insecure: self.0.insecure,
         };
-        let Location { owner, name, web, .. } = location;
-        Ok(match provider {
-            Provider::GitHub => Arc::new(GitHub::new(api, owner.concat(), name)),
-            Provider::GitLab => Arc::new(GitLab::new(api, format!("{}/{name}", owner.join("/")))),
-            Provider::Gitea => Arc::new(Gitea::new(api, owner.concat(), name)),
-            Provider::BitbucketCloud => Arc::new(BitbucketCloud::new(api, owner.concat(), name)),
-            Provider::BitbucketDataCenter => Arc::new(BitbucketDataCenter::new(api, owner.concat(), name, web)),
-            Provider::Azure => Arc::new(Azure::new(api, owner.concat(), name, web)),
-        })
+        Ok((api, location))
     }
 
     fn client(&self, here: bool, trusting: bool) -> Result<reqwest::Client> {

@@ -14,9 +14,10 @@ use super::model::{
 };
 use super::{Forge, Provider};
 
+/// One repository at GitHub.
 #[derive(Debug)]
-pub(super) struct GitHub {
-    api: Api,
+pub(crate) struct GitHub {
+    pub(super) api: Api,
     owner: String,
     name: String,
 }
@@ -125,7 +126,7 @@ impl GitHub {
     }
 
     /// A path under the repository's.
-    fn at<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
+    pub(super) fn at<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
         [&["repos", &self.owner, &self.name], rest].concat()
     }
 }

@@ -11,6 +11,7 @@ mod client;
 mod forges;
 mod gitea;
 mod github;
+mod github_database;
 mod gitlab;
 mod model;
 mod place;
@@ -31,6 +32,8 @@ pub use provider::Provider;
 
 pub(crate) use client::{Reply, Request, Wire, certificates, client};
 pub(crate) use forges::shown;
+pub(crate) use github::GitHub;
+pub(crate) use github_database::{NewCommit, Person, RefMoved};
 pub(crate) use place::host_and_path;
 
 /// The pull requests of one repository.

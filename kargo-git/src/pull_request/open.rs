@@ -27,7 +27,8 @@ const TITLE: usize = 250;
 /// message), `description` (default: the rest of it), `labels`, `provider` and `insecureSkipTLSVerify`. The output is `pr.id` and `pr.url`.
 ///
 /// There is one pull request for a promotion, whatever dies when: one that is open between the branches is taken, and so is one that was
-/// merged at the same head or was opened for this promotion. When merging would change no file the step is skipped and puts out nothing.
+/// merged at the same head or was opened for this promotion. Its description links to the stage's page when the host says where people
+/// look at pipelines ([`EngineBuilder::ui_base_url`](kargo_core::EngineBuilder::ui_base_url)). When merging would change no file the step is skipped and puts out nothing.
 /// One that was opened for this promotion and then closed by somebody fails it. On abort the one that it opened is closed.
 ///
 /// ```
@@ -100,7 +101,8 @@ fn proposal(config: &Open, source: &Branch, promotion: &PromotionInfo, limit: us
     let body = config.description.as_deref().unwrap_or(body);
     // A merged pull request's description can become a commit's message, which must not speak for this one.
     let body: Vec<&str> = body.lines().filter(|line| !line.trim().starts_with(MARK)).collect();
-    let mark = mark(promotion);
+    let link = promotion.ui_page().map(|page| format!("[View in Kargo UI]({page})\n\n")).unwrap_or_default();
+    let mark = format!("{link}{}", mark(promotion));
     let body = cut(body.join("\n").trim(), limit.saturating_sub(mark.chars().count() + 2));
     let description = if body.is_empty() { mark } else { format!("{body}\n\n{mark}") };
     NewPullRequest::new(

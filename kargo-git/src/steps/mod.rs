@@ -7,6 +7,7 @@ mod checkout;
 mod clear;
 mod clone;
 mod commit;
+mod github;
 mod merge;
 mod names;
 mod origin;
@@ -29,6 +30,8 @@ use crate::remote::OWN_BRANCHES;
 use crate::sign::Signer;
 use crate::source::GitSource;
 use checkout::Author;
+
+pub use github::GitHubPush;
 
 /// Kargo's steps for Git: `git-clone`, `git-clear`, `git-commit`, `git-tag` and `git-push`, with what they have in common. Cheap to clone.
 ///

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known, New};
+use super::github::AtGitHub;
 use super::merge::{Conflicts, Merged, list, merge};
 use super::record::record;
 use super::web::{PROVIDERS, commit_url};
@@ -29,20 +30,20 @@ pub(super) struct GitPush(pub(super) GitSteps);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Config {
-    path: String,
+pub(super) struct Config {
+    pub(super) path: String,
     #[serde(default)]
-    target_branch: Option<String>,
+    pub(super) target_branch: Option<String>,
     #[serde(default)]
-    generate_target_branch: bool,
+    pub(super) generate_target_branch: bool,
     #[serde(default)]
-    tag: Option<String>,
+    pub(super) tag: Option<String>,
     #[serde(default)]
-    force: bool,
+    pub(super) force: bool,
     #[serde(default)]
-    max_attempts: Option<u32>,
+    pub(super) max_attempts: Option<u32>,
     #[serde(default)]
-    provider: Option<String>,
+    pub(super) provider: Option<String>,
 }
 
 impl Config {
@@ -51,7 +52,7 @@ impl Config {
     }
 }
 
-fn check(config: &Config) -> Result<()> {
+pub(super) fn check(config: &Config) -> Result<()> {
     let (branch, tag) = (given(config.target_branch.as_ref()), given(config.tag.as_ref()));
     let ways = [branch.is_some(), tag.is_some(), config.generate_target_branch];
     if ways.into_iter().filter(|way| *way).count() > 1 {
@@ -111,9 +112,8 @@ impl Step for GitPush {
         match tag {
             Some(tag) => cx.guard("push a tag", push_tag(cx, &config, tag, &checkout)).await,
             None => {
-                let target = self.target(request, &config, &checkout)?;
-                let work = Work { cx, request, config: &config, checkout, directory, target };
-                cx.guard("push to a branch", work.push()).await
+                let pusher = Pusher { steps: &self.0, at_github: None };
+                cx.guard("push to a branch", pusher.push(cx, request, &config, directory, checkout)).await
             }
         }
     }
@@ -127,7 +127,26 @@ struct Target {
     force: bool,
 }
 
-impl GitPush {
+/// Pushes to branches: straight, or by way of GitHub's API.
+#[derive(Debug)]
+pub(super) struct Pusher<'a> {
+    pub(super) steps: &'a GitSteps,
+    pub(super) at_github: Option<&'a AtGitHub>,
+}
+
+impl Pusher<'_> {
+    pub(super) async fn push(
+        &self,
+        cx: &Context,
+        request: &StepRequest<'_>,
+        config: &Config,
+        directory: Directory,
+        checkout: Checkout,
+    ) -> Result<StepOutcome> {
+        let target = self.target(request, config, &checkout)?;
+        Work { cx, request, config, checkout, directory, target, at_github: self.at_github }.push().await
+    }
+
     fn target(&self, request: &StepRequest<'_>, config: &Config, checkout: &Checkout) -> Result<Target> {
         if config.generate_target_branch {
             return Ok(Target { branch: format!("{OWN_BRANCHES}{}", request.promotion.id), force: true });
@@ -136,7 +155,7 @@ impl GitPush {
         let branch = branch.ok_or_else(|| {
             invalid(format!("{:?} has no branch checked out; say which one with targetBranch.", config.path))
         })?;
-        if config.force && !self.0.owns(branch) {
+        if config.force && !self.steps.owns(branch) {
             return Err(invalid(format!(
                 "{branch} is not a branch that promotions have for themselves, so it is not forced: commits of others would be lost. \
                  Use generateTargetBranch, or have the host allow it (GitSteps::own_branches)."
@@ -147,7 +166,7 @@ impl GitPush {
 }
 
 /// Puts the commit in place that was pushed, without pushing.
-async fn restore(
+pub(super) async fn restore(
     cx: &Context,
     request: &StepRequest<'_>,
     config: &Config,
@@ -236,6 +255,7 @@ struct Work<'a> {
     checkout: Checkout,
     directory: Directory,
     target: Target,
+    at_github: Option<&'a AtGitHub>,
 }
 
 impl Work<'_> {
@@ -287,9 +307,20 @@ impl Work<'_> {
                 Plan::Fail(reason) => return Ok(StepOutcome::Failed { reason }),
                 Plan::Move(checkout) => checkout,
             };
-            let new = checkout.head()?;
-            let update = [RefUpdate { name: name.clone(), old: tip, new: Some(new.id) }];
-            match session.push(&Push { updates: &update, objects: &checkout.objects, options: &[] }).await? {
+            let mut new = checkout.head()?;
+            let outcome = match self.at_github {
+                None => {
+                    let update = [RefUpdate { name: name.clone(), old: tip, new: Some(new.id) }];
+                    session.push(&Push { updates: &update, objects: &checkout.objects, options: &[] }).await?
+                }
+                Some(github) => {
+                    let place = (branch, tip, self.target.force);
+                    let (outcome, made) = github.push(cx, &mut session, &checkout, place).await?;
+                    new = made;
+                    outcome
+                }
+            };
+            match outcome {
                 PushOutcome::Updated => {
                     checkout.origin.keep(&checkout.objects);
                     return self.stand(new).await;

@@ -8,5 +8,6 @@ mod contract;
 mod engine;
 mod merge;
 mod open;
+mod push;
 mod restart;
 mod wait;

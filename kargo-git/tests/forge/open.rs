@@ -25,6 +25,21 @@ async fn a_pull_request_is_opened_with_the_head_commits_message() {
 }
 
 #[tokio::test]
+async fn the_description_links_to_where_people_look() {
+    for provider in ALL {
+        let mut bench = Bench::new(provider).await;
+        bench.promotion = bench.promotion.clone().with_ui_base_url("https://kargo.example/");
+        let first = number(&bench.open().await.unwrap());
+        assert_eq!(
+            bench.fake.pull_requests()[0].description,
+            "Tested in staging.\n\n[View in Kargo UI](https://kargo.example/project/shop/stage/prod)\n\nOpened by Kargo for promotion prod.1.",
+            "{provider}"
+        );
+        assert_eq!(number(&bench.open().await.unwrap()), first, "{provider}: it is found again");
+    }
+}
+
+#[tokio::test]
 async fn title_description_and_labels_can_be_given() {
     for provider in ALL {
         let bench = Bench::new(provider).await;

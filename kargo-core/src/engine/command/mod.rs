@@ -1,5 +1,6 @@
 //! What hosts ask of an engine.
 
+mod answer;
 mod freight;
 mod promotion;
 mod verification;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::driver::Driver;
 use crate::actor::Actor;
-use crate::engine::requests::{Promote, Rollback};
+use crate::engine::requests::{AnswerStep, Promote, Rollback};
 use crate::error::{Error, ErrorKind, Result};
 use crate::freight::Choice;
 use crate::name::{FreightId, PipelineName, PromotionId, StageName, WarehouseName, near_match};
@@ -57,6 +58,10 @@ pub(super) enum Command {
         actor: Actor,
         reply: oneshot::Sender<Result<()>>,
     },
+    Answer {
+        answer: AnswerStep,
+        reply: oneshot::Sender<Result<()>>,
+    },
     Approve {
         stage: StageName,
         freight: FreightId,
@@ -92,6 +97,7 @@ impl Command {
             Self::Promote { reply, .. } | Self::Rollback { reply, .. } => reply.send(Err(error.into())).is_ok(),
             Self::VerifyAgain { reply, .. } => reply.send(Err(error)).is_ok(),
             Self::Abort { reply, .. }
+            | Self::Answer { reply, .. }
             | Self::Approve { reply, .. }
             | Self::Hold { reply, .. }
             | Self::Judge { reply, .. }
@@ -131,6 +137,9 @@ impl Driver {
             Command::Abort { promotion, actor, reply } => {
                 let _ = reply.send(self.abort(promotion, actor).await);
             }
+            Command::Answer { answer, reply } => {
+                let _ = reply.send(self.answer(answer).await);
+            }
             Command::Approve { stage, freight, actor, reply } => {
                 let _ = reply.send(self.approve(stage, freight, actor).await);
             }
@@ -163,6 +172,9 @@ impl Driver {
             tries += 1;
             let now = self.shared.clock.now();
             let (drafts, answer) = self.shared.read(|state| draft(state, now))?;
+            if drafts.is_empty() && !self.behind {
+                return Ok(answer);
+            }
             match self.append(drafts).await {
                 Ok(()) => return Ok(answer),
                 // Has the lease looked at, too.

@@ -251,7 +251,7 @@ fn scope<'k>(
 ) -> Result<Scope<'k>> {
     let freight = &info.freight;
     let ctx = json!({
-        "uiBaseUrl": "",
+        "uiBaseUrl": info.ui_base_url.as_deref().unwrap_or_default(),
         "project": info.pipeline.as_str(),
         "promotion": info.id.as_str(),
         "stage": info.stage.as_str(),

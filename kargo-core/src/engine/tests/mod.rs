@@ -1,5 +1,6 @@
 //! Scenarios on a whole engine, with scripted plug-ins, on paused time.
 
+mod approval;
 mod automatic;
 mod bad_input;
 mod collect;
@@ -10,6 +11,7 @@ mod faults;
 mod files;
 mod health;
 mod leases;
+mod message;
 mod promotion;
 mod queue;
 mod records;

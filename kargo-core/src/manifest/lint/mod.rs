@@ -17,7 +17,7 @@ use super::{Manifest, Manifests};
 /// Everything that is wrong with a set of manifests: what was found while reading, what keeps the stages from being a pipeline, steps and
 /// expressions that cannot work. In the order of the files, and of the places in them.
 ///
-/// `known` are the steps that will be there, by their `uses:` names; [`STEPS`] are those of Kargo's open-source edition. A host adds its
+/// `known` are the steps that will be there, by their `uses:` names; [`STEPS`] are those of these crates. A host adds its
 /// own.
 ///
 /// Nothing is evaluated that could have an effect, and no network is used.

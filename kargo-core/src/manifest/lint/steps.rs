@@ -8,8 +8,9 @@ use crate::manifest::kind::{Resource, Step};
 use crate::manifest::pipeline::{OF_STAGES, OF_TASKS};
 use crate::name::near_match;
 
-/// The steps of Kargo's open-source edition, by their `uses:` names.
-pub const STEPS: [&str; 35] = [
+/// The steps that these crates have, by their `uses:` names: those of Kargo's open-source edition, and of the commercial one `hcl-update`
+/// and `wait-for-approval`. `send-message` is there only when the host gives it a messenger: [`send_message`](crate::steps::send_message).
+pub const STEPS: [&str; 37] = [
     "argocd-update",
     "argocd-wait",
     "compose-output",
@@ -26,6 +27,7 @@ pub const STEPS: [&str; 35] = [
     "git-tag",
     "git-wait-for-pr",
     "github-push",
+    "hcl-update",
     "helm-template",
     "helm-update-chart",
     "http",
@@ -42,18 +44,16 @@ pub const STEPS: [&str; 35] = [
     "toml-parse",
     "toml-update",
     "untar",
+    "wait-for-approval",
     "yaml-merge",
     "yaml-parse",
     "yaml-update",
 ];
 
 /// The steps of the commercial edition, and what does the same here.
-const COMMERCIAL: [(&str, &str); 26] = [
-    ("send-message", "use http with the URL of the channel's webhook"),
-    ("wait-for-approval", "promote to this stage by hand, or ask for approval with git-open-pr and git-wait-for-pr"),
+const COMMERCIAL: [(&str, &str); 23] = [
     ("get-user-input", "set vars in the stage"),
     ("record-audit-event", "leave it out: the journal records every step"),
-    ("hcl-update", "keep the values in YAML, JSON or TOML, and use yaml-update, json-update or toml-update"),
     ("tf-plan", "have a pipeline of the forge plan, and start it with http"),
     ("tf-apply", "have a pipeline of the forge apply, and start it with http"),
     ("tf-output", "read the output with http, or from a file with json-parse"),
@@ -118,6 +118,15 @@ pub(super) fn check(manifest: &Manifest, known: &[&str], findings: &mut Vec<Find
 }
 
 fn unknown(manifest: &Manifest, uses: &str, known: &[&str], pointer: &str) -> Finding {
+    let ours = match uses {
+        "send-message" => Some("register steps::send_message with a messenger of the host's under this name"),
+        "hcl-update" | "wait-for-approval" => Some("begin the host's plug-ins with steps::builtin, which has it"),
+        _ => None,
+    };
+    if let Some(way) = ours {
+        let message = format!("The step {uses:?} is not registered; {way}.");
+        return manifest.finding(Severity::Error, Rule::UnknownStep, pointer, message);
+    }
     if let Some((_, instead)) = COMMERCIAL.iter().find(|(name, _)| *name == uses) {
         let message = format!(
             "The step {uses:?} is of Kargo's commercial edition; {instead}, or register a step of the host's under this name."

@@ -233,7 +233,7 @@ fn what_is_commercial_is_refused_by_name_with_what_to_write() {
         ("kargo.akuity.io", "PromotionRequest", Severity::Error, "a stage for each target"),
         ("ee.kargo.akuity.io", "CustomPromotionStep", Severity::Warning, "register a step"),
         ("ee.kargo.akuity.io", "EventRouter", Severity::Warning, "events"),
-        ("ee.kargo.akuity.io", "MessageChannel", Severity::Warning, "messages"),
+        ("ee.kargo.akuity.io", "MessageChannel", Severity::Warning, "steps::send_message"),
     ] {
         let text = format!("apiVersion: {group}/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\n");
         let finding = one(Manifests::parse("x.yaml", text).findings().to_vec(), kind);

@@ -15,6 +15,7 @@ use super::event::{Cause, Event, EventKind, MetadataOf};
 use super::promotion::{Abort, Promotion};
 use super::stage::Hold;
 use super::{Approval, State};
+use crate::approval::Answer;
 use crate::name::{FreightId, PromotionId, StageName, WarehouseName};
 use crate::pipeline::Pipeline;
 use crate::stage::{Selection, Stage};
@@ -183,6 +184,12 @@ impl State {
             EventKind::HealthChanged { stage, promotion, health, reason } => {
                 let changed = self.change_health(stage, promotion, *health, reason, at);
                 changed.ok_or_else(|| dangling(format!("promotion {promotion} as what stage {stage} runs")))
+            }
+            EventKind::StepAnswered { task, verdict, grounds, message } => {
+                let (stage, state) = self.task_mut(task).ok_or_else(|| dangling(format!("task {task}")))?;
+                let (actor, verdict) = (event.actor.clone(), *verdict);
+                state.answer(Answer { actor, verdict, grounds: grounds.clone(), message: message.clone(), at });
+                Ok(only(&stage))
             }
             EventKind::TaskStarted { task }
             | EventKind::TaskWaiting { task, .. }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::approval::Answer;
 use crate::name::StageName;
 use crate::promotion::Phase;
 use crate::state::State;
@@ -18,6 +19,14 @@ impl State {
 }
 
 impl TaskState {
+    /// Takes an answer in place of the same person's last.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        // What it could not look at last says nothing of what there is to see now.
+        self.retry_at = None;
+        self.answers.retain(|known| known.actor != answer.actor);
+        self.answers.push(answer);
+    }
+
     /// What an event of the task changes.
     pub(super) fn change(&mut self, event: &EventKind, at: Timestamp) {
         match event {

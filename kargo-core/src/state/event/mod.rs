@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::actor::Actor;
+use crate::approval::{Ground, Verdict};
 use crate::error::ErrorKind;
 use crate::freight::Freight;
 use crate::name::{FreightId, PromotionId, StageName, VerificationId, WarehouseName};
@@ -379,6 +380,18 @@ pub enum EventKind {
         reason: String,
         /// When it may be tried again.
         retry_at: Timestamp,
+    },
+    /// Somebody who is asked by a step that waits for approval answered it.
+    StepAnswered {
+        /// The step.
+        task: Task,
+        /// What they said.
+        verdict: Verdict,
+        /// As which of those who are asked.
+        grounds: Vec<Ground>,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        message: String,
     },
     /// A task ended.
     TaskFinished {

@@ -88,6 +88,10 @@ impl fmt::Display for EventKind {
             Self::TaskErrored { task, reason, retry_at, .. } => {
                 write!(f, "{task} had an error and is tried again at {retry_at}{}", after_colon(reason))
             }
+            Self::StepAnswered { task, verdict, grounds, message } => {
+                let grounds: Vec<String> = grounds.iter().map(ToString::to_string).collect();
+                write!(f, "{task} {verdict} as {}{}", grounds.join(", "), after_colon(message))
+            }
             Self::TaskFinished { task, phase, message, .. } => write!(f, "{task} {phase}{}", after_colon(message)),
         }
     }

@@ -96,6 +96,21 @@ fn toml_update_keeps_quotes_and_comments() {
 }
 
 #[test]
+fn hcl_update_sets_arguments_of_blocks() {
+    let config = json!({"path": "dev/main.tf", "updates": [
+        {"key": "module.vpc.version", "value": "1.10"}, {"key": "resource.app.web.count", "value": "3"},
+    ]});
+    let message = "Updated dev/main.tf\n\n- module.vpc.version: \"1.10\"\n- resource.app.web.count: \"3\"";
+    let before = "module \"vpc\" {\n  version = \"1.9\" # c\n}\nresource \"app\" \"web\" { count = 2 }\n";
+    let after = before.replace("1.9", "1.10").replace('2', "3");
+    let files = [("dev/main.tf", before)];
+    succeeds("hcl-update", &files, &config, &[("dev/main.tf", &after)], json!({"commitMessage": message}));
+    let misspelt = json!({"path": "dev/main.tf", "updates": [{"key": "module.vpc.verson", "value": "1"}]});
+    errs("hcl-update", &files, &misspelt, &["did you mean \"version\"", "file: dev/main.tf"]);
+    fails("hcl-update", &files, &json!({"path": "", "updates": []}), &["`path`"]);
+}
+
+#[test]
 fn yaml_merge_lays_files_over_each_other() {
     let files = [("base.yaml", "a: 1 # one\nb: {c: 2}\n"), ("dev.yaml", "b: {d: 3}\n"), ("empty.yaml", "")];
     let config = json!({"inFiles": ["base.yaml", "empty.yaml", "dev.yaml"], "outFile": "out/values.yaml"});

@@ -96,6 +96,10 @@ impl Call {
         Self::new(Method::PATCH, path, what).body(body)
     }
 
+    pub(super) fn delete(path: &[&str], what: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path, what)
+    }
+
     fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
@@ -108,6 +112,12 @@ impl Call {
 }
 
 impl Api {
+    /// Whether there are credentials for the repository.
+    pub(super) async fn has_token(&self, cx: &Context) -> Result<bool> {
+        let found = self.credentials.get(cx, &self.repository, CredentialKind::Password).await?;
+        Ok(found.is_some_and(|found| found.credentials.user_and_password().is_some()))
+    }
+
     /// Makes a request; an answer that says no is an error.
     pub(super) async fn expect(&self, cx: &Context, call: Call) -> Result<Reply> {
         self.ask(cx, call).await?.expect()

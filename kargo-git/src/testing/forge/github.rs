@@ -146,6 +146,9 @@ pub(super) fn answer(world: &mut World, request: &Request, shared: &Shared) -> R
         return Err(no(401, "Bad credentials"));
     }
     let ["repos", OWNER, NAME, rest @ ..] = path.as_slice() else { return Err(no(404, "Not Found")) };
+    if let Some(reply) = shared.database().as_ref().and_then(|database| database.answer(rest, request)) {
+        return reply;
+    }
     match (request.method.as_str(), rest) {
         ("GET", ["branches", name]) => {
             let commit = commit(world, name).filter(|_| world.branches.contains_key(*name));

@@ -6,6 +6,7 @@
 mod azure;
 mod bitbucket_cloud;
 mod bitbucket_data_center;
+mod database;
 mod gitea;
 mod github;
 mod gitlab;
@@ -85,6 +86,7 @@ struct Shared {
     origin: String,
     world: Mutex<World>,
     wire: Mutex<Wire>,
+    database: Mutex<Option<database::Database>>,
     hung: Notify,
 }
 
@@ -108,6 +110,10 @@ impl Shared {
 
     fn wire(&self) -> MutexGuard<'_, Wire> {
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> MutexGuard<'_, Option<database::Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a request, and says what goes wrong with it.
@@ -157,6 +163,7 @@ impl FakeForge {
             origin: format!("http://{address}"),
             world: Mutex::default(),
             wire: Mutex::default(),
+            database: Mutex::default(),
             hung: Notify::new(),
         });
         let app = serve::router(Arc::clone(&shared));
@@ -166,6 +173,18 @@ impl FakeForge {
         let fake = Self { shared, task };
         fake.commit("main", &[("tag", "v1")], "Start");
         fake
+    }
+
+    /// GitHub only: serves `repository` at the clone URL, for fetching and pushing, and its commits and refs by the API, in place of the
+    /// repository in memory; pull requests know nothing of it. Needs the program `git`.
+    pub fn serve_repository(&self, repository: &crate::testing::BareRepository) {
+        *self.shared.database() = Some(database::Database::new(repository.path().to_owned()));
+    }
+
+    /// With [`FakeForge::serve_repository`]: the API lets nobody move `branch`, by a rule of the repository.
+    pub fn protect_branch(&self, branch: &str) {
+        let mut database = self.shared.database();
+        database.as_mut().expect("a repository is served").protected.push(branch.to_owned());
     }
 
     /// Whose API it speaks.

@@ -87,6 +87,11 @@ impl Request {
         serde_json::from_slice(&self.body).map_err(|fault| Reply::new(422, json!({"message": fault.to_string()})))
     }
 
+    /// The body as it came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -131,7 +136,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Resp
         origin: shared.origin.clone(),
     };
     let fault = shared.log(&request);
-    let answer = |shared: &Shared| respond(answer(shared, &request));
+    let answer = |shared: &Shared| match shared.database().as_ref().and_then(|database| database.git(&request)) {
+        Some(response) => response,
+        None => respond(answer(shared, &request)),
+    };
     match fault {
         None => answer(&shared),
         Some(Fault::LoseAnswer) => {
