@@ -26,7 +26,9 @@ pub(crate) fn register(plugins: PluginsBuilder) -> PluginsBuilder {
 /// What is said about a step that stands in for one of Kargo's.
 pub(crate) fn stand_in(step: &str) -> Option<&'static str> {
     match step {
-        "kustomize-build" if !is_there("kustomize") => Some("kustomize is not on PATH; a step of this example stands in"),
+        "kustomize-build" if !is_there("kustomize") => {
+            Some("kustomize is not on PATH; a step of this example stands in")
+        }
         "helm-template" if !is_there("helm") => Some("helm is not on PATH; a step of this example stands in"),
         _ => None,
     }
@@ -37,10 +39,7 @@ fn text<'c>(config: &'c Value, field: &str) -> &'c str {
 }
 
 fn parsed(text: &str) -> Result<Value> {
-    yaml::parse(text)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "The file is empty."))
+    yaml::parse(text)?.into_iter().next().ok_or_else(|| Error::new(ErrorKind::InvalidInput, "The file is empty."))
 }
 
 /// Lays the files of a kustomization together, with its images.
@@ -55,7 +54,8 @@ impl Step for Kustomize {
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
         let workspace = request.workspace();
-        let (mut open, mut manifests, mut images) = (vec![text(request.config, "path").to_owned()], Vec::new(), Vec::new());
+        let (mut open, mut manifests, mut images) =
+            (vec![text(request.config, "path").to_owned()], Vec::new(), Vec::new());
         while let Some(path) = open.pop() {
             if path.ends_with(".yaml") {
                 manifests.push(workspace.read_text(cx, &path).await?);

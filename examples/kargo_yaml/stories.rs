@@ -239,12 +239,11 @@ async fn go(engine: &Engine, places: &Places, visit: &Visit) -> Result<Option<Pr
     if let Some(ended) = &ended
         && ended.phase != Phase::Succeeded
     {
-        let steps = ended.steps.iter().map(|step| format!("\n  {} {} {}", step.spec.uses, step.task.phase, step.task.message));
+        let steps =
+            ended.steps.iter().map(|step| format!("\n  {} {} {}", step.spec.uses, step.task.phase, step.task.message));
         bail!("the promotion to {} {}: {}", visit.stage, ended.phase, steps.collect::<String>());
     }
-    engine
-        .until(|state| state.freight_by_id(&freight)?.verified().contains_key(visit.stage).then_some(()))
-        .await?;
+    engine.until(|state| state.freight_by_id(&freight)?.verified().contains_key(visit.stage).then_some(())).await?;
     Ok(ended)
 }
 

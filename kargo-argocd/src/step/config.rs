@@ -1,8 +1,8 @@
 //! The configurations of the steps, as Kargo has them.
 
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::plugin::{read_config, read_template, unusable};
+use kargo_core::{Error, Result};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Wanted;
@@ -202,11 +202,7 @@ fn set(text: Option<&String>) -> Option<&String> {
 }
 
 fn fault(step: &str, text: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("The configuration of {step} cannot be used: {text}."))
-}
-
-fn read<T: DeserializeOwned>(step: &str, config: &Value) -> Result<T> {
-    serde_json::from_value(config.clone()).map_err(|error| fault(step, error))
+    unusable(step, &text.to_string())
 }
 
 /// The checks that all entries share.
@@ -216,15 +212,6 @@ fn check(step: &str, wanted: &Wanted<'_>) -> Result<()> {
         (None, Some(selector)) => selector.check(),
         (Some(_), Some(_)) => Err(fault(step, "an app has both `name` and `selector`; take one of them")),
         _ => Err(fault(step, "an app has neither `name` nor `selector`")),
-    }
-}
-
-/// Checks a configuration whose expressions are yet to be evaluated, as far as that goes: the fields, and what they hold.
-fn check_template<T: DeserializeOwned>(step: &str, config: &Value) -> Result<()> {
-    // An expression may stand where another kind of value belongs; then nothing can be said.
-    match read::<T>(step, config) {
-        Err(error) if error.message().contains("unknown field") => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -245,7 +232,7 @@ impl Update {
     const STEP: &str = "argocd-update";
 
     pub(super) fn check_template(config: &Value) -> Result<()> {
-        check_template::<Self>(Self::STEP, config)
+        read_template::<Self>(Self::STEP, config).map(drop)
     }
 
     /// Whether a field takes a text, by its JSON pointer.
@@ -255,7 +242,7 @@ impl Update {
     }
 
     pub(super) fn read(config: &Value) -> Result<Self> {
-        let read: Self = read(Self::STEP, config)?;
+        let read: Self = read_config(Self::STEP, config)?;
         if read.apps.is_empty() {
             return Err(fault(Self::STEP, "`apps` is empty"));
         }
@@ -309,11 +296,11 @@ impl Wait {
     const STEP: &str = "argocd-wait";
 
     pub(super) fn check_template(config: &Value) -> Result<()> {
-        check_template::<Self>(Self::STEP, config)
+        read_template::<Self>(Self::STEP, config).map(drop)
     }
 
     pub(super) fn read(config: &Value) -> Result<Self> {
-        let read: Self = read(Self::STEP, config)?;
+        let read: Self = read_config(Self::STEP, config)?;
         if read.apps.is_empty() {
             return Err(fault(Self::STEP, "`apps` is empty"));
         }

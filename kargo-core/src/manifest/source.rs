@@ -135,7 +135,9 @@ impl Source {
     /// The place in the source of `part`, a range of bytes of the scalar that stands at `span` and reads as `value`. Where escapes or
     /// folds keep it from being found, or it is a very long one, it is the whole scalar.
     pub(super) fn within(&self, span: Span, value: &str, part: std::ops::Range<usize>) -> Span {
-        let Some(written) = self.text.get(span.range()).filter(|written| written.len() <= SEARCHED) else { return span };
+        let Some(written) = self.text.get(span.range()).filter(|written| written.len() <= SEARCHED) else {
+            return span;
+        };
         let start = part.start.min(value.len());
         // Blocks are indented, so that only lines are found as they are.
         let line_start = value.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
@@ -205,10 +207,7 @@ mod tests {
         assert!(snippet.text.len() <= SHOWN && snippet.column + snippet.width <= SHOWN + 1, "{snippet:?}");
         let at = source.text.find("url").unwrap() as u32;
         let snippet = source.snippet(Span { start: at, end: at + 3 }).unwrap();
-        assert_eq!(
-            (snippet.text.as_str(), snippet.column, snippet.width),
-            ("url: https://me@git.example/x", 1, 3)
-        );
+        assert_eq!((snippet.text.as_str(), snippet.column, snippet.width), ("url: https://me@git.example/x", 1, 3));
     }
 
     #[test]

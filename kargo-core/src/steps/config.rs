@@ -17,9 +17,7 @@ use super::typed::{Config, is_template};
 pub use archive::{Tar, Untar};
 pub use helm::{ChartVersion, HelmTemplate, HelmUpdateChart, HelmValue, OutLayout};
 pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
-pub use kustomize::{
-    KustomizeBuild, KustomizeHelm, KustomizeImage, KustomizePlugin, KustomizeSetImage, OutputFormat,
-};
+pub use kustomize::{KustomizeBuild, KustomizeHelm, KustomizeImage, KustomizePlugin, KustomizeSetImage, OutputFormat};
 pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};
 
 /// `copy`: a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.

@@ -1,7 +1,7 @@
 //! `oci-download`: a layer of an artifact as a file.
 
 use async_trait::async_trait;
-use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_template};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -168,6 +168,10 @@ impl Step for OciDownloadStep {
     fn validate(&self, config: &Value) -> Result<()> {
         let fields = OciDownload::read(config)?;
         if is_open(&fields.image_ref) { Ok(()) } else { fields.source().map(|_| ()) }
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        read_template::<OciDownload>(OciDownload::STEP, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kargo_core::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, read_template};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -190,6 +190,10 @@ impl Step for OciPushStep {
             call_deadline: Duration::from_secs(30 * 60),
             ..StepDefaults::default()
         }
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        read_template::<OciPush>(OciPush::STEP, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {

@@ -156,7 +156,11 @@ fn the_steps_take_the_fields_of_their_tables_and_no_others() -> Result<()> {
             let mut without = whole.clone();
             without.remove(&row.path);
             let message = said(&plugins, &name, &without)?;
-            ensure!(message.contains(&format!("missing field `{}`", row.path)), "{name} without {}: {message}", row.path);
+            ensure!(
+                message.contains(&format!("missing field `{}`", row.path)),
+                "{name} without {}: {message}",
+                row.path
+            );
         }
         if !page.is_closed {
             continue;

@@ -62,7 +62,16 @@ impl Page {
         let example = example.with_context(|| format!("no example has a step with \"{uses}\""))?;
         ensure!(!purpose.is_empty(), "it is not said what the step does");
         let rows = sources.rows(found)?;
-        Ok(Self { name: name.to_owned(), purpose, rows, outputs, errors, bounds, example, is_closed: found.is_closed() })
+        Ok(Self {
+            name: name.to_owned(),
+            purpose,
+            rows,
+            outputs,
+            errors,
+            bounds,
+            example,
+            is_closed: found.is_closed(),
+        })
     }
 
     /// What it does, in a sentence.

@@ -108,7 +108,8 @@ impl Sources {
             let doc = flowing(&doc_of(&field.attrs));
             ensure!(!doc.is_empty(), "{} of {} has no comment over it", ident, found.shown());
             let (meaning, default) = split_default(&doc);
-            let optional = serde.default || found.serde.default || inner(&field.ty, "Option").is_some() && serde.with.is_none();
+            let optional =
+                serde.default || found.serde.default || inner(&field.ty, "Option").is_some() && serde.with.is_none();
             ensure!(optional || default.is_none(), "{path} of {} must be there, and has a default", found.shown());
             let (kind, below) = self.kind(found, &field.ty, serde.with.as_deref())?;
             let default = match default {
@@ -140,7 +141,10 @@ impl Sources {
         }
         if let Some(inner) = inner(ty, "Vec") {
             let (kind, below) = self.kind(from, inner, None)?;
-            return Ok((if kind == "map" { "list of maps".to_owned() } else { format!("list of {}", several(&kind)) }, below));
+            return Ok((
+                if kind == "map" { "list of maps".to_owned() } else { format!("list of {}", several(&kind)) },
+                below,
+            ));
         }
         match last(ty).as_deref() {
             Some("String") => plain("text"),
@@ -193,7 +197,10 @@ impl Found {
         for variant in variants {
             ensure!(matches!(variant.fields, Fields::Unit), "what {} reads has to be said here", self.shown());
             let rename = Serde::of(&variant.attrs)?.rename;
-            words.push(format!("`{}`", rename.unwrap_or_else(|| renamed(&variant.ident.to_string(), &self.serde.rename_all))));
+            words.push(format!(
+                "`{}`",
+                rename.unwrap_or_else(|| renamed(&variant.ident.to_string(), &self.serde.rename_all))
+            ));
         }
         Ok(words.join(", "))
     }

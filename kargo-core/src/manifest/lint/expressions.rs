@@ -11,7 +11,8 @@ use crate::expr::{Environment, Error, Program, Template};
 use crate::manifest::Manifest;
 use crate::manifest::finding::{Finding, MAX_FINDINGS, Rule, Severity};
 use crate::manifest::kind::{Resource, Stage, Step};
-use crate::manifest::pipeline::{Index, find, is_template, texts_in};
+use crate::manifest::pipeline::{Index, find, texts_in};
+use crate::plugin::is_template;
 use crate::stage::Variable;
 
 const OF_PROMOTION: [&str; 2] = ["ctx", "vars"];

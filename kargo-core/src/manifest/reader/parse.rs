@@ -7,8 +7,8 @@ use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::scalar::resolve;
 use super::{
-    Data, Entries, Entry, Fault, MAX_BYTES, MAX_COPIED, MAX_DOCUMENTS, MAX_FAULTS, MAX_KEY, MAX_LEVELS, MAX_VALUES, Node,
-    Span,
+    Data, Entries, Entry, Fault, MAX_BYTES, MAX_COPIED, MAX_DOCUMENTS, MAX_FAULTS, MAX_KEY, MAX_LEVELS, MAX_VALUES,
+    Node, Span,
 };
 
 /// Reads all documents of a text that can be read, and what is wrong with it. Empty documents are left out.
@@ -245,7 +245,9 @@ impl Builder<'_> {
         });
         for source in sources {
             match source.data {
-                Data::Map(more) => entries.extend(more.into_list().into_iter().filter(|entry| known.insert(entry.key.clone()))),
+                Data::Map(more) => {
+                    entries.extend(more.into_list().into_iter().filter(|entry| known.insert(entry.key.clone())))
+                }
                 _ => self.note(source.span, "Behind << stands a map, an alias of one, or a list of them."),
             }
         }

@@ -72,7 +72,13 @@ impl Manifest {
     }
 
     /// A finding at a field.
-    pub(in crate::manifest) fn finding(&self, severity: Severity, rule: Rule, pointer: &str, message: impl Into<String>) -> Finding {
+    pub(in crate::manifest) fn finding(
+        &self,
+        severity: Severity,
+        rule: Rule,
+        pointer: &str,
+        message: impl Into<String>,
+    ) -> Finding {
         self.finding_in(severity, rule, pointer, None, message)
     }
 

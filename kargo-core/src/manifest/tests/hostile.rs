@@ -42,7 +42,8 @@ fn long_lists_and_long_names_are_told_and_cut() {
 /// One line of ten megabytes, which is JSON and so YAML, with a stage in it for each thousand fields that there are not.
 #[test]
 fn a_line_of_ten_megabytes_with_a_hundred_thousand_faults_is_told_up_to_the_limit() {
-    let fields: Vec<String> = (0..1000).map(|n| format!("\"field{n:03}\": {{\"value\": \"{}\"}}", "v".repeat(76))).collect();
+    let fields: Vec<String> =
+        (0..1000).map(|n| format!("\"field{n:03}\": {{\"value\": \"{}\"}}", "v".repeat(76))).collect();
     let fields = fields.join(", ");
     let stages: Vec<String> = (0..100)
         .map(|n| {
@@ -83,13 +84,23 @@ fn a_map_of_a_hundred_thousand_wrong_expressions_and_a_text_of_them_are_told_up_
 #[test]
 fn thousands_of_names_that_are_not_there_are_told() {
     let stages: Vec<String> = (0..3000)
-        .map(|n| stage("- uses: copy").replace("name: dev,", &format!("name: stage-{n},")).replace("direct: true", &format!("stages: [stege-{n}]")))
+        .map(|n| {
+            stage("- uses: copy")
+                .replace("name: dev,", &format!("name: stage-{n},"))
+                .replace("direct: true", &format!("stages: [stege-{n}]"))
+        })
         .collect();
     let findings = bounded(&stages);
-    assert!(findings.iter().any(|finding| finding.message.contains("Did you mean \"stage-")), "{}", told(&findings[..1]));
+    assert!(
+        findings.iter().any(|finding| finding.message.contains("Did you mean \"stage-")),
+        "{}",
+        told(&findings[..1])
+    );
     let upstream: Vec<String> = (0..1000).map(|n| format!("u{n}")).collect();
     let requests: String = (0..200)
-        .map(|n| format!("- origin: {{kind: Warehouse, name: w{n}}}\n  sources: {{stages: [{}]}}\n", upstream.join(", ")))
+        .map(|n| {
+            format!("- origin: {{kind: Warehouse, name: w{n}}}\n  sources: {{stages: [{}]}}\n", upstream.join(", "))
+        })
         .collect();
     let findings = bounded(&[document("Stage", "dev", &format!("requestedFreight:\n{requests}"))]);
     assert!(findings.len() >= 1000, "{}", findings.len());
@@ -99,7 +110,8 @@ fn thousands_of_names_that_are_not_there_are_told() {
 fn keys_that_are_too_long_are_told_by_their_beginning() {
     let key = "k".repeat(1 << 20);
     for text in [format!("? {key}\n: 1\n"), format!("? \"{key}\"\n: 1\n"), format!("{{{key}: 1}}")] {
-        let findings = bounded(&[stage(&format!("- uses: copy\n  config:\n    {}", text.replace('\n', "\n    ").trim_end()))]);
+        let findings =
+            bounded(&[stage(&format!("- uses: copy\n  config:\n    {}", text.replace('\n', "\n    ").trim_end()))]);
         assert!(!findings.is_empty() && findings.iter().all(|finding| finding.place.is_some()), "{}", told(&findings));
     }
 }
