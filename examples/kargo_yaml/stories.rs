@@ -156,6 +156,7 @@ fn catalog(places: &Places) {
 
 fn billing(places: &Places) {
     places.commit("main", &[("app/settings.yaml", "currency: EUR\n")]);
+    places.commit("env/dev", &[("versions.json", "{\n  \"api\": \"\"\n}\n")]);
     places.repository.tag("v1.3", "main", Some("The settings of May"));
     let image = ImageSpec::default();
     places.registry.put_image("acme/billing-api", &"4f".repeat(20), &image);
@@ -190,7 +191,8 @@ pub(crate) async fn tell(story: &Story) -> Result<()> {
         println!("  {:11} {how}: {}", visit.stage, promotion.phase);
         for step in promotion.steps.iter().filter(|step| told.insert(step.spec.uses.clone())) {
             let stand_in = programs::stand_in(&step.spec.uses).map(|why| format!("  ({why})")).unwrap_or_default();
-            println!("    {:20} {:10} {}{stand_in}", step.spec.uses, step.task.phase.to_string(), step.task.message);
+            let said: String = step.task.message.chars().take(90).collect();
+            println!("    {:20} {:10} {said}{stand_in}", step.spec.uses, step.task.phase.to_string());
         }
     }
     for (branch, file) in story.shown {
@@ -217,7 +219,7 @@ async fn go(engine: &Engine, places: &Places, visit: &Visit) -> Result<Option<Pr
                 .await?,
         ),
         How::ByAlice | How::ByPullRequest => {
-            while !engine.why(visit.stage, freight.clone()).admission().is_open() {
+            while !engine.why(visit.stage, freight.clone()).admission.is_open() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Some(engine.promote(visit.stage, &freight, Actor::user("alice")).await?)

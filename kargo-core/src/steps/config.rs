@@ -20,7 +20,7 @@ pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
 pub use kustomize::{KustomizeBuild, KustomizeHelm, KustomizeImage, KustomizePlugin, KustomizeSetImage, OutputFormat};
 pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};
 
-/// `copy`: a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
+/// `copy`: copies a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
 ///
 /// Symbolic links stay what they are.
 ///
@@ -65,7 +65,7 @@ impl Config for Copy {
     }
 }
 
-/// `delete`: files, directories and links. A link itself goes, not what it points to.
+/// `delete`: takes files, directories and links away. A link itself goes, not what it points to.
 ///
 /// # Outputs
 ///
@@ -117,7 +117,7 @@ impl Config for Delete {
     }
 }
 
-/// `file-write`: a file with given contents.
+/// `file-write`: writes a file with given contents.
 ///
 /// # Outputs
 ///
@@ -366,7 +366,7 @@ pub struct Parse {
 pub struct ParseOutput {
     /// The output's name.
     pub name: String,
-    /// An expression without `${{ }}` around it, whose variables are the keys at the top of the file.
+    /// An expression without `${{ }}` around it, which sees what was read: of a file the keys at its top, of an answer `response`.
     pub from_expression: String,
 }
 
@@ -382,7 +382,7 @@ impl Config for Parse {
     }
 }
 
-/// `compose-output`: any map, which becomes the step's outputs.
+/// `compose-output`: makes any map the step's outputs.
 ///
 /// # Outputs
 ///

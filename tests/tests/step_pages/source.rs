@@ -293,8 +293,20 @@ pub(crate) fn flowing(text: &str) -> String {
     unlinked(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// A text without the links of rustdoc: of `[`Operator::In`]` the name stays.
 pub(crate) fn unlinked(text: &str) -> String {
-    text.replace("[`", "`").replace("`]", "`")
+    let mut parts = text.split("[`");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once("`]") {
+            Some((name, rest)) => {
+                let name = name.rsplit("::").next().unwrap_or(name);
+                out += &format!("`{name}`{rest}");
+            }
+            None => out += &format!("[`{part}"),
+        }
+    }
+    out
 }
 
 /// The meaning of a field, and its default.

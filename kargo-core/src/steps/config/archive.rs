@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::empty;
 use crate::steps::typed::Config;
 
-/// `tar`: a file or a directory as an archive, with its contents at the archive's root. At most 50 MiB a file, 100 MiB in all.
+/// `tar`: packs a file or a directory into an archive, with its contents at the archive's root. At most 50 MiB a file, 100 MiB in all.
 ///
 /// # Outputs
 ///

@@ -168,7 +168,7 @@ impl Config for Http {
     }
 }
 
-/// `http-download`: a file from a server, of at most 100 MiB. Puts out its `digest`, by which it is known again when it has to be fetched
+/// `http-download`: fetches a file from a server, of at most 100 MiB. Puts out its `digest`, by which it is known again when it has to be fetched
 /// anew after a restart.
 ///
 /// # Outputs
