@@ -348,7 +348,10 @@ impl<'n> Fields<'n> {
             if notes.is_full() {
                 return;
             }
-            let hint = self.proposal(&entry.key);
+            let hint = match self.empty_above(entry) {
+                Some(above) => format!("if it belongs to {above:?} above, which is empty, indent it."),
+                None => self.proposal(&entry.key),
+            };
             let place = match path(&self.pointer) {
                 path if path.is_empty() => "here".to_owned(),
                 path => format!("in {path}"),
@@ -356,6 +359,14 @@ impl<'n> Fields<'n> {
             let message = format!("There is no field {:?} {place}; {hint}", entry.key);
             notes.error(Rule::UnknownField, entry.at, &below(&self.pointer, &entry.key), message);
         }
+    }
+
+    /// The field above `entry`, when it is known, says nothing, and only others that are not known stand between: then what follows was
+    /// probably meant to be in it.
+    fn empty_above(&self, entry: &Entry) -> Option<&'n str> {
+        let known = |entry: &&Entry| self.asked.contains(&entry.key.as_str());
+        let above = self.entries.iter().take_while(|other| other.at.start < entry.at.start).filter(known).last()?;
+        above.node.is_null().then_some(above.key.as_str())
     }
 
     fn proposal(&self, key: &str) -> String {

@@ -38,7 +38,7 @@ pub(in crate::manifest) fn read(text: &str) -> (Vec<Node>, Vec<Fault>) {
             Some(Err(error)) => {
                 let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len()) as u32;
                 let span = Span { start: at, end: at };
-                Err(Stop::Document(Fault { message: format!("This is not YAML: {error}."), span }))
+                Err(Stop::Document(Fault { message: not_yaml(&error.info()), span }))
             }
         };
         match outcome {
@@ -320,6 +320,18 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// What the parser says, without the place, which is told beside it, and with what is most often the cause.
+fn not_yaml(info: &str) -> String {
+    let hint = if info.contains("tab") {
+        " Indent with blanks instead of tabs."
+    } else if info.contains("block") || info.contains("expected key") || info.contains("mapping values") {
+        " The indentation here, or above, is probably not what is meant."
+    } else {
+        ""
+    };
+    format!("This is not YAML: {info}.{hint}")
 }
 
 fn too_deep(span: Span) -> Fault {
