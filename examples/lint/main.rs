@@ -34,7 +34,8 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     let (read, warnings) = (manifests.iter().count(), findings.len() - errors);
-    println!("{read} manifests: {errors} errors, {warnings} warnings.");
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    println!("{}: {}, {}.", counted(read, "manifest"), counted(errors, "error"), counted(warnings, "warning"));
     let failed = errors > 0 || arguments.strict && findings.iter().any(|finding| !Finding::is_error(finding));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -133,13 +133,15 @@ impl FreightId {
 }
 
 /// The closest of `known` to `wanted`, when it is close enough to be what was meant. Nothing is close to a text of more than 253 bytes,
-/// which is no name.
+/// which is no name; and of a great many that may be close, the first thousand are looked at.
 pub fn near_match<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Comparing takes the product of both lengths, so what cannot be near by its length alone is left out first.
+    // Comparing takes the product of both lengths, so what cannot be near by its length alone is left out first: a change of one
+    // character is one of four bytes at most.
     let may_be = |candidate: &&str| wanted.len() <= 253 && candidate.len().abs_diff(wanted.len()) <= 8;
     known
         .into_iter()
         .filter(may_be)
+        .take(1000)
         .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 2 && distance * 3 <= candidate.len().max(wanted.len()))
         .min_by_key(|(distance, _)| *distance)

@@ -1,25 +1,60 @@
 //! The configurations of the steps, as Kargo has them.
 
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::plugin::{read_config, read_template, unusable};
+use kargo_core::{Error, Result};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Wanted;
 use crate::client::Selector;
 
+/// `argocd-update`: changes sources of applications, has them synced, and is done when the sync has ended well at the desired revisions.
+///
+/// Of several applications all are changed or none. It does not wait for health: that is for `argocd-wait`. An application must let the
+/// stage change it, by the annotation `kargo.akuity.io/authorized-stage: <project>:<stage>`.
+///
+/// # Outputs
+///
+/// - `apps`: the `name` and `namespace` of each application.
+///
+/// # Errors
+///
+/// - Argo CD cannot be reached, or does not let the host in.
+/// - An application is not there, or does not let the stage change it.
+/// - An entry of `sources` fits no source of the application.
+/// - The sync ends badly: the step fails with what Argo CD says.
+/// - Somebody changes the sources back, again and again.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: argocd-update
+///   config:
+///     apps:
+///     - name: shop-${{ ctx.stage }}
+///       sources:
+///       - repoURL: ${{ vars.repo }}
+///         desiredRevision: ${{ commitFrom(vars.repo).ID }}
+///         updateTargetRevision: true
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
+    /// The applications. At least one.
     pub(super) apps: Vec<UpdateApp>,
 }
 
+/// Applications of one entry.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct UpdateApp {
+    /// The application's name. Either this or `selector` must be there.
     name: Option<String>,
+    /// The labels of the applications. Default: none.
     selector: Option<Selector>,
+    /// The namespace. Default: Argo CD's own.
     namespace: Option<String>,
+    /// What becomes of their sources. Default: they stay.
     #[serde(default)]
     pub(super) sources: Vec<SourceUpdate>,
 }
@@ -28,29 +63,42 @@ pub(super) struct UpdateApp {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SourceUpdate {
+    /// The repository, as the application has it.
     #[serde(rename = "repoURL")]
     pub(super) repo_url: String,
+    /// The chart, when it is a repository of charts. Default: none.
     pub(super) chart: Option<String>,
+    /// The revision that is to run. Default: whatever is there.
     pub(super) desired_revision: Option<String>,
+    /// Whether the source's `targetRevision` becomes `desiredRevision`. Default: no.
     #[serde(default)]
     pub(super) update_target_revision: bool,
+    /// What kustomize is told. Default: nothing new.
     pub(super) kustomize: Option<Kustomize>,
+    /// What Helm is told. Default: nothing new.
     pub(super) helm: Option<Helm>,
 }
 
+/// What kustomize is told.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kustomize {
+    /// The images, in place of those that the source has.
     pub(super) images: Vec<KustomizeImage>,
 }
 
+/// One image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct KustomizeImage {
+    /// The image's repository.
     #[serde(rename = "repoURL")]
     repo_url: String,
+    /// The name that takes its place. Default: none.
     new_name: Option<String>,
+    /// The tag. Either this or `digest` must be there.
     tag: Option<String>,
+    /// The digest. Default: none.
     digest: Option<String>,
 }
 
@@ -68,31 +116,73 @@ impl KustomizeImage {
     }
 }
 
+/// What Helm is told.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Helm {
+    /// The parameters that are set; others stay.
     pub(super) images: Vec<HelmImage>,
 }
 
+/// One parameter.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HelmImage {
+    /// Its name.
     pub(super) key: String,
+    /// Its value.
     pub(super) value: String,
 }
 
+/// `argocd-wait`: waits until applications are healthy, in sync and without an operation, or what else `waitFor` says.
+///
+/// It changes nothing, and needs no consent of the applications.
+///
+/// # Outputs
+///
+/// - `apps`: the `name` and `namespace` of each application.
+/// - `healthStatus`: the health of each, by `<namespace>/<name>`.
+///
+/// # Errors
+///
+/// - Argo CD cannot be reached, or does not let the host in.
+/// - An application is not there, or is wrongly specified: the step fails.
+/// - An application that was well becomes degraded while its health is waited for: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: argocd-wait
+///   retry:
+///     timeout: 15m
+///   config:
+///     apps:
+///     - selector:
+///         matchLabels:
+///           stage: ${{ ctx.stage }}
+///       waitFor:
+///       - health
+///       - suspended
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wait {
+    /// The applications. At least one.
     pub(super) apps: Vec<WaitApp>,
 }
 
+/// Applications of one entry.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct WaitApp {
+    /// The application's name. Either this or `selector` must be there.
     name: Option<String>,
+    /// The labels of the applications. Default: none.
     selector: Option<Selector>,
+    /// The namespace. Default: Argo CD's own.
     namespace: Option<String>,
+    /// What they are waited to be. Of `health`, `suspended` and `degraded` one is enough; of the others, all must be. Default: `health`,
+    /// `sync` and `operation`.
     wait_for: Option<Vec<WaitFor>>,
 }
 
@@ -112,11 +202,7 @@ fn set(text: Option<&String>) -> Option<&String> {
 }
 
 fn fault(step: &str, text: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("The configuration of {step} cannot be used: {text}."))
-}
-
-fn read<T: DeserializeOwned>(step: &str, config: &Value) -> Result<T> {
-    serde_json::from_value(config.clone()).map_err(|error| fault(step, error))
+    unusable(step, &text.to_string())
 }
 
 /// The checks that all entries share.
@@ -126,15 +212,6 @@ fn check(step: &str, wanted: &Wanted<'_>) -> Result<()> {
         (None, Some(selector)) => selector.check(),
         (Some(_), Some(_)) => Err(fault(step, "an app has both `name` and `selector`; take one of them")),
         _ => Err(fault(step, "an app has neither `name` nor `selector`")),
-    }
-}
-
-/// Checks a configuration whose expressions are yet to be evaluated, as far as that goes: the fields, and what they hold.
-fn check_template<T: DeserializeOwned>(step: &str, config: &Value) -> Result<()> {
-    // An expression may stand where another kind of value belongs; then nothing can be said.
-    match read::<T>(step, config) {
-        Err(error) if error.message().contains("unknown field") => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -155,7 +232,7 @@ impl Update {
     const STEP: &str = "argocd-update";
 
     pub(super) fn check_template(config: &Value) -> Result<()> {
-        check_template::<Self>(Self::STEP, config)
+        read_template::<Self>(Self::STEP, config).map(drop)
     }
 
     /// Whether a field takes a text, by its JSON pointer.
@@ -165,7 +242,7 @@ impl Update {
     }
 
     pub(super) fn read(config: &Value) -> Result<Self> {
-        let read: Self = read(Self::STEP, config)?;
+        let read: Self = read_config(Self::STEP, config)?;
         if read.apps.is_empty() {
             return Err(fault(Self::STEP, "`apps` is empty"));
         }
@@ -219,11 +296,11 @@ impl Wait {
     const STEP: &str = "argocd-wait";
 
     pub(super) fn check_template(config: &Value) -> Result<()> {
-        check_template::<Self>(Self::STEP, config)
+        read_template::<Self>(Self::STEP, config).map(drop)
     }
 
     pub(super) fn read(config: &Value) -> Result<Self> {
-        let read: Self = read(Self::STEP, config)?;
+        let read: Self = read_config(Self::STEP, config)?;
         if read.apps.is_empty() {
             return Err(fault(Self::STEP, "`apps` is empty"));
         }

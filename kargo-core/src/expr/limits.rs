@@ -1,5 +1,7 @@
 //! How much an expression may take, and the meter that watches it.
 
+use std::ops::{Deref, DerefMut};
+
 use super::error::Fault;
 
 /// How much one expression may take, or all the expressions of one template or configuration together. Each limit that is
@@ -122,5 +124,51 @@ impl Meter {
     pub(super) fn elements(&mut self, count: usize) -> Result<(), Fault> {
         self.steps(count)?;
         self.bytes(count.saturating_mul(ELEMENT))
+    }
+}
+
+/// A text in the making. The meter counts what was written from time to time, so that a value that shares its parts cannot become endless
+/// text.
+#[derive(Debug)]
+pub(super) struct Metered<'m> {
+    text: String,
+    meter: &'m mut Meter,
+    /// How many bytes of the text were counted.
+    counted: usize,
+}
+
+impl<'m> Metered<'m> {
+    pub(super) fn new(meter: &'m mut Meter) -> Self {
+        Self { text: String::new(), meter, counted: 0 }
+    }
+
+    pub(super) fn meter(&mut self) -> &mut Meter {
+        self.meter
+    }
+
+    /// Counts what is new.
+    pub(super) fn charge(&mut self) -> Result<(), Fault> {
+        let new = self.text.len() - self.counted;
+        self.counted = self.text.len();
+        self.meter.bytes(new)
+    }
+
+    pub(super) fn finish(mut self) -> Result<String, Fault> {
+        self.charge()?;
+        Ok(self.text)
+    }
+}
+
+impl Deref for Metered<'_> {
+    type Target = String;
+
+    fn deref(&self) -> &String {
+        &self.text
+    }
+}
+
+impl DerefMut for Metered<'_> {
+    fn deref_mut(&mut self) -> &mut String {
+        &mut self.text
     }
 }

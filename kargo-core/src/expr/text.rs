@@ -2,25 +2,23 @@
 
 use super::error::Fault;
 use super::kargo;
-use super::limits::Meter;
+use super::limits::{Meter, Metered};
 use super::number::{json_float, plain_float};
 use super::time;
 use super::value::Value;
 
 /// JSON on one line, or with `indent` blanks a level.
 pub(super) fn json(value: &Value, indent: usize, meter: &mut Meter) -> Result<String, Fault> {
-    let mut writer = Writer { out: String::new(), indent, meter, charged: 0 };
+    let mut writer = Writer { out: Metered::new(meter), indent };
     writer.json(value, 0)?;
-    writer.charge()?;
-    Ok(writer.out)
+    writer.out.finish()
 }
 
 /// What `string()` gives: Go's `%v`.
 pub(super) fn plain(value: &Value, meter: &mut Meter) -> Result<String, Fault> {
-    let mut writer = Writer { out: String::new(), indent: 0, meter, charged: 0 };
+    let mut writer = Writer { out: Metered::new(meter), indent: 0 };
     writer.plain(value)?;
-    writer.charge()?;
-    Ok(writer.out)
+    writer.out.finish()
 }
 
 /// Go's `%q`: the text between quotes, with what cannot be seen escaped.
@@ -58,21 +56,11 @@ fn is_printable(c: char) -> bool {
 }
 
 struct Writer<'m> {
-    out: String,
+    out: Metered<'m>,
     indent: usize,
-    meter: &'m mut Meter,
-    /// How many bytes of `out` the meter has counted.
-    charged: usize,
 }
 
 impl Writer<'_> {
-    /// Counts what was written, from time to time, so that a value that shares its parts cannot become endless text.
-    fn charge(&mut self) -> Result<(), Fault> {
-        let new = self.out.len() - self.charged;
-        self.charged = self.out.len();
-        self.meter.bytes(new)
-    }
-
     fn line(&mut self, level: usize) {
         if self.indent > 0 {
             self.out.push('\n');
@@ -81,7 +69,7 @@ impl Writer<'_> {
     }
 
     fn json(&mut self, value: &Value, level: usize) -> Result<(), Fault> {
-        self.charge()?;
+        self.out.charge()?;
         match value {
             Value::Nil => self.out.push_str("null"),
             Value::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
@@ -159,7 +147,7 @@ impl Writer<'_> {
     }
 
     fn plain(&mut self, value: &Value) -> Result<(), Fault> {
-        self.charge()?;
+        self.out.charge()?;
         match value {
             Value::Nil => self.out.push_str("<nil>"),
             Value::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),

@@ -1,16 +1,15 @@
 //! Values as YAML, in the style of Go's yaml.v3: four blanks a level, plain scalars where they read back as they are.
 
 use super::error::Fault;
-use super::limits::Meter;
+use super::limits::{Meter, Metered};
 use super::text;
 use super::value::Value;
 
 /// The value as a YAML document that ends in a newline.
 pub(super) fn write(value: &Value, meter: &mut Meter) -> Result<String, Fault> {
-    let mut writer = Writer { out: String::new(), meter, charged: 0 };
+    let mut writer = Writer { out: Metered::new(meter) };
     writer.node(value, 0, Place::Top)?;
-    writer.charge()?;
-    Ok(writer.out)
+    writer.out.finish()
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -21,25 +20,17 @@ enum Place {
 }
 
 struct Writer<'m> {
-    out: String,
-    meter: &'m mut Meter,
-    charged: usize,
+    out: Metered<'m>,
 }
 
 impl Writer<'_> {
-    fn charge(&mut self) -> Result<(), Fault> {
-        let new = self.out.len() - self.charged;
-        self.charged = self.out.len();
-        self.meter.bytes(new)
-    }
-
     fn indent(&mut self, level: usize) {
         self.out.extend(std::iter::repeat_n(' ', level));
     }
 
     /// Writes `value`, whose own lines are indented by `level`.
     fn node(&mut self, value: &Value, level: usize, place: Place) -> Result<(), Fault> {
-        self.charge()?;
+        self.out.charge()?;
         match value {
             Value::List(list) if !list.as_slice().is_empty() => {
                 for (index, item) in list.as_slice().iter().enumerate() {
@@ -83,7 +74,7 @@ impl Writer<'_> {
             Value::Duration(nanoseconds) => self.scalar_text(&super::time::duration_text(*nanoseconds), place),
             other => {
                 // What is left are scalars that YAML writes as JSON does, and what neither can hold.
-                let text = text::json(other, 0, self.meter)?;
+                let text = text::json(other, 0, self.out.meter())?;
                 self.scalar_text(&text, place);
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::finding::{Finding, MAX_FINDINGS, MAX_MESSAGE, Place, Rule, Severity, below, path, shortened};
-use super::reader::{Data, Entry, Node, Span};
+use super::reader::{Data, Entries, Entry, Node, Span};
 use super::source::Source;
 use crate::name::{name_fault, near_match};
 
@@ -28,6 +28,11 @@ pub(super) struct Notes<'s> {
 }
 
 impl Notes<'_> {
+    /// Whether nothing more is told, so that there is no need to find it.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
     pub(super) fn note(
         &mut self,
         severity: Severity,
@@ -36,7 +41,7 @@ impl Notes<'_> {
         pointer: &str,
         message: impl Into<String>,
     ) {
-        if self.findings.len() >= MAX_FINDINGS {
+        if self.is_full() {
             return;
         }
         let (line, column) = self.source.position(span.start);
@@ -134,7 +139,7 @@ impl<'n> At<'n> {
 pub(super) struct Fields<'n> {
     pub(super) span: Span,
     pub(super) pointer: String,
-    entries: &'n [Entry],
+    entries: &'n Entries,
     asked: Vec<&'static str>,
     /// What was asked for as an older dialect has it, and is not proposed.
     retired: Vec<&'static str>,
@@ -142,7 +147,7 @@ pub(super) struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     fn entry(&self, name: &str) -> Option<&'n Entry> {
-        self.entries.iter().find(|entry| entry.key == name && !entry.node.is_null())
+        self.entries.get(name).filter(|entry| !entry.node.is_null())
     }
 
     /// The value of a field. One that says nothing (`name:`) is as one that is not there.
@@ -317,7 +322,7 @@ impl<'n> Fields<'n> {
     pub(super) fn text_map(&mut self, notes: &mut Notes<'_>, name: &'static str) -> BTreeMap<String, String> {
         let Some(fields) = self.object(notes, name) else { return BTreeMap::new() };
         let mut map = BTreeMap::new();
-        for entry in fields.entries {
+        for entry in fields.entries.iter() {
             let at = At { node: &entry.node, pointer: below(&fields.pointer, &entry.key) };
             if let Some(text) = at.text(notes) {
                 map.insert(entry.key.clone(), text);
@@ -340,7 +345,13 @@ impl<'n> Fields<'n> {
     /// Says of each field that was not asked for that there is none of that name.
     pub(super) fn finish(self, notes: &mut Notes<'_>) {
         for entry in self.rest() {
-            let hint = self.proposal(&entry.key);
+            if notes.is_full() {
+                return;
+            }
+            let hint = match self.empty_above(entry) {
+                Some(above) => format!("if it belongs to {above:?} above, which is empty, indent it."),
+                None => self.proposal(&entry.key),
+            };
             let place = match path(&self.pointer) {
                 path if path.is_empty() => "here".to_owned(),
                 path => format!("in {path}"),
@@ -348,6 +359,14 @@ impl<'n> Fields<'n> {
             let message = format!("There is no field {:?} {place}; {hint}", entry.key);
             notes.error(Rule::UnknownField, entry.at, &below(&self.pointer, &entry.key), message);
         }
+    }
+
+    /// The field above `entry`, when it is known, says nothing, and only others that are not known stand between: then what follows was
+    /// probably meant to be in it.
+    fn empty_above(&self, entry: &Entry) -> Option<&'n str> {
+        let known = |entry: &&Entry| self.asked.contains(&entry.key.as_str());
+        let above = self.entries.iter().take_while(|other| other.at.start < entry.at.start).filter(known).last()?;
+        above.node.is_null().then_some(above.key.as_str())
     }
 
     fn proposal(&self, key: &str) -> String {
@@ -365,9 +384,15 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// `"a", "b" and "c"`.
+/// How many words a list of them has at most.
+const LISTED: usize = 40;
+
+/// `"a", "b" and "c"`; of a great many the first, and how many more there are.
 pub(super) fn listed(words: &[impl Display]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    let mut quoted: Vec<String> = words.iter().take(LISTED).map(|word| format!("\"{word}\"")).collect();
+    if words.len() > LISTED {
+        quoted.push(format!("{} more", words.len() - LISTED));
+    }
     match quoted.split_last() {
         None => "none".to_owned(),
         Some((last, [])) => last.clone(),

@@ -143,7 +143,7 @@ pub struct Place {
 pub struct Snippet {
     /// The line, or what of a long one is around the place.
     pub text: String,
-    /// Where the part begins, from 1, in characters; 0 when the whole line is meant.
+    /// Where the part begins, from 1, in characters.
     pub column: usize,
     /// How many characters it has.
     pub width: usize,
@@ -169,11 +169,8 @@ impl fmt::Display for Finding {
             _ => {}
         }
         let Some(snippet) = &place.snippet else { return Ok(()) };
-        write!(f, "\n{margin}  |\n{number}  | {}", snippet.text)?;
-        if snippet.column > 0 {
-            write!(f, "\n{margin}  | {}{}", " ".repeat(snippet.column - 1), "^".repeat(snippet.width))?;
-        }
-        Ok(())
+        let before = " ".repeat(snippet.column.saturating_sub(1));
+        write!(f, "\n{margin}  |\n{number}  | {}\n{margin}  | {before}{}", snippet.text, "^".repeat(snippet.width))
     }
 }
 

@@ -23,6 +23,7 @@
 //! Plug-ins are registered by name in [`Plugins`]; pipelines refer to them by these names.
 
 mod adapt;
+mod config;
 mod context;
 mod criterion;
 mod data;
@@ -37,6 +38,8 @@ mod step;
 mod verifier;
 mod writer;
 
+pub(crate) use config::is_template;
+pub use config::{read_config, read_template, unusable};
 pub use context::{Context, Progress};
 pub use criterion::{Criterion, Judgement};
 pub use data::ProjectData;

@@ -147,6 +147,11 @@ impl Plugins {
         find(&self.0.steps, "step", uses)
     }
 
+    /// The names of all steps, in order; for [`lint`](crate::manifest::lint()), say.
+    pub fn step_names(&self) -> impl Iterator<Item = &str> {
+        self.0.steps.keys().map(String::as_str)
+    }
+
     /// The deployer of this name.
     ///
     /// # Errors

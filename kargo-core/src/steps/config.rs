@@ -3,7 +3,10 @@
 //! Paths are relative to the promotion's workspace, and none leads out of it: `..` beyond its root, a leading `/` and symbolic links are
 //! taken as if the workspace were all there is.
 
+mod archive;
+mod helm;
 mod http;
+mod kustomize;
 mod people;
 mod record;
 
@@ -12,13 +15,37 @@ use serde_json::{Map, Number, Value};
 
 use super::typed::{Config, is_template};
 
+pub use archive::{Tar, Untar};
+pub use helm::{ChartVersion, HelmTemplate, HelmUpdateChart, HelmValue, OutLayout};
 pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
+pub use kustomize::{KustomizeBuild, KustomizeHelm, KustomizeImage, KustomizePlugin, KustomizeSetImage, OutputFormat};
 pub use people::{ApproverConfig, SendMessage, WaitForApproval};
 pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};
 
-/// `copy`: a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
+/// `copy`: copies a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
 ///
 /// Symbolic links stay what they are.
+///
+/// # Outputs
+///
+/// None.
+///
+/// # Errors
+///
+/// - `inPath` is not there.
+/// - `ignore` cannot be read.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: copy
+///   config:
+///     inPath: ./source/app
+///     outPath: ./env/app
+///     ignore: |
+///       *.md
+///       !README.md
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -40,7 +67,28 @@ impl Config for Copy {
     }
 }
 
-/// `delete`: files, directories and links. A link itself goes, not what it points to.
+/// `delete`: takes files, directories and links away. A link itself goes, not what it points to.
+///
+/// # Outputs
+///
+/// None.
+///
+/// # Errors
+///
+/// - A path leads out of the workspace; nothing is deleted then.
+/// - A pattern is none.
+/// - With `strict`, there is nothing at a path, or nothing matches a pattern.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: delete
+///   config:
+///     paths:
+///     - ./env/**/*.tmp
+///     - ./env/old
+///     pathsAreGlobs: true
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -71,7 +119,27 @@ impl Config for Delete {
     }
 }
 
-/// `file-write`: a file with given contents.
+/// `file-write`: writes a file with given contents.
+///
+/// # Outputs
+///
+/// None.
+///
+/// # Errors
+///
+/// - `path` begins with `/`, leads out of the workspace, has `.git` in it, or leads through a symbolic link: the step fails.
+/// - The file is there, and `overwrite` is not set: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: file-write
+///   config:
+///     path: ./env/dev/image.txt
+///     contents: ${{ imageFrom(vars.image).RepoURL }}
+///     permissions: "0644"
+///     overwrite: true
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -109,58 +177,51 @@ impl Config for FileWrite {
     }
 }
 
-/// `tar`: a file or a directory as an archive, with its contents at the archive's root. At most 50 MiB a file, 100 MiB in all.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Tar {
-    /// The file or directory to be packed.
-    pub in_path: String,
-    /// The archive.
-    pub out_path: String,
-    /// Whether the archive is compressed with gzip. Default: no.
-    #[serde(default)]
-    pub gzip: bool,
-    /// What is left out: lines as in a `.gitignore`, relative to `inPath`. Default: nothing.
-    #[serde(default)]
-    pub ignore: String,
-}
-
-impl Config for Tar {
-    const TEXTS: &'static [&'static str] = &["/inPath", "/outPath", "/ignore"];
-
-    fn fault(&self) -> Option<String> {
-        empty("inPath", &self.in_path).or_else(|| empty("outPath", &self.out_path))
-    }
-}
-
-/// `untar`: unpacks an archive, which may be compressed with gzip, in place of what is at the target. At most 50 MiB a file, 100 MiB in
-/// all. What is neither file, directory nor symbolic link is left out, and so is what would lead out of the target.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Untar {
-    /// The archive.
-    pub in_path: String,
-    /// The directory that gets what is in it.
-    pub out_path: String,
-    /// How many leading parts of each path are dropped; what has no more than that is left out. Default: 0.
-    #[serde(default)]
-    pub strip_components: usize,
-    /// What is left out: lines as in a `.gitignore`, relative to `outPath`. Default: nothing.
-    #[serde(default)]
-    pub ignore: String,
-}
-
-impl Config for Untar {
-    const TEXTS: &'static [&'static str] = &["/inPath", "/outPath", "/ignore"];
-
-    fn fault(&self) -> Option<String> {
-        empty("inPath", &self.in_path).or_else(|| empty("outPath", &self.out_path))
-    }
-}
-
 /// `yaml-update`, `json-update`, `toml-update`, `hcl-update`: sets single values of a file and changes no other byte.
+///
+/// # Outputs
+///
+/// - `commitMessage`: what was done, for a `git-commit` that follows. It is not there when nothing was to be done.
+///
+/// # Errors
+///
+/// - The file is not there, or is not what its name says; where is told with line and column.
+/// - A key leads nowhere: in YAML and TOML it must be there and hold a single value. JSON gets keys that are missing.
+/// - An index is out of range.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: yaml-update
+///   as: update
+///   config:
+///     path: ./env/dev/values.yaml
+///     updates:
+///     - key: image.tag
+///       value: ${{ imageFrom(vars.image).Tag }}
+///     - key: replicas
+///       value: 3
+/// ```
+///
+/// ```yaml
+/// - uses: json-update
+///   as: update
+///   config:
+///     path: ./env/dev/versions.json
+///     updates:
+///     - key: app
+///       value: ${{ quote(imageFrom(vars.image).Tag) }}
+/// ```
+///
+/// ```yaml
+/// - uses: toml-update
+///   as: update
+///   config:
+///     path: ./env/dev/settings.toml
+///     updates:
+///     - key: image.tag
+///       value: ${{ imageFrom(vars.image).Tag }}
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -176,7 +237,7 @@ pub struct Update {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SetValue {
-    /// The key, its parts joined by dots: see [`crate::edit::yaml`], and [`crate::edit::hcl`] for HCL.
+    /// The key, its parts joined by dots, as in `image.tag` and `images.0.tag`; a dot within a part is `\.`.
     pub key: String,
     /// The value: a text, a number or a bool. A text, which is also what an expression gives, stays a text, quoted where it would be
     /// read as something else, unless a number or a bool stands there already and it can be one too.
@@ -202,6 +263,27 @@ impl Config for Update {
 }
 
 /// `yaml-merge`: lays YAML files over each other. Maps are merged key by key, everything else is replaced, and `null` takes a key away.
+///
+/// # Outputs
+///
+/// - `commitMessage`: what was done, for a `git-commit` that follows. It is not there when nothing was to be done.
+///
+/// # Errors
+///
+/// - A file is not there, and `ignoreMissingFiles` is not set.
+/// - A file is not YAML.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: yaml-merge
+///   config:
+///     inFiles:
+///     - ./config/values.yaml
+///     - ./config/values-dev.yaml
+///     outFile: ./env/values.yaml
+///     ignoreMissingFiles: true
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -228,6 +310,47 @@ impl Config for YamlMerge {
 
 /// `yaml-parse`, `json-parse`, `toml-parse`: reads values out of a file. A file that holds no map has what it holds in the variable
 /// `root`.
+///
+/// # Outputs
+///
+/// One for each entry of `outputs`, by its `name`.
+///
+/// # Errors
+///
+/// - The file is not there, is empty, or is not what its name says.
+/// - An expression cannot be evaluated, or gives what JSON has nothing like.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: yaml-parse
+///   as: read
+///   config:
+///     path: ./env/dev/values.yaml
+///     outputs:
+///     - name: replicas
+///       fromExpression: spec.replicas
+/// ```
+///
+/// ```yaml
+/// - uses: json-parse
+///   as: read
+///   config:
+///     path: ./env/dev/versions.json
+///     outputs:
+///     - name: app
+///       fromExpression: app
+/// ```
+///
+/// ```yaml
+/// - uses: toml-parse
+///   as: read
+///   config:
+///     path: ./env/dev/settings.toml
+///     outputs:
+///     - name: tag
+///       fromExpression: image.tag
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -245,7 +368,7 @@ pub struct Parse {
 pub struct ParseOutput {
     /// The output's name.
     pub name: String,
-    /// An expression without `${{ }}` around it, whose variables are the keys at the top of the file.
+    /// An expression without `${{ }}` around it, which sees what was read: of a file the keys at its top, of an answer `response`.
     pub from_expression: String,
 }
 
@@ -261,7 +384,25 @@ impl Config for Parse {
     }
 }
 
-/// `compose-output`: any map, which becomes the step's outputs.
+/// `compose-output`: makes any map the step's outputs.
+///
+/// # Outputs
+///
+/// The configuration itself. Within a task they are those of the task too: `outputs.<name of the task>`.
+///
+/// # Errors
+///
+/// - There is no entry.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: compose-output
+///   as: release
+///   config:
+///     tag: ${{ quote(imageFrom(vars.image).Tag) }}
+///     place: https://registry.example/${{ ctx.stage }}
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(transparent)]
 #[non_exhaustive]
@@ -279,6 +420,23 @@ impl Config for ComposeOutput {
 }
 
 /// `fail`: ends the promotion as failed.
+///
+/// # Outputs
+///
+/// None.
+///
+/// # Errors
+///
+/// - Always: that is what it is for.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: fail
+///   if: ${{ imageFrom(vars.image).Tag startsWith "0." }}
+///   config:
+///     message: This is no release yet.
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -289,251 +447,6 @@ pub struct Fail {
 
 impl Config for Fail {
     const TEXTS: &'static [&'static str] = &["/message"];
-}
-
-/// `kustomize-set-image`: sets `images` of a kustomization.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct KustomizeSetImage {
-    /// The directory of the kustomization, in which there is exactly one.
-    pub path: String,
-    /// The images. Default: all of the freight, each by its repository, with tag and digest.
-    #[serde(default)]
-    pub images: Vec<KustomizeImage>,
-}
-
-/// One image of a kustomization. In `newName`, `tag` and `digest`, `*` keeps what the file has.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct KustomizeImage {
-    /// The image's repository.
-    pub image: String,
-    /// The name that manifests use. Default: `image`.
-    pub name: Option<String>,
-    /// The name that takes its place. Default: none.
-    pub new_name: Option<String>,
-    /// The tag. Either this or `digest` must be there.
-    pub tag: Option<String>,
-    /// The digest.
-    pub digest: Option<String>,
-}
-
-impl Config for KustomizeSetImage {
-    const TEXTS: &'static [&'static str] =
-        &["/path", "/images/*/image", "/images/*/name", "/images/*/newName", "/images/*/tag", "/images/*/digest"];
-
-    fn fault(&self) -> Option<String> {
-        let fault = |image: &KustomizeImage| {
-            let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-            match (given(&image.tag), given(&image.digest)) {
-                (false, false) => Some(format!(
-                    "the image {:?} has neither `tag` nor `digest`; without one, kustomize would take \"latest\"",
-                    image.image
-                )),
-                (true, true) => Some(format!("the image {:?} has both `tag` and `digest`; keep one", image.image)),
-                _ => empty("image", &image.image),
-            }
-        };
-        empty("path", &self.path).or_else(|| self.images.iter().find_map(fault))
-    }
-}
-
-/// `kustomize-build`: renders a kustomization with the program `kustomize`, which must be on `PATH`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct KustomizeBuild {
-    /// The directory of the kustomization.
-    pub path: String,
-    /// The file, when it ends in `.yaml` or `.yml`, that gets all manifests; else the directory that gets a file of each.
-    pub out_path: String,
-    /// How the files in a directory are named. Default: `kargo`.
-    #[serde(default)]
-    pub output_format: OutputFormat,
-    /// Settings of plug-ins. Default: none.
-    #[serde(default)]
-    pub plugin: KustomizePlugin,
-}
-
-/// How the files of manifests are named.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum OutputFormat {
-    /// `[namespace-]kind-name.yaml`
-    #[default]
-    Kargo,
-    /// `[namespace_]group_version_kind_name.yaml`, with the namespace when there are several.
-    Kustomize,
-}
-
-/// Settings of kustomize's plug-ins.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct KustomizePlugin {
-    /// Settings of the one that renders charts.
-    #[serde(default)]
-    pub helm: KustomizeHelm,
-}
-
-/// What charts are told about the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct KustomizeHelm {
-    /// The API versions that the cluster has. Default: those that Helm assumes.
-    #[serde(default)]
-    pub api_versions: Vec<String>,
-    /// The version of Kubernetes. Default: the one that Helm assumes.
-    pub kube_version: Option<String>,
-}
-
-impl Config for KustomizeBuild {
-    const TEXTS: &'static [&'static str] =
-        &["/path", "/outPath", "/outputFormat", "/plugin/helm/apiVersions/*", "/plugin/helm/kubeVersion"];
-
-    fn fault(&self) -> Option<String> {
-        empty("path", &self.path).or_else(|| empty("outPath", &self.out_path))
-    }
-}
-
-/// `helm-update-chart`: sets versions of a chart's dependencies in its `Chart.yaml` and fetches them, with the program `helm`, which must
-/// be on `PATH`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HelmUpdateChart {
-    /// The chart's directory.
-    pub path: String,
-    /// The versions. Default: none, so that what is allowed by those in the file is fetched anew.
-    #[serde(default)]
-    pub charts: Vec<ChartVersion>,
-}
-
-/// The version of one dependency.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct ChartVersion {
-    /// The repository's URL, as it stands in the file.
-    pub repository: String,
-    /// The chart's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-}
-
-impl Config for HelmUpdateChart {
-    const TEXTS: &'static [&'static str] = &["/path", "/charts/*/repository", "/charts/*/name", "/charts/*/version"];
-
-    fn fault(&self) -> Option<String> {
-        let fault = |chart: &ChartVersion| empty("name", &chart.name).or_else(|| empty("version", &chart.version));
-        empty("path", &self.path).or_else(|| self.charts.iter().find_map(fault))
-    }
-}
-
-/// `helm-template`: renders a chart with the program `helm`, which must be on `PATH`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HelmTemplate {
-    /// The chart: a directory, or a packed file.
-    pub path: String,
-    /// The file, when it ends in `.yaml` or `.yml`, that gets all manifests; else the directory that gets a file of each.
-    pub out_path: String,
-    /// How the files in a directory are named. Default: `helm`.
-    #[serde(default)]
-    pub out_layout: OutLayout,
-    /// The release's name. Default: `release-name`, as in Helm.
-    pub release_name: Option<String>,
-    /// Whether the directory of the layout `helm` has the release's name in it. Default: no.
-    #[serde(default)]
-    pub use_release_name: bool,
-    /// The namespace. Default: the pipeline's name, as Kargo takes the project's.
-    pub namespace: Option<String>,
-    /// Files with values, of which later ones go over earlier ones.
-    #[serde(default)]
-    pub values_files: Vec<String>,
-    /// Whether files with values that are not there are passed over. Default: no, they are an error.
-    #[serde(default)]
-    pub ignore_missing_value_files: bool,
-    /// Values that go over those of the files.
-    #[serde(default)]
-    pub set_values: Vec<HelmValue>,
-    /// Whether the chart's dependencies are fetched first. Default: no, they must be there.
-    #[serde(default)]
-    pub build_dependencies: bool,
-    /// Whether the custom resource definitions are among the manifests. Default: no.
-    #[serde(default, rename = "includeCRDs")]
-    pub include_crds: bool,
-    /// Whether hooks are left out. Default: no.
-    #[serde(default)]
-    pub disable_hooks: bool,
-    /// Whether tests are left out. Default: no.
-    #[serde(default)]
-    pub skip_tests: bool,
-    /// The version of Kubernetes that the chart is told. Default: the one that Helm assumes.
-    pub kube_version: Option<String>,
-    /// The API versions that the chart is told. Default: those that Helm assumes.
-    #[serde(default)]
-    pub api_versions: Vec<String>,
-}
-
-/// How the files of a rendered chart are named.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum OutLayout {
-    /// As the templates are.
-    #[default]
-    Helm,
-    /// `[group-]kind[-namespace]-name.yaml`
-    Flat,
-}
-
-/// One value that is set.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HelmValue {
-    /// The key, as `helm --set` takes it.
-    pub key: String,
-    /// The value.
-    pub value: String,
-    /// Whether the value is taken to the letter: commas and the like mean nothing, and `true` is a text. Default: no.
-    #[serde(default)]
-    pub literal: bool,
-}
-
-impl Config for HelmTemplate {
-    const TEXTS: &'static [&'static str] = &[
-        "/path",
-        "/outPath",
-        "/outLayout",
-        "/releaseName",
-        "/namespace",
-        "/valuesFiles/*",
-        "/setValues/*/key",
-        "/setValues/*/value",
-        "/kubeVersion",
-        "/apiVersions/*",
-    ];
-
-    fn fault(&self) -> Option<String> {
-        let option = |field: &str, text: &Option<String>| {
-            // It would be taken for an option of the program.
-            text.as_ref()
-                .filter(|text| text.starts_with('-'))
-                .map(|text| format!("`{field}` must not begin with \"-\", as {text:?}"))
-        };
-        empty("path", &self.path)
-            .or_else(|| empty("outPath", &self.out_path))
-            .or_else(|| option("releaseName", &self.release_name))
-            .or_else(|| self.set_values.iter().find_map(|one| empty("key", &one.key)))
-    }
 }
 
 fn empty(field: &str, text: &str) -> Option<String> {

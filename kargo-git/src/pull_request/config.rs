@@ -11,61 +11,170 @@ use serde_json::Value;
 use crate::forge::{Provider, RepositoryOptions};
 use crate::update::branch_fault;
 
-/// Of `git-open-pr`.
+/// `git-open-pr`: opens a pull request from one branch to another, or takes the one that is there.
+///
+/// There is one pull request for a promotion, whatever dies when. When merging would change no file, the step is skipped and puts out
+/// nothing. On abort the pull request that it opened is closed.
+///
+/// # Outputs
+///
+/// - `pr.id`: its number.
+/// - `pr.url`: its page.
+///
+/// # Errors
+///
+/// - The server cannot be reached, or does not let the host in.
+/// - A branch is not there.
+/// - The pull request was opened for this promotion and then closed by somebody: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-open-pr
+///   as: open
+///   config:
+///     repoURL: ${{ vars.repo }}
+///     sourceBranch: promotion/${{ ctx.promotion }}
+///     targetBranch: main
+///     title: ${{ imageFrom(vars.image).Tag }} to ${{ ctx.stage }}
+///     labels:
+///     - release
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Open {
+    /// The repository.
     #[serde(rename = "repoURL")]
     pub(super) repository: String,
+    /// The branch that has the commits.
     pub(super) source_branch: String,
+    /// The branch that is to get them.
     pub(super) target_branch: String,
+    /// Its title. Default: the first line of the head commit's message.
     #[serde(default)]
     pub(super) title: Option<String>,
+    /// Its description. Default: the rest of the head commit's message.
     #[serde(default)]
     pub(super) description: Option<String>,
+    /// Labels that it gets when the step opens it. Default: none.
     #[serde(default)]
     pub(super) labels: Vec<String>,
+    /// Of which kind the server is. Default: as its name says.
     #[serde(default)]
     pub(super) provider: Option<Provider>,
+    /// Whether any certificate is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
     pub(super) skip_tls_verification: bool,
-    /// Does nothing, as in Kargo, where it is on its way out.
+    /// Does nothing, as in Kargo, where it is on its way out. Default: no.
     #[serde(default, rename = "createTargetBranch")]
     _create_target_branch: bool,
 }
 
-/// Of `git-wait-for-pr`.
+/// `git-wait-for-pr`: waits until somebody has merged a pull request.
+///
+/// On abort the pull request is closed if this promotion opened it.
+///
+/// # Outputs
+///
+/// - `pr.id`, `pr.url`: its number and page.
+/// - `pr.open`, `pr.merged`: how it stands.
+/// - `commit`: the commit by which it was merged.
+///
+/// # Errors
+///
+/// - The server cannot be reached, or does not let the host in.
+/// - It was closed without being merged: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-open-pr
+///   as: open
+///   config:
+///     repoURL: ${{ vars.repo }}
+///     sourceBranch: promotion/${{ ctx.promotion }}
+///     targetBranch: main
+/// - uses: git-wait-for-pr
+///   as: wait
+///   if: ${{ status('open') == 'Succeeded' }}
+///   config:
+///     repoURL: ${{ vars.repo }}
+///     prNumber: ${{ outputs.open.pr.id }}
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Wait {
+    /// The repository.
     #[serde(rename = "repoURL")]
     pub(super) repository: String,
+    /// The number, also as a text. `null`, as after a `git-open-pr` that was skipped, skips the step.
     #[serde(deserialize_with = "number")]
     pub(super) pr_number: Option<u64>,
+    /// Of which kind the server is. Default: as its name says.
     #[serde(default)]
     pub(super) provider: Option<Provider>,
+    /// Whether any certificate is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
     pub(super) skip_tls_verification: bool,
+    /// How often it looks, from `1s` to `1h`. Default: 30 seconds.
     #[serde(default, deserialize_with = "interval")]
     pub(super) poll_interval: Option<Duration>,
 }
 
-/// Of `git-merge-pr`.
+/// `git-merge-pr`: merges a pull request. One that is merged already is a success.
+///
+/// On abort the pull request is closed if this promotion opened it.
+///
+/// # Outputs
+///
+/// - `commit`: the commit by which it was merged.
+///
+/// # Errors
+///
+/// - The server cannot be reached, or does not let the host in.
+/// - It is not ready (a draft, checks, reviews), and `wait` is not set: the step fails.
+/// - It is closed, has conflicts, or may not be merged in this way: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-open-pr
+///   as: open
+///   config:
+///     repoURL: ${{ vars.repo }}
+///     sourceBranch: promotion/${{ ctx.promotion }}
+///     targetBranch: main
+/// - uses: git-merge-pr
+///   if: ${{ status('open') == 'Succeeded' }}
+///   config:
+///     repoURL: ${{ vars.repo }}
+///     prNumber: ${{ outputs.open.pr.id }}
+///     mergeMethod: squash
+///     provider: github
+///     wait: true
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Merge {
+    /// The repository.
     #[serde(rename = "repoURL")]
     pub(super) repository: String,
+    /// The number, also as a text. `null`, as after a `git-open-pr` that was skipped, skips the step.
     #[serde(deserialize_with = "number")]
     pub(super) pr_number: Option<u64>,
+    /// Of which kind the server is. Default: as its name says.
     #[serde(default)]
     pub(super) provider: Option<Provider>,
+    /// Whether any certificate is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
     pub(super) skip_tls_verification: bool,
+    /// Whether one that is not ready is waited for. Default: no.
     #[serde(default)]
     pub(super) wait: bool,
+    /// How often it looks, from `1s` to `1h`. Default: 10 seconds.
     #[serde(default, deserialize_with = "interval")]
     pub(super) poll_interval: Option<Duration>,
+    /// How it is merged, in the provider's words, such as `merge`, `squash` or `rebase`. Default: as the repository is set up.
     #[serde(default)]
     pub(super) merge_method: Option<String>,
 }

@@ -15,9 +15,35 @@ const USES: &str = "git-clear";
 #[derive(Debug)]
 pub(super) struct GitClear;
 
+/// `git-clear`: takes all files out of a checkout, so that what is written next is all that there is.
+///
+/// Of a sparse checkout only its directories are emptied, and the files beside them on the way there.
+///
+/// # Outputs
+///
+/// None.
+///
+/// # Errors
+///
+/// - There is no checkout at `path`.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-clone
+///   config:
+///     repoURL: ${{ vars.repo }}
+///     checkout:
+///     - branch: rendered
+///       path: ./out
+/// - uses: git-clear
+///   config:
+///     path: ./out
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
+    /// Where the checkout is.
     path: String,
 }
 

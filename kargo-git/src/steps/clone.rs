@@ -25,37 +25,79 @@ const USES: &str = "git-clone";
 #[derive(Debug)]
 pub(super) struct GitClone(pub(super) GitSteps);
 
+/// `git-clone`: puts commits of a repository into the workspace, each at a path of its own.
+///
+/// No file is fetched before a step looks at it. A branch that `create` makes exists from the first push on.
+///
+/// # Outputs
+///
+/// - `commits`: the id of each checkout's commit, by its `as`, or else its path.
+///
+/// # Errors
+///
+/// - The repository cannot be reached, or does not let the host in.
+/// - A branch, tag or commit is not there, and `create` is not set.
+/// - There is something at a path already, or two checkouts overlap.
+/// - The configuration names more than one of `branch`, `commit` and `tag`.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-clone
+///   as: clone
+///   config:
+///     repoURL: ${{ vars.repo }}
+///     checkout:
+///     - branch: main
+///       path: ./source
+///     - branch: stage/${{ ctx.stage }}
+///       create: true
+///       path: ./env
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Config {
+    /// The repository.
     #[serde(rename = "repoURL")]
     repo_url: String,
+    /// What is checked out, and where. At least one.
     checkout: Vec<Wanted>,
+    /// Who makes the commits of later steps, and signs them. Default: whom the host has named.
     #[serde(default)]
     author: Option<AuthorConfig>,
+    /// Kargo's; refused when set, since the host's `GitSource` is given the certificates. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
     insecure_skip_tls_verify: bool,
+    /// Kargo's; refused when set. Default: no.
     #[serde(default)]
     recurse_submodules: bool,
-    /// As in Kargo's files; without effect, since no file is fetched before a step reads it.
+    /// Without effect, since no file is fetched before a step reads it. Default: no.
     #[serde(default, rename = "blobless")]
     _blobless: bool,
 }
 
+/// One commit, and where it is put.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wanted {
+    /// Where in the workspace. Nothing may be there yet.
     path: String,
+    /// The branch. Default: the repository's, when `commit` and `tag` are not there either.
     #[serde(default)]
     branch: Option<String>,
+    /// The commit, by its full id. Default: none.
     #[serde(default)]
     commit: Option<String>,
+    /// The tag. Default: none.
     #[serde(default)]
     tag: Option<String>,
+    /// Whether a branch that is not there is made, without a file in it. Default: no, it is an error.
     #[serde(default)]
     create: bool,
+    /// The name under which `commits` has it. Default: `path`.
     #[serde(default, rename = "as")]
     alias: Option<String>,
+    /// The directories that `git-clear` empties; the rest of the branch stays. Default: all.
     #[serde(default)]
     sparse: Vec<String>,
 }

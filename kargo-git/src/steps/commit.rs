@@ -17,11 +17,37 @@ const USES: &str = "git-commit";
 #[derive(Debug)]
 pub(super) struct GitCommit;
 
+/// `git-commit`: makes a commit of what is in a checkout.
+///
+/// It carries promotion, freight, stage, actor and key in trailers, and the step's start as its time, so that a repeated call makes the
+/// same commit. When nothing has changed, the step is skipped.
+///
+/// # Outputs
+///
+/// - `commit`: the id of the commit, or of the one that the checkout has when nothing has changed.
+///
+/// # Errors
+///
+/// - There is no checkout at `path`.
+/// - After a restart it is another commit.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-commit
+///   as: commit
+///   config:
+///     path: ./env
+///     message: Run ${{ imageFrom(vars.image).Tag }} in ${{ ctx.stage }}
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
+    /// Where the checkout is.
     path: String,
+    /// The message.
     message: String,
+    /// Who makes the commit. Default: whom `git-clone` or the host has named.
     #[serde(default)]
     author: Option<AuthorConfig>,
 }

@@ -130,8 +130,11 @@ impl fmt::Debug for GitSteps {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AuthorConfig {
+    /// The name.
     name: String,
+    /// The address.
     email: String,
+    /// The private key of OpenSSH that signs the commits. Default: they are not signed.
     #[serde(default)]
     signing_key: Option<String>,
 }

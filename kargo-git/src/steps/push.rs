@@ -28,20 +28,55 @@ const USES: &str = "git-push";
 #[derive(Debug)]
 pub(super) struct GitPush(pub(super) GitSteps);
 
+/// `git-push`: sends the commits of a checkout, or a tag.
+///
+/// When others have pushed meanwhile, the commits are made again on top of theirs, file by file. Nothing of theirs is ever lost: only
+/// branches of promotions (`kargo/promotion/…`, and those that the host allows) are forced, with a lease.
+///
+/// # Outputs
+///
+/// - `commit`: the id of the commit that the branch has now.
+/// - `branch`: the branch.
+/// - `commitURL`: the commit's page, when the provider is known.
+///
+/// # Errors
+///
+/// - There is no checkout at `path`, or it has no branch and none is named.
+/// - A file was changed here and by others: the step fails, and names it.
+/// - The server refuses the push, by a hook or a protected branch: the step fails with its words.
+/// - Others have pushed again in each of `maxAttempts` tries.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-push
+///   as: push
+///   config:
+///     path: ./env
+///     generateTargetBranch: true
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Config {
+    /// Where the checkout is.
     pub(super) path: String,
+    /// The branch. Default: the one that is checked out.
     #[serde(default)]
     pub(super) target_branch: Option<String>,
+    /// Whether it is a branch of the promotion's own, `kargo/promotion/<promotion>`. Default: no.
     #[serde(default)]
     pub(super) generate_target_branch: bool,
+    /// The tag that is sent instead of a branch. Default: none.
     #[serde(default)]
     pub(super) tag: Option<String>,
+    /// Whether the branch is put where the checkout stands, whatever is there; for branches of promotions. Default: no.
     #[serde(default)]
     pub(super) force: bool,
+    /// How often it is tried when others push at the same time. Default: 10.
     #[serde(default)]
     pub(super) max_attempts: Option<u32>,
+    /// Of which kind the server is, for `commitURL`: `github`, `gitlab`, `gitea`, `bitbucket`, `bitbucket-data-center` or
+    /// `azure`. Default: as its name says.
     #[serde(default)]
     pub(super) provider: Option<String>,
 }

@@ -16,12 +16,41 @@ const USES: &str = "git-tag";
 #[derive(Debug)]
 pub(super) struct GitTag;
 
+/// `git-tag`: makes an annotated tag of the commit on which a checkout stands. `git-push` sends it.
+///
 /// Fields that are not known are let pass, as in Kargo.
+///
+/// # Outputs
+///
+/// - `commit`: the id of the commit that is tagged.
+///
+/// # Errors
+///
+/// - There is no checkout at `path`.
+/// - There is a tag of this name already, and `force` is not set: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: git-tag
+///   config:
+///     path: ./env
+///     tag: ${{ ctx.stage }}-${{ imageFrom(vars.image).Tag }}
+///     message: Runs in ${{ ctx.stage }}
+/// - uses: git-push
+///   config:
+///     path: ./env
+///     tag: ${{ ctx.stage }}-${{ imageFrom(vars.image).Tag }}
+/// ```
 #[derive(Debug, Deserialize)]
 struct Config {
+    /// Where the checkout is.
     path: String,
+    /// The tag's name.
     tag: String,
+    /// The tag's message.
     message: String,
+    /// Whether a tag of this name that the checkout has is made anew. Default: no.
     #[serde(default)]
     force: bool,
 }

@@ -1,7 +1,7 @@
 //! `oci-download`: a layer of an artifact as a file.
 
 use async_trait::async_trait;
-use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_template};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,17 +35,43 @@ pub struct OciDownloadStep {
     client: Client,
 }
 
-/// The configuration of an [`OciDownloadStep`], with Kargo's fields.
+/// `oci-download`: puts a layer of an artifact, such as a chart's archive, into the workspace as a file.
+///
+/// The file has the layer's bytes as they are, compressed or not. Of an index, the image for linux/amd64 is taken. It is the configuration
+/// of an [`OciDownloadStep`], with Kargo's fields.
+///
+/// # Outputs
+///
+/// - `digest`: that of the image's manifest.
+///
+/// # Errors
+///
+/// - There is no such artifact, or the registry does not let the host in.
+/// - It has no layer of the `mediaType`, or the layer has more than 100 MiB.
+/// - There is something at `outPath` already, and `allowOverwrite` is not set.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: oci-download
+///   config:
+///     imageRef: oci://ghcr.io/acme/charts/shop:1.2.0
+///     outPath: ./shop.tgz
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OciDownload {
+    /// The artifact, with its tag or digest, with or without `oci://`.
     image_ref: String,
+    /// Where the file is put.
     out_path: String,
+    /// Whether a file that is there may be replaced. Default: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     allow_overwrite: bool,
+    /// The media type of the layer, of which the first is taken. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     media_type: Option<String>,
-    // Kargo's, refused with what to do instead.
+    /// Kargo's; refused when set, since the host's client is given the certificates. Default: no.
     #[serde(default, skip_serializing, rename = "insecureSkipTLSVerify")]
     insecure_skip_tls_verify: bool,
 }
@@ -142,6 +168,10 @@ impl Step for OciDownloadStep {
     fn validate(&self, config: &Value) -> Result<()> {
         let fields = OciDownload::read(config)?;
         if is_open(&fields.image_ref) { Ok(()) } else { fields.source().map(|_| ()) }
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        read_template::<OciDownload>(OciDownload::STEP, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {

@@ -6,20 +6,19 @@ mod push;
 pub use download::{OciDownload, OciDownloadStep};
 pub use push::{OciPush, OciPushStep};
 
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::Result;
+use kargo_core::plugin::{read_config, unusable};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Reads a step's configuration, and refuses what is done when the client is built instead.
 fn read<T: DeserializeOwned>(step: &str, config: &Value, skips_tls: fn(&T) -> bool) -> Result<T> {
-    let invalid = |why: String| Error::new(ErrorKind::InvalidInput, format!("The configuration of {step} {why}."));
-    let fields: T =
-        serde_json::from_value(config.clone()).map_err(|error| invalid(format!("cannot be read: {error}")))?;
+    let fields: T = read_config(step, config)?;
     if skips_tls(&fields) {
-        return Err(invalid(
-            "has insecureSkipTLSVerify; instead, add the registry's certificate to the HTTP client, or name the host as insecure \
-             when the client is built"
-                .into(),
+        return Err(unusable(
+            step,
+            "it has insecureSkipTLSVerify; instead, add the registry's certificate to the HTTP client, or name the host as insecure \
+             when the client is built",
         ));
     }
     Ok(fields)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kargo_core::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest, read_template};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,17 +35,46 @@ pub struct OciPushStep {
     referrers: bool,
 }
 
-/// The configuration of an [`OciPushStep`], with Kargo's fields.
+/// `oci-push`: copies an image, index, chart or other artifact to a tag, in the same repository or another one.
+///
+/// A call that is repeated copies what is missing yet. At most 1 GiB is copied from one repository to another, unless the host says
+/// otherwise. It is the configuration of an [`OciPushStep`], with Kargo's fields.
+///
+/// # Outputs
+///
+/// - `image`: the destination, with its tag.
+/// - `digest`: the digest.
+/// - `tag`: the tag.
+///
+/// # Errors
+///
+/// - There is no such artifact, or a registry does not let the host in.
+/// - `destRef` has no tag, or has a digest.
+/// - There is more to copy than the host allows.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: oci-push
+///   as: release
+///   config:
+///     srcRef: ghcr.io/acme/app@${{ imageFrom(vars.image).Digest }}
+///     destRef: registry.acme.example/prod/app:${{ imageFrom(vars.image).Tag }}
+///     annotations:
+///       stage: ${{ ctx.stage }}
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OciPush {
-    // Some versions of Kargo call it so.
+    /// The artifact, with its tag or digest. Some versions of Kargo call it `imageRef`.
     #[serde(alias = "imageRef")]
     src_ref: String,
+    /// Where to, with the tag.
     dest_ref: String,
+    /// Annotations of each image, or, when a key begins with `index:`, of an index. The digest is another one then. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
-    // Kargo's, refused with what to do instead.
+    /// Kargo's; refused when set, since the host's client is given the certificates. Default: no.
     #[serde(default, skip_serializing, rename = "insecureSkipTLSVerify")]
     insecure_skip_tls_verify: bool,
 }
@@ -161,6 +190,10 @@ impl Step for OciPushStep {
             call_deadline: Duration::from_secs(30 * 60),
             ..StepDefaults::default()
         }
+    }
+
+    fn validate_template(&self, config: &Value) -> Result<()> {
+        read_template::<OciPush>(OciPush::STEP, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {

@@ -9,9 +9,10 @@ use super::references::{Alias, Freight, Names};
 use super::steps::steps_of;
 use crate::expr::{Environment, Error, Program, Template};
 use crate::manifest::Manifest;
-use crate::manifest::finding::{Finding, Rule, Severity};
+use crate::manifest::finding::{Finding, MAX_FINDINGS, Rule, Severity};
 use crate::manifest::kind::{Resource, Stage, Step};
-use crate::manifest::pipeline::{Index, find, is_template, texts_in};
+use crate::manifest::pipeline::{Index, find, texts_in};
+use crate::plugin::is_template;
 use crate::stage::Variable;
 
 const OF_PROMOTION: [&str; 2] = ["ctx", "vars"];
@@ -83,6 +84,10 @@ struct Check<'c> {
 }
 
 impl Check<'_> {
+    fn is_full(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
     fn note(
         &mut self,
         severity: Severity,
@@ -91,6 +96,9 @@ impl Check<'_> {
         part: Option<std::ops::Range<usize>>,
         message: String,
     ) {
+        if self.is_full() {
+            return;
+        }
         self.findings.push(self.manifest.finding_in(severity, rule, pointer, part, message));
     }
 
@@ -145,15 +153,9 @@ impl Check<'_> {
             }
             let uses = step.uses.as_deref().unwrap_or_default();
             let plain = KEEPS_KIND.contains(&uses).then(|| plain(vars.iter().copied().chain(&step.vars)));
-            let mut texts = Vec::new();
             texts_in(&step.config, &mut format!("{pointer}/config"), &mut |text, pointer| {
-                if is_template(text) {
-                    texts.push((text.to_owned(), pointer.to_owned()));
-                }
+                self.template(pointer, text, &environment, &names, plain.as_ref());
             });
-            for (text, pointer) in texts {
-                self.template(&pointer, &text, &environment, &names, plain.as_ref());
-            }
             self.bare_fields(uses, &step.config, &pointer);
         }
     }
@@ -215,7 +217,7 @@ impl Check<'_> {
         names: &Names<'_>,
         plain: Option<&BTreeMap<&str, &str>>,
     ) {
-        if !is_template(text) {
+        if !is_template(text) || self.is_full() {
             return;
         }
         let template = match Template::parse(text, environment) {

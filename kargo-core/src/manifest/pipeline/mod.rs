@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub(super) use index::Index;
 use steps::inflate;
-pub(super) use steps::{OF_STAGES, OF_TASKS, find, is_template, texts_in};
+pub(super) use steps::{OF_STAGES, OF_TASKS, find, texts_in};
 
 use super::Manifests;
 use super::finding::{Finding, Rule, Severity};

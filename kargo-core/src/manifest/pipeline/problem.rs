@@ -26,13 +26,16 @@ pub(super) fn unread(error: &PipelineError) -> impl Iterator<Item = &Problem> {
     })
 }
 
+/// How many problems of a project are told: to find the place of each takes a look at all that its stage asks for.
+const MAX_PROBLEMS: usize = 1000;
+
 /// The problems of a project's pipeline as findings.
 pub(super) fn findings<'p>(
     index: &Index<'_>,
     project: &str,
     problems: impl IntoIterator<Item = &'p Problem>,
 ) -> Vec<Finding> {
-    problems.into_iter().map(|problem| finding(index, project, problem)).collect()
+    problems.into_iter().take(MAX_PROBLEMS).map(|problem| finding(index, project, problem)).collect()
 }
 
 fn finding(index: &Index<'_>, project: &str, problem: &Problem) -> Finding {

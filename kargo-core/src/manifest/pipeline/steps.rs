@@ -108,11 +108,6 @@ fn written_out<'m>(alias: &str, promotion: &[&'m Variable], caller: &'m Step, ta
     inflated.collect()
 }
 
-/// Whether a text has expressions in it.
-pub(in crate::manifest) fn is_template(text: &str) -> bool {
-    text.contains("${{") || text.contains("${%")
-}
-
 /// Calls `visit` with every text in a configuration and its pointer.
 pub(in crate::manifest) fn texts_in(value: &Value, pointer: &mut String, visit: &mut impl FnMut(&str, &str)) {
     let below = |segment: &str, value: &Value, pointer: &mut String, visit: &mut _| {

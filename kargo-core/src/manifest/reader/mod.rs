@@ -6,6 +6,7 @@
 //!
 //! Nothing here may take more than a bounded time and memory, whatever the text is: see the constants.
 
+mod entries;
 mod parse;
 mod scalar;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 use serde_json::{Map, Number, Value};
 
+pub(super) use entries::{Entries, Entry};
 pub(super) use parse::read;
 
 /// The longest text, in bytes: 16 MiB.
@@ -25,6 +27,8 @@ pub(super) const MAX_VALUES: usize = 1_000_000;
 const MAX_COPIED: usize = 16 << 20;
 /// How many levels deep values may be nested.
 pub(super) const MAX_LEVELS: usize = 64;
+/// The longest key, in bytes: what YAML allows for one without a `?`, and more than any of Kubernetes' has.
+const MAX_KEY: usize = 1024;
 /// How many faults of one text are told.
 const MAX_FAULTS: usize = 200;
 
@@ -56,15 +60,7 @@ pub(super) enum Data {
     Number(Number),
     Text(String),
     List(Vec<Node>),
-    Map(Vec<Entry>),
-}
-
-/// A key of a map with its value.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) at: Span,
-    pub(super) node: Node,
+    Map(Entries),
 }
 
 /// Something that keeps a document, or a part of it, from being read.
@@ -77,7 +73,7 @@ pub(super) struct Fault {
 impl Node {
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.data {
-            Data::Map(entries) => entries.iter().find(|entry| entry.key == key),
+            Data::Map(entries) => entries.get(key),
             _ => None,
         }
     }
@@ -126,7 +122,7 @@ impl Node {
             let next = match &node.data {
                 Data::Map(entries) => {
                     let key = segment.replace("~1", "/").replace("~0", "~");
-                    entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+                    entries.get(&key).map(|entry| &entry.node)
                 }
                 Data::List(items) => segment.parse().ok().and_then(|index: usize| items.get(index)),
                 _ => None,

@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::scalar::resolve;
-use super::{Data, Entry, Fault, MAX_BYTES, MAX_COPIED, MAX_DOCUMENTS, MAX_FAULTS, MAX_LEVELS, MAX_VALUES, Node, Span};
+use super::{
+    Data, Entries, Entry, Fault, MAX_BYTES, MAX_COPIED, MAX_DOCUMENTS, MAX_FAULTS, MAX_KEY, MAX_LEVELS, MAX_VALUES,
+    Node, Span,
+};
 
 /// Reads all documents of a text that can be read, and what is wrong with it. Empty documents are left out.
 pub(in crate::manifest) fn read(text: &str) -> (Vec<Node>, Vec<Fault>) {
@@ -18,7 +21,8 @@ pub(in crate::manifest) fn read(text: &str) -> (Vec<Node>, Vec<Fault>) {
     }
     if let Some(at) = text.find('\0') {
         let span = Span { start: at as u32, end: at as u32 + 1 };
-        return (documents, vec![Fault { message: "There is a NUL character, so this is not YAML.".into(), span }]);
+        let message = "There is a NUL character, which YAML does not have; a file in UTF-16 has to be saved as UTF-8.";
+        return (documents, vec![Fault { message: message.into(), span }]);
     }
     let options = granit_parser::options! { emit_comments: false, emit_unresolved_aliases: true };
     let mut parser = Parser::new_from_str_with_options(text, options);
@@ -34,7 +38,7 @@ pub(in crate::manifest) fn read(text: &str) -> (Vec<Node>, Vec<Fault>) {
             Some(Err(error)) => {
                 let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len()) as u32;
                 let span = Span { start: at, end: at };
-                Err(Stop::Document(Fault { message: format!("This is not YAML: {error}."), span }))
+                Err(Stop::Document(Fault { message: not_yaml(&error.info()), span }))
             }
         };
         match outcome {
@@ -201,7 +205,7 @@ impl Builder<'_> {
         let span = Span { start: open.span.start, end: span.end.max(open.span.end) };
         let data = match open.within {
             Within::List(items) => Data::List(items),
-            Within::Map(entries, merged, _) => Data::Map(self.map(entries, merged)),
+            Within::Map(entries, merged, _) => Data::Map(Entries::new(self.map(entries, merged))),
         };
         let values = self.spent - open.before;
         self.complete(Node { data, span }, open.anchor, values)
@@ -219,9 +223,14 @@ impl Builder<'_> {
                 again.push((first.at, second.at, second.key.clone()));
             }
         }
-        // Counting lines takes a while, so it is done for those only that are told.
-        for (first, second, key) in again.into_iter().take(MAX_FAULTS.saturating_sub(self.faults.len())) {
-            let line = 1 + self.text[..first.start as usize].matches('\n').count();
+        again.truncate(MAX_FAULTS.saturating_sub(self.faults.len()));
+        // Lines are counted once for all of them, and only for those that are told.
+        again.sort_by_key(|(first, ..)| first.start);
+        let (mut line, mut counted) = (1, 0);
+        for (first, second, key) in again {
+            let upto = first.start as usize;
+            line += self.text.get(counted..upto).map_or(0, |text| text.matches('\n').count());
+            counted = upto;
             self.note(second, format!("The key {key:?} is here already, in line {line}; remove one."));
         }
         let mut repeated = repeated.into_iter();
@@ -236,7 +245,9 @@ impl Builder<'_> {
         });
         for source in sources {
             match source.data {
-                Data::Map(more) => entries.extend(more.into_iter().filter(|entry| known.insert(entry.key.clone()))),
+                Data::Map(more) => {
+                    entries.extend(more.into_list().into_iter().filter(|entry| known.insert(entry.key.clone())))
+                }
                 _ => self.note(source.span, "Behind << stands a map, an alias of one, or a list of them."),
             }
         }
@@ -292,16 +303,35 @@ impl Builder<'_> {
                         Data::Number(number) => Some(number.to_string()),
                         Data::Null | Data::List(_) | Data::Map(_) => None,
                     };
-                    let wrong = name.is_none();
-                    *key = Some(name.map_or(Key::Wrong, |name| Key::Named(name, at)));
-                    if wrong {
-                        self.note(at, "A key must be a text; put quotes around it.");
+                    let wrong = match &name {
+                        None => Some("A key must be a text; put quotes around it.".to_owned()),
+                        // Every path below it has it.
+                        Some(name) if name.len() > MAX_KEY => {
+                            Some(format!("A key has {} bytes, and {MAX_KEY} at most are read; shorten it.", name.len()))
+                        }
+                        Some(_) => None,
+                    };
+                    *key = Some(name.filter(|_| wrong.is_none()).map_or(Key::Wrong, |name| Key::Named(name, at)));
+                    if let Some(wrong) = wrong {
+                        self.note(at, wrong);
                     }
                 }
             },
         }
         Ok(())
     }
+}
+
+/// What the parser says, without the place, which is told beside it, and with what is most often the cause.
+fn not_yaml(info: &str) -> String {
+    let hint = if info.contains("tab") {
+        " Indent with blanks instead of tabs."
+    } else if info.contains("block") || info.contains("expected key") || info.contains("mapping values") {
+        " The indentation here, or above, is probably not what is meant."
+    } else {
+        ""
+    };
+    format!("This is not YAML: {info}.{hint}")
 }
 
 fn too_deep(span: Span) -> Fault {

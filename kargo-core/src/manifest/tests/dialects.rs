@@ -221,9 +221,8 @@ fn steps_that_refer_to_others_and_to_freight_without_expressions() {
     );
 }
 
-#[test]
-fn promotion_mechanisms_become_the_steps_that_do_the_same() {
-    let spec = "requestedFreight: [{origin: {kind: Warehouse, name: main}, sources: {direct: true}}]
+/// A stage as Kargo 0.8 had it.
+const MECHANISMS: &str = "requestedFreight: [{origin: {kind: Warehouse, name: main}, sources: {direct: true}}]
 promotionMechanisms:
   gitRepoUpdates:
   - repoURL: https://git.example/acme/app.git
@@ -238,6 +237,174 @@ promotionMechanisms:
   - appName: app-dev
     appNamespace: argocd
     sourceUpdates: [{repoURL: 'https://git.example/acme/app.git', updateTargetRevision: true}]";
+
+pub(super) fn mechanisms() -> String {
+    [warehouse(), document("Stage", "dev", MECHANISMS)].join("---\n")
+}
+
+/// Every field of steps that only older files have, each in a step of its own: the step, where in it the field is, and what to write.
+const OLD_FIELDS: [(&str, &str, &str); 18] = [
+    (
+        "- uses: git-clone\n  config: {repoURL: x, checkout: [{path: a, fromFreight: true}]}",
+        "config.checkout[0].fromFreight",
+        "write commit:",
+    ),
+    (
+        "- uses: git-clone\n  config: {repoURL: x, checkout: [{path: b, fromOrigin: {kind: Warehouse, name: main}}]}",
+        "config.checkout[0].fromOrigin",
+        "write commit:",
+    ),
+    (
+        "- uses: git-commit\n  config: {path: ., messageFromSteps: [step-1]}",
+        "config.messageFromSteps",
+        "write message:",
+    ),
+    (
+        "- uses: git-open-pr\n  config: {repoURL: x, targetBranch: main, sourceBranchFromStep: step-1}",
+        "config.sourceBranchFromStep",
+        "write sourceBranch:",
+    ),
+    (
+        "- uses: git-open-pr\n  config: {repoURL: x, sourceBranch: a, targetBranch: main, createTargetBranch: true}",
+        "config.createTargetBranch",
+        "leave it out",
+    ),
+    (
+        "- uses: git-wait-for-pr\n  config: {repoURL: x, prNumberFromStep: step-1}",
+        "config.prNumberFromStep",
+        "write prNumber:",
+    ),
+    (
+        "- uses: git-merge-pr\n  config: {repoURL: x, prNumberFromStep: step-1}",
+        "config.prNumberFromStep",
+        "write prNumber:",
+    ),
+    (
+        "- uses: helm-update-image\n  config: {path: v.yaml, images: [{image: i, key: k, value: Digest}]}",
+        "config",
+        "write yaml-update",
+    ),
+    (
+        "- uses: helm-update-chart\n  config: {path: ., charts: [{repository: 'oci://c/x', name: '', fromOrigin: {kind: Warehouse, name: main}}]}",
+        "config.charts[0].fromOrigin",
+        "write version:",
+    ),
+    (
+        "- uses: kustomize-set-image\n  config: {path: ., images: [{image: i, useDigest: true}]}",
+        "config.images[0].useDigest",
+        "or digest",
+    ),
+    (
+        "- uses: kustomize-set-image\n  config: {path: ., images: [{image: i, fromOrigin: {kind: Warehouse, name: main}}]}",
+        "config.images[0].fromOrigin",
+        "write tag:",
+    ),
+    (
+        "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, desiredCommitFromStep: step-1}]}]}",
+        "config.apps[0].sources[0].desiredCommitFromStep",
+        "write desiredRevision:",
+    ),
+    (
+        "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, desiredCommit: abc}]}]}",
+        "config.apps[0].sources[0].desiredCommit",
+        "write desiredRevision",
+    ),
+    (
+        "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, fromOrigin: {kind: Warehouse, name: main}}]}]}",
+        "config.apps[0].sources[0].fromOrigin",
+        "name the origin in the expressions",
+    ),
+    (
+        "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, kustomize: {images: [{repoURL: i, useDigest: true}]}}]}]}",
+        "config.apps[0].sources[0].kustomize.images[0].useDigest",
+        "or digest",
+    ),
+    (
+        "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, kustomize: {images: [{repoURL: i, fromOrigin: {kind: Warehouse, name: main}}]}}]}]}",
+        "config.apps[0].sources[0].kustomize.images[0].fromOrigin",
+        "write tag:",
+    ),
+    (
+        "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, helm: {images: [{repoURL: i, key: k, value: ImageAndTag}]}}]}]}",
+        "config.apps[0].sources[0].helm.images[0].value",
+        "write value:",
+    ),
+    (
+        "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, helm: {images: [{image: i, key: k, value: Digest, fromOrigin: {kind: Warehouse, name: main}}]}}]}]}",
+        "config.apps[0].sources[0].helm.images[0].value",
+        "write value:",
+    ),
+];
+
+/// A stage with all of them.
+pub(super) fn old_steps() -> String {
+    let steps: Vec<&str> = OLD_FIELDS.iter().map(|(step, ..)| *step).collect();
+    [warehouse(), stage(&steps.join("\n"))].join("---\n")
+}
+
+#[test]
+fn each_old_field_of_a_step_is_named_where_it_stands_with_what_to_write() {
+    for (step, place, instead) in OLD_FIELDS {
+        let (manifests, findings) = warnings(&stage(step));
+        let place = format!("spec.promotionTemplate.spec.steps[0].{place}");
+        let here: Vec<&Finding> = findings.iter().filter(|finding| path(finding) == place).collect();
+        assert_eq!(here.len(), 1, "{place}: {}", told(&findings));
+        let name = place.rsplit('.').next().unwrap_or_default();
+        let named = here[0].message.contains(name) || here[0].message.contains("helm-update-image");
+        assert!(named && here[0].message.contains(instead), "{}", here[0]);
+        assert!(here[0].place.as_ref().is_some_and(|place| place.line == 12), "{}", here[0]);
+        // It is gone from what is written.
+        let written = manifests.to_yaml();
+        let old = name.split('[').next().unwrap_or_default();
+        assert!(matches!(old, "config" | "value") || !written.contains(&format!("{old}:")), "{written}");
+    }
+}
+
+#[test]
+fn old_fields_that_cannot_be_translated_say_so() {
+    for (step, hint) in [
+        ("- uses: git-commit\n  config: {path: ., messageFromSteps: nothing}", "a list of steps' names"),
+        ("- uses: git-wait-for-pr\n  config: {repoURL: x, prNumberFromStep: 7}", "the name of a step"),
+        (
+            "- uses: git-clone\n  config: {repoURL: 'https://${{ vars.a }}/${{ vars.b }}', checkout: [{path: a, fromFreight: true}]}",
+            "write commit: yourself",
+        ),
+        (
+            "- uses: helm-update-image\n  config: {path: v.yaml, images: [{image: i, key: k, value: Newest}]}",
+            "Tag, Digest, ImageAndTag or ImageAndDigest",
+        ),
+        (
+            "- uses: kustomize-set-image\n  config: {path: ., images: [{image: 'a${{ vars.a }}b', useDigest: true}]}",
+            "write tag: or digest: yourself",
+        ),
+        (
+            "- uses: argocd-update\n  config: {apps: [{name: a, sources: [{repoURL: x, helm: {images: [{key: k, value: Tag}]}}]}]}",
+            "write value: yourself",
+        ),
+    ] {
+        let findings = Manifests::parse("x.yaml", stage(step)).findings().to_vec();
+        let refused = findings.iter().find(|finding| finding.is_error());
+        assert!(
+            refused.is_some_and(|finding| finding.message.contains(hint) && finding.place.is_some()),
+            "{step}: {}",
+            told(&findings)
+        );
+    }
+}
+
+#[test]
+fn fields_of_controllers_and_of_artifacts_are_named_too() {
+    let cluster = "apiVersion: kargo.akuity.io/v1alpha1\nkind: ClusterConfig\nmetadata: {name: cluster}\n";
+    let finding = one(Manifests::parse("x.yaml", cluster).findings().to_vec(), cluster);
+    assert!(!finding.is_error() && finding.message.contains("set up the host"), "{finding}");
+    let freight = "apiVersion: kargo.akuity.io/v1alpha1\nkind: Freight\nmetadata: {namespace: shop, name: ''}\norigin: {kind: Warehouse, name: main}\nimages: [{repoURL: x, tag: '1', digest: 'sha256:0', gitRepoURL: 'https://x/y'}]\n";
+    let (_, findings) = warnings(freight);
+    assert!(one(findings, freight).message.contains("leave it out"));
+}
+
+#[test]
+fn promotion_mechanisms_become_the_steps_that_do_the_same() {
+    let spec = MECHANISMS;
     let text = [warehouse(), document("Stage", "dev", spec)].join("---\n");
     let manifests = translated(&text, "spec.promotionMechanisms", "promotionTemplate");
     let steps = stage_of(&manifests, "dev").steps;

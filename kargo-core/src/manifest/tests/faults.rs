@@ -171,6 +171,23 @@ kind: Stag
 }
 
 #[test]
+fn what_is_indented_wrongly_is_told_with_what_was_probably_meant() {
+    let spec = "requestedFreight:\n- origin:\n  kind: Warehouse\n  name: main\n  sources: {direct: true}";
+    let findings = Manifests::parse("x.yaml", document("Stage", "dev", spec)).findings().to_vec();
+    let unknown = findings.iter().filter(|finding| finding.rule == Rule::UnknownField);
+    let hints: Vec<&Finding> = unknown.filter(|finding| finding.message.contains("\"origin\" above")).collect();
+    assert_eq!(hints.iter().map(|finding| marked(finding)).collect::<Vec<_>>(), ["kind", "name"]);
+    for (text, hint) in [
+        ("apiVersion: kargo.akuity.io/v1alpha1\nkind: Stage\nmetadata:\n\tname: x\n", "blanks instead of tabs"),
+        ("apiVersion: kargo.akuity.io/v1alpha1\nspec:\n    a: 1\n  b: 2\n", "The indentation here"),
+    ] {
+        let finding = one(Manifests::parse("x.yaml", text).findings().to_vec(), text);
+        assert!(finding.rule == Rule::Syntax && finding.message.contains(hint), "{finding}");
+        assert!(!finding.message.contains(" at char "), "{finding}");
+    }
+}
+
+#[test]
 fn a_finding_looks_like_a_compilers_message() {
     let finding = in_document(
         "Warehouse",

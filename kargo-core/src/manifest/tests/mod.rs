@@ -24,6 +24,16 @@ fn examples() -> Vec<(String, String)> {
     files.into_iter().map(read).collect()
 }
 
+/// The examples, the one that a program runs by itself, and what older Kargos wrote.
+fn fixtures() -> Vec<(String, String)> {
+    let shop = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/kargo_yaml/shop.yaml");
+    let mut fixtures = examples();
+    fixtures.push(("shop.yaml".to_owned(), std::fs::read_to_string(shop).unwrap()));
+    fixtures.push(("mechanisms.yaml".to_owned(), dialects::mechanisms()));
+    fixtures.push(("old-steps.yaml".to_owned(), dialects::old_steps()));
+    fixtures
+}
+
 /// A document of Kargo's in the project `shop`.
 fn document(kind: &str, name: &str, spec: &str) -> String {
     let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();

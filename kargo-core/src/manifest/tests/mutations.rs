@@ -1,4 +1,5 @@
-//! A thousand changes to each example, half of them to its text, half to its values: what comes out loads, or fails with a place; nothing panics, and nothing hangs.
+//! A thousand changes to each example and each fixture: to its characters, to its lines, and to its values. What comes out loads, or fails
+//! with a place; nothing panics, and nothing hangs.
 
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,46 @@ fn change_text(text: &str, dice: &mut Dice) -> String {
         }
     }
     characters.into_iter().collect()
+}
+
+/// One change to the lines: they go, are said again, swap places, or are indented otherwise; or the text ends.
+fn change_lines(text: &str, dice: &mut Dice) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for _ in 0..=dice.below(3) {
+        if lines.is_empty() {
+            break;
+        }
+        let (at, other) = (dice.below(lines.len()), dice.below(lines.len()));
+        match dice.below(7) {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(other, lines[at].clone()),
+            2 => lines.swap(at, other),
+            3 => lines[at].insert_str(0, &" ".repeat(1 + dice.below(3))),
+            4 => lines[at] = lines[at].strip_prefix("  ").unwrap_or(&lines[at]).to_owned(),
+            5 => {
+                // A whole block moves.
+                let end = (at + 1 + dice.below(6)).min(lines.len());
+                lines[at..end].iter_mut().for_each(|line| line.insert_str(0, "  "));
+            }
+            _ => {
+                lines.truncate(at + 1);
+                let end = dice.below(lines[at].len() + 1);
+                let end = lines[at].floor_char_boundary(end);
+                lines[at].truncate(end);
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+/// The bytes of a text with some of their bits turned, as it would come from a disk.
+fn change_bits(text: &str, dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..=dice.below(3) {
+        let at = dice.below(bytes.len());
+        bytes[at] ^= 1 << dice.below(8);
+    }
+    bytes
 }
 
 /// One change to a value somewhere in the tree.
@@ -97,21 +138,41 @@ fn survives(name: &str, text: &str) {
 
 #[test]
 fn changed_texts_load_or_fail_with_a_place() {
-    for (index, (name, text)) in examples().into_iter().enumerate() {
+    for (index, (name, text)) in fixtures().into_iter().enumerate() {
         let mut dice = Dice(index as u64 + 1);
-        for _ in 0..500 {
+        for _ in 0..300 {
             survives(&name, &change_text(&text, &mut dice));
+        }
+        for _ in 0..300 {
+            survives(&name, &change_lines(&text, &mut dice));
+        }
+    }
+}
+
+#[test]
+fn changed_bytes_load_or_are_refused_by_the_name_of_the_file() {
+    for (index, (name, text)) in fixtures().into_iter().enumerate() {
+        let mut dice = Dice(index as u64 + 50);
+        for _ in 0..150 {
+            let bytes = change_bits(&text, &mut dice);
+            match String::from_utf8(bytes.clone()) {
+                Ok(text) => survives(&name, &text),
+                Err(_) => {
+                    let error = Manifests::from_reader(name.as_str(), &bytes[..]).unwrap_err();
+                    assert!(error.to_string().contains(&format!("{name} is not UTF-8")), "{error}");
+                }
+            }
         }
     }
 }
 
 #[test]
 fn changed_values_load_or_fail_with_a_place() {
-    for (index, (name, text)) in examples().into_iter().enumerate() {
+    for (index, (name, text)) in fixtures().into_iter().enumerate() {
         let (documents, _) = crate::manifest::reader::read(&text);
         let documents: Vec<Value> = documents.iter().map(crate::manifest::reader::Node::json).collect();
         let mut dice = Dice(index as u64 + 100);
-        for _ in 0..500 {
+        for _ in 0..300 {
             let mut changed = documents.clone();
             for _ in 0..=dice.below(3) {
                 let at = dice.below(changed.len());

@@ -15,8 +15,8 @@ fn assert_same(name: &str, text: &str) {
 }
 
 #[test]
-fn the_examples_stay_what_they_are() {
-    for (name, text) in examples() {
+fn the_examples_and_the_fixtures_stay_what_they_are() {
+    for (name, text) in fixtures() {
         assert_same(&name, &text);
     }
 }

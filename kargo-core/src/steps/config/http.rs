@@ -50,6 +50,36 @@ impl std::fmt::Debug for NamedValue {
 ///
 /// Redirects of `GET` and `HEAD` are followed, to other hosts without the headers. A `POST` or `PATCH` carries the promotion's key of the
 /// step as `Idempotency-Key`, so that a server which knows that header does once what a crash has made to be asked twice.
+///
+/// # Outputs
+///
+/// One for each entry of `outputs`, by its `name`.
+///
+/// # Errors
+///
+/// - The URL cannot be asked, or leads to a link-local address: the step fails.
+/// - The answer is a failure, by its status or by `failureExpression`: the step fails, with what `errorExpression` gives.
+/// - There is no answer, or one of 429 or 500 to 599 without expressions: it is tried again, when `Retry-After` says if it does.
+/// - The body, or the answer, has more than 2 MiB: the step fails.
+/// - An expression cannot be evaluated, or one that judges gives neither true nor false.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: http
+///   as: check
+///   config:
+///     url: https://ci.example/api/checks
+///     queryParams:
+///     - name: image
+///       value: ${{ imageFrom(vars.image).Digest }}
+///     successExpression: response.status == 200 && response.body.state == "passed"
+///     failureExpression: response.body.state == "failed"
+///     pollInterval: 1m
+///     outputs:
+///     - name: report
+///       fromExpression: response.body.url
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -75,16 +105,17 @@ pub struct Http {
     pub proxy: Option<String>,
     /// How long one request may take. Default: 10 seconds.
     pub timeout: Option<Span>,
-    /// How long until the next request when one was neither success nor failure. Default: [`POLL_INTERVAL`].
+    /// How long until the next request when one was neither success nor failure. Default: 30 seconds.
     pub poll_interval: Option<Span>,
-    /// What the body is taken for, whatever the answer says: `application/json`, `application/yaml` or `text/plain`.
+    /// What the body is taken for, whatever the answer says: `application/json`, `application/yaml` or `text/plain`. Default: what
+    /// the answer says.
     pub response_content_type: Option<String>,
     /// What the step puts out when it succeeds.
     #[serde(default)]
     pub outputs: Vec<ParseOutput>,
-    /// When the step has succeeded.
+    /// When the step has succeeded. Default: see above.
     pub success_expression: Option<String>,
-    /// When the step has failed. It is looked at first.
+    /// When the step has failed. It is looked at first. Default: see above.
     pub failure_expression: Option<String>,
     /// What is said when the step has failed.
     pub error_expression: Option<String>,
@@ -137,13 +168,35 @@ impl Config for Http {
     }
 }
 
-/// `http-download`: a file from a server, of at most 100 MiB. Puts out its `digest`, by which it is known again when it has to be fetched
+/// `http-download`: fetches a file from a server, of at most 100 MiB. Puts out its `digest`, by which it is known again when it has to be fetched
 /// anew after a restart.
+///
+/// # Outputs
+///
+/// - `digest`: the file's, as `sha256:…`.
+///
+/// # Errors
+///
+/// - There is a file already, and `allowOverwrite` is not set: the step fails.
+/// - The URL cannot be asked, or leads to a link-local address: the step fails.
+/// - The answer is none of 200 to 299: it is tried again.
+/// - The file has more than 100 MiB: the step fails.
+/// - After a restart it is another file.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: http-download
+///   config:
+///     url: https://releases.example/crds-1.4.0.yaml
+///     outPath: ./env/crds.yaml
+///     allowOverwrite: true
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HttpDownload {
-    /// Where from, as for [`Http::url`].
+    /// Where from. Link-local addresses are refused, as for `http`.
     pub url: String,
     /// Where to.
     pub out_path: String,

@@ -8,6 +8,26 @@ use crate::steps::typed::Config;
 
 /// `set-metadata`: notes something of stages and freight, for the expressions of later promotions: `stageMetadata(name)`,
 /// `freightMetadata(name)`.
+///
+/// # Outputs
+///
+/// None.
+///
+/// # Errors
+///
+/// - The stage or the freight is not there, or has more metadata then than is kept: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: set-metadata
+///   config:
+///     updates:
+///     - kind: Stage
+///       name: ${{ ctx.stage }}
+///       values:
+///         tag: ${{ quote(imageFrom(vars.image).Tag) }}
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -53,6 +73,23 @@ impl Config for SetMetadata {
 }
 
 /// `set-freight-alias`: calls freight something else.
+///
+/// # Outputs
+///
+/// None.
+///
+/// # Errors
+///
+/// - The freight is not there, or other freight has the alias: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: set-freight-alias
+///   config:
+///     name: ${{ ctx.targetFreight.name }}
+///     alias: release-${{ imageFrom(vars.image).Tag }}
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]

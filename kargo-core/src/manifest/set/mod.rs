@@ -1,130 +1,26 @@
 //! A set of manifests, from wherever they come.
 
+mod files;
+mod manifest;
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
-
-use regex::Regex;
-use serde_json::Map;
+use std::sync::Arc;
 
 use super::dialect;
 use super::fields::{At, Notes, listed};
-use super::finding::{Finding, MAX_FINDINGS, MAX_MESSAGE, Place, Rule, Severity, path, shortened};
-use super::kind::{KINDS, Metadata, Resource, decode_metadata};
+use super::finding::{Finding, MAX_FINDINGS, Rule, Severity};
+use super::kind::{Metadata, Resource, decode_metadata};
 use super::reader::{self, Node};
 use super::source::Source;
-use super::write;
-use crate::error::{Error, ErrorKind, Result};
-use crate::name::near_match;
+use crate::error::Result;
+use files::{cannot_read, files_in, text_of};
+use manifest::{Origin, title};
+use wanted::{Wanted, is_wanted, template_in};
 
-/// How deep folders are looked through.
-const MAX_FOLDERS: usize = 32;
-/// How many files of a folder are read.
-const MAX_FILES: usize = 20_000;
-
-/// A resource.
-#[derive(Debug, Clone)]
-pub struct Manifest {
-    /// Its name, its project, its labels.
-    pub metadata: Metadata,
-    /// What it says.
-    pub resource: Resource,
-    origin: Option<Origin>,
-}
-
-/// Where a manifest was read.
-#[derive(Clone)]
-struct Origin {
-    source: Arc<Source>,
-    document: Arc<Node>,
-    /// Whether it is what an older dialect says beside something else.
-    implied: bool,
-}
-
-impl std::fmt::Debug for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Origin").field("file", &self.source.name).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Manifest {
-    /// Whether both say the same, wherever they were read.
-    fn eq(&self, other: &Self) -> bool {
-        self.metadata == other.metadata && self.resource == other.resource
-    }
-}
-
-impl Manifest {
-    /// The resource as people name it: `Stage shop/dev`.
-    pub fn title(&self) -> String {
-        title(self.resource.kind(), &self.metadata)
-    }
-
-    /// The project it belongs to; none for what belongs to all.
-    pub fn project(&self) -> Option<&str> {
-        match &self.resource {
-            Resource::Project(_) => Some(&self.metadata.name),
-            resource if resource.is_cluster_scoped() => None,
-            _ => self.metadata.namespace.as_deref(),
-        }
-    }
-
-    /// The manifest as a YAML document, ending in a line break; none for a [`Secret`](super::kind::Secret), which is never written.
-    /// It is in today's words, whatever dialect was read.
-    pub fn to_yaml(&self) -> Option<String> {
-        if matches!(self.resource, Resource::Secret(_)) {
-            return None;
-        }
-        let mut object = Map::new();
-        object.insert("apiVersion".into(), self.resource.api_version().into());
-        object.insert("kind".into(), self.resource.kind().into());
-        object.insert("metadata".into(), self.metadata.value());
-        object.extend(self.resource.body());
-        Some(write::document(&object))
-    }
-
-    /// A finding at a field.
-    pub(super) fn finding(&self, severity: Severity, rule: Rule, pointer: &str, message: impl Into<String>) -> Finding {
-        self.finding_in(severity, rule, pointer, None, message)
-    }
-
-    /// A finding at a part of the text of a field.
-    pub(super) fn finding_in(
-        &self,
-        severity: Severity,
-        rule: Rule,
-        pointer: &str,
-        part: Option<std::ops::Range<usize>>,
-        message: impl Into<String>,
-    ) -> Finding {
-        let place = self.origin.as_ref().map(|origin| {
-            let node = origin.document.at(pointer);
-            let span = match (part, node.text()) {
-                (Some(part), Some(text)) => origin.source.within(node.span, text, part),
-                _ => node.span,
-            };
-            let (line, column) = origin.source.position(span.start);
-            let secret = matches!(self.resource, Resource::Secret(_));
-            let snippet = if secret { None } else { origin.source.snippet(span) };
-            let (file, resource) = (origin.source.name.clone(), self.title());
-            Place { file, line, column, resource, path: path(pointer), snippet }
-        });
-        let mut message = shortened(message.into(), MAX_MESSAGE);
-        if place.is_none() {
-            message = format!("{}: {message}", self.title());
-        }
-        Finding { severity, rule, message, place }
-    }
-}
-
-fn title(kind: &str, metadata: &Metadata) -> String {
-    let title = match &metadata.namespace {
-        Some(namespace) => format!("{kind} {namespace}/{}", metadata.name),
-        None => format!("{kind} {}", metadata.name),
-    };
-    shortened(title, 600)
-}
+pub use manifest::Manifest;
 
 /// A set of manifests with what was found wrong when they were read.
 ///
@@ -231,11 +127,7 @@ impl Manifests {
         let is_kargo = source.text.contains("kargo.akuity.io");
         let mut notes = Notes { source: &source, resource: String::new(), secret: false, findings: &mut self.findings };
         // A template of Helm's is rarely YAML. One word about it is better than many about what it is not.
-        let template = match OBJECTS.find(&source.text) {
-            None if !faults.is_empty() => COMMANDS.find(&source.text),
-            found => found,
-        };
-        if let Some(at) = template.map(|found| found.start() + found.as_str().find("{{").unwrap_or_default())
+        if let Some(at) = template_in(&source.text, !faults.is_empty())
             && (is_kargo || wanted == Wanted::AllOfIt)
         {
             let span = reader::Span { start: at as u32, end: at as u32 + 2 };
@@ -400,154 +292,4 @@ impl<'m> IntoIterator for &'m Manifests {
     fn into_iter(self) -> Self::IntoIter {
         self.manifests.iter()
     }
-}
-
-/// What a text is expected to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// Manifests; anything else is told.
-    AllOfIt,
-    /// Manifests among other things, as in a folder.
-    ManifestsOnly,
-}
-
-/// What only templates of Helm's have, outside of expressions (`${{`): its objects. Links of projects and the arguments of analysis
-/// templates have two braces too.
-static OBJECTS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?m)(?:^|[^$])\{\{-?\s*[^{}\n]*\$?\.(?:Values|Release|Chart|Capabilities|Files)\b")
-        .expect("the pattern is constant and is compiled by the tests")
-});
-
-/// What makes it likely that a text which is no YAML is a template.
-static COMMANDS: LazyLock<Regex> = LazyLock::new(|| {
-    let words = r"if|else|end|range|with|include|template|define|block|tpl|toYaml|/\*|\$\w|\.\w";
-    Regex::new(&format!(r"(?m)(?:^|[^$])\{{\{{-?\s*(?:{words})[^\n]*\}}\}}"))
-        .expect("the pattern is constant and is compiled by the tests")
-});
-
-/// Whether a document is of a kind that is read; what is to be said about others is noted.
-fn is_wanted(at: &At<'_>, version: &str, kind: &str, wanted: Wanted, notes: &mut Notes<'_>) -> bool {
-    let (group, number) = version.split_once('/').unwrap_or(("", version));
-    let key = |name: &str| {
-        at.node.get(name).map_or(reader::Span { end: at.span().start + 1, ..at.span() }, |entry| entry.node.span)
-    };
-    match (group, kind) {
-        ("kargo.akuity.io", _) if KINDS.contains(&kind) => {
-            if number != "v1alpha1" {
-                let message =
-                    format!("There is no version {number:?} of Kargo's kinds; write kargo.akuity.io/v1alpha1.");
-                notes.error(Rule::Kind, key("apiVersion"), "/apiVersion", message);
-            }
-            true
-        }
-        ("kargo.akuity.io", "ClusterConfig") => {
-            let message = "A ClusterConfig is for Kargo's controller, and is not read here; set up the host instead.";
-            notes.warn(Rule::Kind, key("kind"), "/kind", message);
-            false
-        }
-        ("kargo.akuity.io", "Target" | "PromotionRequest") => {
-            let message = format!(
-                "{kind} is for the fan-out of Kargo's commercial edition; write a stage for each target instead."
-            );
-            notes.error(Rule::Commercial, key("kind"), "/kind", message);
-            false
-        }
-        ("kargo.akuity.io", _) => {
-            let hint = match near_match(kind, KINDS) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => format!("there are {}.", listed(&KINDS)),
-            };
-            notes.error(Rule::Kind, key("kind"), "/kind", format!("Kargo has no kind {kind:?}; {hint}"));
-            false
-        }
-        ("ee.kargo.akuity.io", _) => {
-            let instead = match kind {
-                "CustomPromotionStep" => "register a step of the host's under its name",
-                "MessageChannel" | "ClusterMessageChannel" => {
-                    "give send-message a messenger of the host's (steps::send_message), which knows the channel by its name"
-                }
-                "EventRouter" => "have the host read the engine's events",
-                _ => "have the host send its messages",
-            };
-            let message = format!("{kind} is of Kargo's commercial edition, and is not read here; {instead}.");
-            notes.warn(Rule::Commercial, key("kind"), "/kind", message);
-            false
-        }
-        ("argoproj.io", "AnalysisTemplate" | "ClusterAnalysisTemplate") => true,
-        ("", "Secret" | "ConfigMap") if version == "v1" => true,
-        ("kustomize.config.k8s.io", _) => {
-            let message = "This is an overlay of kustomize, which is not evaluated here; run kustomize build, and load what it gives.";
-            let severity = if wanted == Wanted::AllOfIt { Severity::Error } else { Severity::Warning };
-            notes.note(severity, Rule::NotEvaluated, key("kind"), "", message);
-            false
-        }
-        _ => {
-            if KINDS.contains(&kind) && !group.contains('.') {
-                let message =
-                    format!("For a {kind} of Kargo's, apiVersion is kargo.akuity.io/v1alpha1, not {version:?}.");
-                notes.error(Rule::Kind, key("apiVersion"), "/apiVersion", message);
-            } else if wanted == Wanted::AllOfIt && (version.is_empty() || kind.is_empty()) {
-                let message = "This is no manifest: apiVersion and kind must say what it is.";
-                notes.error(Rule::Kind, key("kind"), "", message);
-            }
-            false
-        }
-    }
-}
-
-fn cannot_read(name: &str, error: std::io::Error) -> Error {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-        std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-        _ => ErrorKind::InvalidInput,
-    };
-    Error::new(kind, format!("The manifests in {name} cannot be read: {error}."))
-        .operation("load manifests")
-        .because(error)
-}
-
-fn text_of(name: &str, stream: impl Read) -> Result<String> {
-    let mut bytes = Vec::new();
-    let limit = reader::MAX_BYTES as u64 + 1;
-    stream.take(limit).read_to_end(&mut bytes).map_err(|error| cannot_read(name, error))?;
-    if bytes.len() > reader::MAX_BYTES {
-        let message = format!("{name} has more than {} bytes; split it.", reader::MAX_BYTES);
-        return Err(Error::new(ErrorKind::InvalidInput, message).operation("load manifests"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let message = format!("{name} is not UTF-8; save it as UTF-8.");
-        Error::new(ErrorKind::InvalidInput, message).operation("load manifests").because(error)
-    })
-}
-
-/// The files of a folder that may hold manifests.
-fn files_in(folder: &Path, depth: usize, files: &mut Vec<std::path::PathBuf>) -> Result<()> {
-    let name = folder.display().to_string();
-    let too_much = |what: &str| {
-        Error::new(ErrorKind::InvalidInput, format!("The folder {name} has too many {what}; load parts of it."))
-            .operation("load manifests")
-    };
-    if depth > MAX_FOLDERS {
-        return Err(too_much("folders in folders"));
-    }
-    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(|error| cannot_read(&name, error))?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let kind = entry.file_type().map_err(|error| cannot_read(&name, error))?;
-        let file = entry.path();
-        let is_manifest = file
-            .extension()
-            .and_then(|end| end.to_str())
-            .is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known)));
-        if kind.is_dir() && !entry.file_name().to_string_lossy().starts_with('.') {
-            files_in(&file, depth + 1, files)?;
-        } else if kind.is_file() && is_manifest {
-            if files.len() == MAX_FILES {
-                return Err(too_much("files"));
-            }
-            files.push(file);
-        }
-    }
-    Ok(())
 }
