@@ -435,7 +435,8 @@ impl Run {
                 // memory of ours is lost as well, or of what ours was rendered as, nothing tells that there was one.
                 for Carried { name, posts, .. } in &self.carried {
                     let auto_sync = self.world.apps[*name].spec.auto_sync;
-                    let most = if auto_sync { self.policy.max_syncs } else { 1 };
+                    // Where any revision will do, it is the one that is followed, also when that moves on after our sync.
+                    let most = if auto_sync || self.wanted.is_anything() { self.policy.max_syncs } else { 1 };
                     let moves = auto_sync || self.kind == Kind::Hydrated;
                     if *posts > most && !self.meddled && !(moves && self.crashed) {
                         return Err(format!("{posts} syncs of {name}"));
