@@ -34,40 +34,41 @@ pub(super) struct Open {
     _create_target_branch: bool,
 }
 
-/// Of `git-wait-for-pr`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Wait {
-    #[serde(rename = "repoURL")]
-    pub(super) repository: String,
-    #[serde(deserialize_with = "number")]
-    pub(super) pr_number: Option<u64>,
-    #[serde(default)]
-    pub(super) provider: Option<Provider>,
-    #[serde(default, rename = "insecureSkipTLSVerify")]
-    pub(super) skip_tls_verification: bool,
-    #[serde(default, deserialize_with = "interval")]
-    pub(super) poll_interval: Option<Duration>,
+/// The fields of a step that is about a pull request that there is, and its own. (Flattened fields would let pass what is unknown.)
+macro_rules! about_a_pull_request {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub(super) struct $name {
+            #[serde(rename = "repoURL")]
+            pub(super) repository: String,
+            #[serde(deserialize_with = "number")]
+            pub(super) pr_number: Option<u64>,
+            #[serde(default)]
+            pub(super) provider: Option<Provider>,
+            #[serde(default, rename = "insecureSkipTLSVerify")]
+            pub(super) skip_tls_verification: bool,
+            #[serde(default, deserialize_with = "interval")]
+            pub(super) poll_interval: Option<Duration>,
+            $($(#[$attribute])* pub(super) $field: $type,)*
+        }
+    };
 }
 
-/// Of `git-merge-pr`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Merge {
-    #[serde(rename = "repoURL")]
-    pub(super) repository: String,
-    #[serde(deserialize_with = "number")]
-    pub(super) pr_number: Option<u64>,
-    #[serde(default)]
-    pub(super) provider: Option<Provider>,
-    #[serde(default, rename = "insecureSkipTLSVerify")]
-    pub(super) skip_tls_verification: bool,
-    #[serde(default)]
-    pub(super) wait: bool,
-    #[serde(default, deserialize_with = "interval")]
-    pub(super) poll_interval: Option<Duration>,
-    #[serde(default)]
-    pub(super) merge_method: Option<String>,
+about_a_pull_request! {
+    /// Of `git-wait-for-pr`.
+    Wait {}
+}
+
+about_a_pull_request! {
+    /// Of `git-merge-pr`.
+    Merge {
+        #[serde(default)]
+        wait: bool,
+        #[serde(default)]
+        merge_method: Option<String>,
+    }
 }
 
 /// A number, also as text, since expressions inside of texts make texts; `null` when no pull request was opened.
