@@ -157,14 +157,15 @@ impl Forges {
             credentials: Arc::clone(&self.0.credentials),
             insecure: self.0.insecure,
         };
-        let Location { owner, name, web, .. } = location;
+        let page = location.page(provider);
+        let Location { owner, name, .. } = location;
         Ok(match provider {
             Provider::GitHub => Arc::new(GitHub::new(api, owner.concat(), name)),
             Provider::GitLab => Arc::new(GitLab::new(api, format!("{}/{name}", owner.join("/")))),
             Provider::Gitea => Arc::new(Gitea::new(api, owner.concat(), name)),
             Provider::BitbucketCloud => Arc::new(BitbucketCloud::new(api, owner.concat(), name)),
-            Provider::BitbucketDataCenter => Arc::new(BitbucketDataCenter::new(api, owner.concat(), name, web)),
-            Provider::Azure => Arc::new(Azure::new(api, owner.concat(), name, web)),
+            Provider::BitbucketDataCenter => Arc::new(BitbucketDataCenter::new(api, owner.concat(), name, page)),
+            Provider::Azure => Arc::new(Azure::new(api, owner.concat(), name, page)),
         })
     }
 

@@ -11,10 +11,12 @@ mod client;
 mod forges;
 mod gitea;
 mod github;
+mod github_family;
 mod gitlab;
 mod model;
 mod place;
 mod provider;
+mod web;
 
 use std::fmt::Debug;
 
@@ -32,6 +34,7 @@ pub use provider::Provider;
 pub(crate) use client::{Reply, Request, Wire, certificates, client};
 pub(crate) use forges::shown;
 pub(crate) use place::host_and_path;
+pub(crate) use web::commit_page;
 
 /// The pull requests of one repository.
 ///

@@ -6,3 +6,5 @@ mod configuration;
 mod promotion;
 mod push;
 mod restart;
+#[cfg(unix)]
+mod signing;
