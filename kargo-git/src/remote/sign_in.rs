@@ -1,5 +1,6 @@
 //! Who signs in to a repository: found out for each piece of work, so that credentials which expire are renewed in time.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::credentials::{CredentialKind, CredentialSource, NamedCredentials};
 /// How long one step goes on with what it was told. A long step asks again, since tokens live for an hour.
 const FRESH: Duration = Duration::from_secs(5 * 60);
 
-/// A source of credentials, told from all others.
-#[derive(Debug, Clone)]
+/// A source of credentials, told from all others. Prints its number alone: what a host's source prints is not for remotes to say.
+#[derive(Clone)]
 pub(crate) struct Asked {
     source: Arc<dyn CredentialSource>,
     /// What two sources call by one name may be two things.
@@ -26,6 +27,12 @@ impl Asked {
     pub(crate) fn new(source: impl CredentialSource) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { source: Arc::new(source), number: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Asked").field(&self.number).finish()
     }
 }
 

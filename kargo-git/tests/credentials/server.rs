@@ -109,7 +109,8 @@ fn serve(stream: TcpStream, repository: &Path, door: &Mutex<Door>, seen: &Mutex<
 /// What `git-upload-pack` or `git-receive-pack` answers.
 fn git(repository: &Path, service: &str, listing: bool, protocol: Option<String>, body: &[u8]) -> Vec<u8> {
     let mut command = Command::new("git");
-    command.arg(service.trim_start_matches("git-")).arg("--stateless-rpc");
+    // As forges have it, so that files are fetched when somebody reads them.
+    command.args(["-c", "uploadpack.allowFilter=true", service.trim_start_matches("git-"), "--stateless-rpc"]);
     if listing {
         command.arg("--advertise-refs");
     }

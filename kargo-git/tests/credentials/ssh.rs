@@ -1,6 +1,6 @@
 //! Keys that are asked for, with a program in the place of `ssh` that lets in one of them.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
