@@ -135,17 +135,17 @@ mod tests {
         // Takes connections and never answers.
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let silent = Remote::new(format!("http://{}/x", server.local_addr().unwrap())).unwrap();
-        let look = async |remote: &Remote, prefix: &'static str| {
-            let (listing, mut session) = (Arc::clone(&listing), session(remote).await);
+        let look = |mut session: Session, prefix: &'static str| {
+            let listing = Arc::clone(&listing);
             tokio::spawn(async move { listing.refs(&mut session, &[prefix]).await })
         };
         let mut given_up = Vec::new();
         for _ in 0..4 {
-            given_up.push(look(&silent, "refs/heads/main").await);
+            given_up.push(look(session(&silent).await, "refs/heads/main"));
             // Each is in the queue before the next one is.
             tokio::task::yield_now().await;
         }
-        let patient = look(&Remote::new(repository.url()).unwrap(), TAGS).await;
+        let patient = look(session(&Remote::new(repository.url()).unwrap()).await, TAGS);
         tokio::task::yield_now().await;
         for look in given_up {
             let _asked = server.accept().await.unwrap();
