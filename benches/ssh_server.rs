@@ -121,7 +121,9 @@ fn proxy(port: u16, traffic: Arc<Traffic>) -> u16 {
                 for stream in [&client, &server] {
                     let _ = stream.set_nodelay(true);
                 }
-                let Ok((from, to)) = client.try_clone().and_then(|from| Ok((from, server.try_clone()?))) else { return };
+                let Ok((from, to)) = client.try_clone().and_then(|from| Ok((from, server.try_clone()?))) else {
+                    return;
+                };
                 let there = Arc::clone(&traffic);
                 std::thread::spawn(move || carry(from, to, &there, false));
                 carry(server, client, &traffic, true);

@@ -15,13 +15,7 @@ pub fn measure(name: &str, runs: usize, server: &dyn Counted, work: impl FnMut()
 }
 
 /// Prints the median time of `work`, each time after `prepare`, and what it asked of the server.
-pub fn measure_after(
-    name: &str,
-    runs: usize,
-    server: &dyn Counted,
-    prepare: &mut dyn FnMut(),
-    mut work: impl FnMut(),
-) {
+pub fn measure_after(name: &str, runs: usize, server: &dyn Counted, prepare: &mut dyn FnMut(), mut work: impl FnMut()) {
     let mut times: Vec<(Duration, u64, u64)> = (0..runs)
         .map(|_| {
             prepare();

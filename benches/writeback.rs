@@ -121,7 +121,8 @@ impl Bench<'_> {
             n += 1;
             let path = clone.join(FILE);
             let text = std::fs::read_to_string(&path).expect("the file is there");
-            std::fs::write(&path, text.replace("replicas: 2", &format!("replicas: 2 # {n}"))).expect("the disk has room");
+            std::fs::write(&path, text.replace("replicas: 2", &format!("replicas: 2 # {n}")))
+                .expect("the disk has room");
             let who = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.example"];
             git(&clone, &[&who[..], &["commit", "-qam", "Edit"]].concat());
             git(&clone, &["push", "-q", "origin", "HEAD:main"]);

@@ -84,6 +84,14 @@ pub(crate) struct Draft {
     pub(crate) at: Timestamp,
 }
 
+/// A commit that was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) id: ObjectId,
+    /// Its signature, when it would be another one the next time, so that the commit can be made again only with it.
+    pub(crate) signature: Option<String>,
+}
+
 impl Draft {
     /// Makes the commit of `tree` on top of `parent`, or one without a parent, and adds it to `objects`.
     pub(crate) async fn commit(
@@ -92,6 +100,17 @@ impl Draft {
         parent: Option<ObjectId>,
         objects: &mut NewObjects,
     ) -> Result<ObjectId> {
+        Ok(self.make(tree, parent, None, objects).await?.id)
+    }
+
+    /// As [`Draft::commit`]. With the `signature` that it had before, nothing is signed: it is the same commit.
+    pub(crate) async fn make(
+        &self,
+        tree: ObjectId,
+        parent: Option<ObjectId>,
+        signature: Option<&str>,
+        objects: &mut NewObjects,
+    ) -> Result<Made> {
         let who = self.identity.at(self.at);
         let mut commit = gix::objs::Commit {
             tree,
@@ -103,14 +122,19 @@ impl Draft {
             extra_headers: Vec::new(),
         };
         let mut data = bytes(&commit)?;
-        if let Some(signer) = &self.signer {
+        let mut made = signature.map(str::to_owned);
+        if let (None, Some(signer)) = (signature, &self.signer) {
             // Of all else; in the commit it stands behind the committer.
-            let signature = signer.sign(&data).await?;
+            made = Some(signer.sign(&data).await?);
+        }
+        if let Some(signature) = &made {
             let field = gix::objs::commit::signature_field_name(tree.kind());
             commit.extra_headers.push((field.into(), signature.trim_end().into()));
             data = bytes(&commit)?;
         }
-        objects.insert(tree.kind(), Kind::Commit, data)
+        let repeatable = signature.is_none() && self.signer.as_ref().is_none_or(Signer::is_repeatable);
+        let signature = made.filter(|_| !repeatable);
+        Ok(Made { id: objects.insert(tree.kind(), Kind::Commit, data)?, signature })
     }
 }
 

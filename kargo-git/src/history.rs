@@ -91,12 +91,11 @@ impl History for Remote {
         if observed == wanted {
             return Ok(Relation::Same);
         }
-        let (store, _) = self.store();
-        if let Some(relation) = store.relation(observed, wanted) {
-            return Ok(relation);
-        }
         cx.guard("relate two commits", async {
-            let mut session = self.session()?;
+            let (mut session, store) = self.look(cx).await?;
+            if let Some(relation) = store.relation(observed, wanted) {
+                return Ok(relation);
+            }
             let hash = session.hash().await?;
             if observed.kind() != hash || wanted.kind() != hash {
                 return Ok(Relation::Unknown);

@@ -2,6 +2,7 @@
 
 pub mod forge;
 
+mod key_ring;
 mod promotion;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use gix::objs::tree::EntryKind;
 use gix::refs::transaction::PreviousValue;
 use jiff::Timestamp;
 
+pub use key_ring::KeyRing;
 pub use promotion::{DoneStep, StepByStep};
 
 /// A bare repository. Its own directory goes when the last clone of the value is dropped.

@@ -249,7 +249,8 @@ mod tests {
     async fn begin(files: &[(&str, &str)]) -> (BareRepository, Session, TreeEdit) {
         let repository = BareRepository::new();
         let tip = repository.commit("main", files, "Start");
-        let mut session = Remote::new(repository.url()).unwrap().session().unwrap();
+        let mut session =
+            Remote::new(repository.url()).unwrap().session(&kargo_core::plugin::Context::system("read")).await.unwrap();
         let tip = ObjectId::from_hex(tip.as_bytes()).unwrap();
         let edit = TreeEdit::on(&mut session, tip).await.unwrap();
         (repository, session, edit)

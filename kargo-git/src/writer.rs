@@ -41,6 +41,8 @@ pub(crate) const LOST: u32 = 5;
 ///
 /// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
 ///
+/// Credentials are the remote's; one with [`credentials_from`](crate::RemoteBuilder::credentials_from) asks for them in each attempt.
+///
 /// ```
 /// use kargo_git::{GitWriter, Remote};
 ///
@@ -124,7 +126,7 @@ impl GitWriter {
             if attempt > 0 {
                 cx.sleep(pause(attempt)).await?;
             }
-            let mut session = self.remote.session()?;
+            let mut session = self.remote.session(cx).await?;
             let tip = session.tip(branch).await?;
             if refused_at != Some(tip) {
                 refusals = 0;

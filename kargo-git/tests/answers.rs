@@ -300,8 +300,8 @@ async fn git_19_the_credentials_that_fit_best_are_used_and_named_without_the_sec
         async move { source.discover(&Context::system("test"), &DiscoverRequest::new(&config)).await.unwrap_err() }
     };
     for (url, named) in [
-        (fake.url.clone(), "the user exact"),
-        (format!("{host}/acme/other.git"), "the user anywhere"),
+        (fake.url.clone(), "config (user exact)"),
+        (format!("{host}/acme/other.git"), "(user anywhere)"),
         (fake.url.replace("127.0.0.1", "localhost"), "none fit"),
     ] {
         let error = look(url).await;

@@ -124,6 +124,10 @@ mod tests {
         repository
     }
 
+    async fn session(remote: &Remote) -> Session {
+        remote.session(&kargo_core::plugin::Context::system("look")).await.unwrap()
+    }
+
     #[tokio::test]
     async fn those_who_give_up_take_nothing_from_one_who_waits() {
         let repository = repository();
@@ -131,17 +135,17 @@ mod tests {
         // Takes connections and never answers.
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let silent = Remote::new(format!("http://{}/x", server.local_addr().unwrap())).unwrap();
-        let look = |remote: &Remote, prefix: &'static str| {
-            let (listing, mut session) = (Arc::clone(&listing), remote.session().unwrap());
+        let look = |mut session: Session, prefix: &'static str| {
+            let listing = Arc::clone(&listing);
             tokio::spawn(async move { listing.refs(&mut session, &[prefix]).await })
         };
         let mut given_up = Vec::new();
         for _ in 0..4 {
-            given_up.push(look(&silent, "refs/heads/main"));
+            given_up.push(look(session(&silent).await, "refs/heads/main"));
             // Each is in the queue before the next one is.
             tokio::task::yield_now().await;
         }
-        let patient = look(&Remote::new(repository.url()).unwrap(), TAGS);
+        let patient = look(session(&Remote::new(repository.url()).unwrap()).await, TAGS);
         tokio::task::yield_now().await;
         for look in given_up {
             let _asked = server.accept().await.unwrap();
@@ -156,7 +160,7 @@ mod tests {
         let repository = repository();
         let listing = Arc::new(Listing::default());
         let poor = Remote::builder("http://127.0.0.1:1/x").limits(Limits { requests: 0, bytes: 0 }).build().unwrap();
-        let (mut poor, mut rich) = (poor.session().unwrap(), Remote::new(repository.url()).unwrap().session().unwrap());
+        let (mut poor, mut rich) = (session(&poor).await, session(&Remote::new(repository.url()).unwrap()).await);
         let (first, second) = tokio::join!(listing.refs(&mut poor, &[TAGS]), listing.refs(&mut rich, &[TAGS]));
         assert_eq!(first.unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(second.unwrap().len(), 1);

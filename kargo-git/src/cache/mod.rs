@@ -16,9 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gix::ObjectId;
 use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::remote::Credentials;
 pub(crate) use commit::{CachedCommit, CachedTag};
 pub(crate) use store::Store;
 pub(crate) use trees::Trees;
@@ -29,9 +28,9 @@ const CAPACITY: usize = 256 << 20;
 /// What a host remembers of repositories, for all its sources and remotes together: commits, tags and the directories of the newest
 /// ones, never files. In memory, and bounded; the repositories that were not looked at for longest are forgotten first. Cheap to clone.
 ///
-/// Each repository is kept apart for each credential: what one was shown is never told to another. It is kept apart as well for each set
-/// of certificates and host keys that is trusted. Who looks at the same time as others
-/// fetches together with them.
+/// Each repository is kept apart for each credential: what one was shown is never told to another. Credentials that a
+/// [`CredentialSource`](crate::CredentialSource) renews are the same for as long as it gives them the same name. It is kept apart as well
+/// for each set of certificates and host keys that is trusted. Who looks at the same time as others fetches together with them.
 ///
 /// ```
 /// use kargo_git::{GitCache, GitSource, Remote};
@@ -65,23 +64,28 @@ struct Entry {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     place: String,
-    credentials: Option<ObjectId>,
+    seen_as: Option<ObjectId>,
     trust: ObjectId,
 }
 
 impl Key {
     /// For the repository at `place`, to the letter: servers may tell spellings apart. `trust` is all by which the server is known to be
     /// the right one: who trusts more may be talking to another, whose word does not count for the rest.
-    pub(crate) fn new(place: &str, credentials: Option<&Credentials>, trust: &[u8]) -> Result<Self> {
-        let digest = |bytes: &[u8]| {
-            gix::objs::compute_hash(gix::hash::Kind::Sha256, Kind::Blob, bytes).map_err(|error| {
-                Error::new(ErrorKind::InvalidInput, "The settings of the remote cannot be told from others.")
-                    .because(error)
-            })
-        };
-        let credentials = credentials.map(|credentials| digest(credentials.text().expose_secret().as_bytes()));
-        Ok(Self { place: place.to_owned(), credentials: credentials.transpose()?, trust: digest(trust)? })
+    pub(crate) fn new(place: &str, trust: &[u8]) -> Result<Self> {
+        Ok(Self { place: place.to_owned(), seen_as: None, trust: digest(trust)? })
     }
+
+    /// For the same repository as it is shown to the one who signs in as `who`.
+    pub(crate) fn seen_as(&self, who: Option<&SecretString>) -> Result<Self> {
+        let seen_as = who.map(|who| digest(who.expose_secret().as_bytes())).transpose()?;
+        Ok(Self { seen_as, ..self.clone() })
+    }
+}
+
+fn digest(bytes: &[u8]) -> Result<ObjectId> {
+    gix::objs::compute_hash(gix::hash::Kind::Sha256, Kind::Blob, bytes).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, "The settings of the remote cannot be told from others.").because(error)
+    })
 }
 
 impl Default for GitCache {
@@ -156,23 +160,23 @@ mod tests {
     #[test]
     fn each_credential_has_a_store_of_its_own() {
         let cache = GitCache::new();
-        let (alice, bob) = (Credentials::basic("alice", "a"), Credentials::basic("alice", "b"));
-        let store = |place, credentials| cache.store(&Key::new(place, credentials, b"").unwrap());
+        let (alice, bob) = (SecretString::from("alice a"), SecretString::from("alice b"));
+        let store = |place, who| cache.store(&Key::new(place, b"").unwrap().seen_as(who).unwrap());
         let mine = store("https://git.example/x", Some(&alice));
         assert!(Arc::ptr_eq(&mine, &store("https://git.example/x", Some(&alice))));
-        for (place, credentials) in [
+        for (place, who) in [
             ("https://git.example/x", Some(&bob)),
             ("https://git.example/x", None),
             ("https://git.example/X", Some(&alice)),
         ] {
-            assert!(!Arc::ptr_eq(&mine, &store(place, credentials)), "{place} {credentials:?}");
+            assert!(!Arc::ptr_eq(&mine, &store(place, who)), "{place}");
         }
     }
 
     #[test]
     fn what_was_not_used_for_longest_is_forgotten_first() {
         let cache = GitCache::with_capacity(2500);
-        let keys = ["a", "b", "c"].map(|place| Key::new(place, None, b"").unwrap());
+        let keys = ["a", "b", "c"].map(|place| Key::new(place, b"").unwrap());
         let id = |n: u8| ObjectId::from_bytes_or_panic(&[n; 20]);
         for (n, key) in keys.iter().enumerate() {
             cache.store(key).trees.keep(vec![(id(n as u8), vec![0; 1000].into())]);

@@ -243,7 +243,7 @@ mod tests {
     use crate::testing::BareRepository;
 
     async fn changes(repository: &BareRepository, before: Option<ObjectId>, after: ObjectId) -> Result<Vec<String>> {
-        let mut session = Remote::new(repository.url())?.session()?;
+        let mut session = Remote::new(repository.url())?.session(&kargo_core::plugin::Context::system("read")).await?;
         let step = Step { commit: ObjectId::null(gix::hash::Kind::Sha1), before, after };
         let changed = changed_paths(&mut session, &Arc::default(), vec![step]).await?;
         let paths = changed[&step.commit].iter().map(|path| String::from_utf8_lossy(path).into_owned());

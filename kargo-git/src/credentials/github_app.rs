@@ -30,11 +30,13 @@ const MARGIN: Duration = Duration::from_secs(10 * 60);
 /// password of the user `x-access-token`. Each opens no other repository than the one that was asked about.
 ///
 /// ```no_run
-/// use kargo_git::{CredentialRules, GitHubApp};
+/// use kargo_git::{CredentialRules, Forges, GitHubApp, GitSource, GitSteps};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let app = GitHubApp::builder("Iv23liAbCdEf", std::fs::read_to_string("app.pem")?).build()?;
 /// let rules = CredentialRules::new().ask("github.com/acme", app);
+/// let steps = GitSteps::new(GitSource::new().credentials_from(rules.clone()));
+/// let forges = Forges::new(rules)?;
 /// # Ok(())
 /// # }
 /// ```

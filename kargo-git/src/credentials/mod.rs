@@ -21,7 +21,8 @@ pub use rules::CredentialRules;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NamedCredentials {
-    /// Stands in errors, so that people see which ones were used.
+    /// Stands in errors, so that people see which ones were used. What was learned of a repository is kept by it: credentials that are
+    /// renewed keep their name, so that nothing is fetched again, and such as open something else, or somebody else's, have another.
     pub name: String,
     /// What one signs in with.
     pub credentials: Credentials,
@@ -41,6 +42,20 @@ impl NamedCredentials {
         }
     }
 
+    /// What they are called and whom they sign in: the same when they are renewed.
+    pub(crate) fn called(&self) -> String {
+        let user = self.credentials.user_and_password().map_or("", |(user, _)| user);
+        format!("{:?} {}\n{user}", self.kind(), self.name)
+    }
+
+    /// As errors name them.
+    pub(crate) fn shown(&self) -> String {
+        match self.credentials.user_and_password() {
+            Some((user, _)) if !user.is_empty() => format!("the credentials {} (user {user})", self.name),
+            _ => format!("the credentials {}", self.name),
+        }
+    }
+
     /// The password or token, to be compared.
     pub(crate) fn secret(&self) -> Option<&str> {
         self.credentials.user_and_password().map(|(_, password): (&str, &SecretString)| password.expose_secret())
@@ -57,14 +72,12 @@ pub enum CredentialKind {
     SshKey,
 }
 
-/// Knows the credentials of repositories: for Git, see [`crate::RemoteBuilder::credentials_from`], and for the APIs of forges, see
-/// [`crate::Forges`].
+/// Knows the credentials of repositories: for [`crate::GitSource`] and [`crate::GitSteps`] by [`crate::GitSource::credentials_from`], for a
+/// [`crate::GitWriter`] by that of its remote, [`crate::RemoteBuilder::credentials_from`], and for the APIs of forges by [`crate::Forges`].
 ///
 /// It is asked before each piece of work, so that credentials which expire are renewed without a restart. Whoever implements it keeps
-/// what is costly to get, and lets go of it when told that it was refused.
-///
-/// [`crate::Forges`] ask it by themselves. [`crate::GitSource`], and with it [`crate::GitSteps`], take credentials that stay as they are; a
-/// host whose credentials expire, such as the tokens of a GitHub App, makes these anew with what a source gives.
+/// what is costly to get, and lets go of it when told that it was refused. All requests of one piece of work, such as an attempt to push,
+/// carry what it gave, and what it gave after a refusal.
 ///
 /// ```
 /// use async_trait::async_trait;

@@ -26,7 +26,8 @@ pub(super) struct Azure {
     api: Api,
     project: String,
     name: String,
-    web: Url,
+    /// The repository's page.
+    page: Url,
 }
 
 #[derive(Deserialize)]
@@ -117,8 +118,8 @@ fn short(name: &str) -> String {
 }
 
 impl Azure {
-    pub(super) fn new(api: Api, project: String, name: String, web: Url) -> Self {
-        Self { api, project, name, web }
+    pub(super) fn new(api: Api, project: String, name: String, page: Url) -> Self {
+        Self { api, project, name, page }
     }
 
     /// A call to what is under the repository's path.
@@ -132,14 +133,6 @@ impl Azure {
 
     async fn expect(&self, cx: &Context, call: Call) -> Result<super::client::Reply> {
         self.ask(cx, call).await?.expect()
-    }
-
-    fn page(&self, number: u64) -> String {
-        let mut url = self.web.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend([&self.project, "_git", &self.name, "pullrequest", &number.to_string()]);
-        }
-        url.to_string()
     }
 
     fn converted(&self, pull: Pull) -> PullRequest {
@@ -164,7 +157,7 @@ impl Azure {
         };
         PullRequest {
             number: pull.pull_request_id,
-            url: self.page(pull.pull_request_id),
+            url: format!("{}/pullrequest/{}", self.page, pull.pull_request_id),
             state,
             draft: pull.is_draft,
             source: short(&pull.source_ref_name),

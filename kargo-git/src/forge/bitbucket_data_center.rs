@@ -19,7 +19,8 @@ pub(super) struct BitbucketDataCenter {
     api: Api,
     project: String,
     name: String,
-    web: Url,
+    /// The repository's page.
+    page: Url,
 }
 
 #[derive(Deserialize)]
@@ -113,8 +114,8 @@ struct Veto {
 }
 
 impl BitbucketDataCenter {
-    pub(super) fn new(api: Api, project: String, name: String, web: Url) -> Self {
-        Self { api, project, name, web }
+    pub(super) fn new(api: Api, project: String, name: String, page: Url) -> Self {
+        Self { api, project, name, page }
     }
 
     /// A path under the repository's.
@@ -131,9 +132,7 @@ impl BitbucketDataCenter {
         let own = pull.links.own.into_iter().next().map(|link| link.href);
         PullRequest {
             number: pull.id,
-            url: own.unwrap_or_else(|| {
-                format!("{}projects/{}/repos/{}/pull-requests/{}", self.web, self.project, self.name, pull.id)
-            }),
+            url: own.unwrap_or_else(|| format!("{}/pull-requests/{}", self.page, pull.id)),
             state,
             draft: pull.draft,
             source: pull.from_ref.display_id,

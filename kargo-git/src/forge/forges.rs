@@ -126,14 +126,15 @@ impl Forges {
     /// As [`Forges::repository`].
     pub fn repository_with(&self, url: &str, options: RepositoryOptions) -> Result<Arc<dyn Forge>> {
         let (api, location) = self.locate(url, options)?;
-        let Location { owner, name, web, .. } = location;
+        let page = location.page(api.provider);
+        let Location { owner, name, .. } = location;
         Ok(match api.provider {
             Provider::GitHub => Arc::new(GitHub::new(api, owner.concat(), name)),
             Provider::GitLab => Arc::new(GitLab::new(api, format!("{}/{name}", owner.join("/")))),
             Provider::Gitea => Arc::new(Gitea::new(api, owner.concat(), name)),
             Provider::BitbucketCloud => Arc::new(BitbucketCloud::new(api, owner.concat(), name)),
-            Provider::BitbucketDataCenter => Arc::new(BitbucketDataCenter::new(api, owner.concat(), name, web)),
-            Provider::Azure => Arc::new(Azure::new(api, owner.concat(), name, web)),
+            Provider::BitbucketDataCenter => Arc::new(BitbucketDataCenter::new(api, owner.concat(), name, page)),
+            Provider::Azure => Arc::new(Azure::new(api, owner.concat(), name, page)),
         })
     }
 

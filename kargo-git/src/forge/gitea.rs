@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::{Api, Call, Listing};
+use super::github_family::{Label, Repository, state};
 use super::model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,
@@ -18,11 +19,7 @@ use super::{Forge, Provider};
 const PAGE: usize = 50;
 
 #[derive(Debug)]
-pub(super) struct Gitea {
-    api: Api,
-    owner: String,
-    name: String,
-}
+pub(super) struct Gitea(Repository);
 
 #[derive(Deserialize)]
 struct Pull {
@@ -52,11 +49,6 @@ struct End {
     sha: String,
     #[serde(default)]
     repo_id: i64,
-}
-
-#[derive(Deserialize)]
-struct Label {
-    name: String,
 }
 
 #[derive(Deserialize)]
@@ -92,11 +84,7 @@ struct Comparison {
 
 impl From<Pull> for PullRequest {
     fn from(pull: Pull) -> Self {
-        let state = match (pull.merged, pull.state.as_str()) {
-            (true, _) => PullRequestState::Merged,
-            (false, "open") => PullRequestState::Open,
-            _ => PullRequestState::Closed,
-        };
+        let state = state(&pull.state, pull.merged);
         let readiness = match (pull.draft, pull.mergeable) {
             (true, _) => Readiness::Waiting("its author, who calls it a draft".into()),
             // False while it is looked at, and for ever when there is a conflict. True says nothing of what the branch requires.
@@ -121,12 +109,7 @@ impl From<Pull> for PullRequest {
 
 impl Gitea {
     pub(super) fn new(api: Api, owner: String, name: String) -> Self {
-        Self { api, owner, name }
-    }
-
-    /// A path under the repository's.
-    fn at<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
-        [&["repos", &self.owner, &self.name], rest].concat()
+        Self(Repository::new(api, owner, name))
     }
 
     /// The pull requests in `state`, until they were last touched before `since`. Listings cannot be asked for branches, and the request
@@ -141,12 +124,12 @@ impl Gitea {
         let what = format!("list the pull requests from {} to {}", query.source, query.target);
         let (mut found, mut listing) = (Vec::new(), Listing::default());
         for page in 1.. {
-            let call = Call::get(&self.at(&["pulls"]), &*what)
+            let call = Call::get(&self.0.at(&["pulls"]), &*what)
                 .query("state", state)
                 .query("sort", "recentupdate")
                 .query("limit", PAGE)
                 .query("page", page);
-            let reply = self.api.expect(cx, call).await?;
+            let reply = self.0.api.expect(cx, call).await?;
             listing.count(&reply)?;
             let pulls: Vec<Pull> = reply.json()?;
             let older = |pull: &Pull| since.zip(pull.updated_at).is_some_and(|(since, updated)| updated < since);
@@ -171,27 +154,25 @@ impl Forge for Gitea {
     }
 
     async fn branch(&self, cx: &Context, name: &str) -> Result<Option<Branch>> {
-        let call = Call::get(&self.at(&["branches", name]), format!("read the branch {name}"));
-        let reply = self.api.ask(cx, call).await?;
+        let reply = self.0.branch(cx, name).await?;
         if reply.status == 404 {
             // The same words for a repository that is hidden, which must not look like a branch that is gone.
-            let call = Call::get(&self.at(&[]), "read the repository");
-            self.api.expect(cx, call).await?;
+            let call = Call::get(&self.0.at(&[]), "read the repository");
+            self.0.api.expect(cx, call).await?;
             return Ok(None);
         }
         let BranchAnswer { commit } = reply.expect()?.json()?;
-        let call = Call::get(&self.at(&["git", "commits", &commit.id]), format!("read the commit {}", commit.id))
+        let call = Call::get(&self.0.at(&["git", "commits", &commit.id]), format!("read the commit {}", commit.id))
             .query("stat", false)
             .query("verification", false)
             .query("files", false);
-        let tree = self.api.expect(cx, call).await?.json::<CommitAnswer>()?.commit.tree.sha;
+        let tree = self.0.api.expect(cx, call).await?.json::<CommitAnswer>()?.commit.tree.sha;
         Ok(Some(Branch { name: name.to_owned(), commit: commit.id, message: commit.message, tree: Some(tree) }))
     }
 
     async fn differs(&self, cx: &Context, source: &Branch, target: &Branch) -> Result<bool> {
-        let ends = format!("{}...{}", target.commit, source.commit);
-        let call = Call::get(&self.at(&["compare", &ends]), format!("compare {} with {}", source.name, target.name));
-        Ok(self.api.expect(cx, call).await?.json::<Comparison>()?.total_commits > 0)
+        let call = self.0.comparison(source, target);
+        Ok(self.0.api.expect(cx, call).await?.json::<Comparison>()?.total_commits > 0)
     }
 
     async fn pull_requests(&self, cx: &Context, query: &PullRequestQuery) -> Result<Vec<PullRequest>> {
@@ -204,14 +185,11 @@ impl Forge for Gitea {
     }
 
     async fn pull_request(&self, cx: &Context, number: u64) -> Result<PullRequest> {
-        let call = Call::get(&self.at(&["pulls", &number.to_string()]), format!("read pull request {number}"));
-        Ok(self.api.expect(cx, call).await?.json::<Pull>()?.into())
+        Ok(self.0.pull::<Pull>(cx, number).await?.into())
     }
 
     async fn open(&self, cx: &Context, new: &NewPullRequest) -> Result<Opened> {
-        let body = json!({"title": new.title, "body": new.description, "head": new.source, "base": new.target});
-        let what = format!("open a pull request from {} to {}", new.source, new.target);
-        let reply = self.api.ask(cx, Call::post(&self.at(&["pulls"]), body, what)).await?;
+        let reply = self.0.open(cx, new).await?;
         match reply.status {
             409 if reply.says("already exists") => Ok(Opened::Exists),
             409 | 422 if reply.says("no changes between") => Ok(Opened::NothingToMerge),
@@ -220,18 +198,15 @@ impl Forge for Gitea {
     }
 
     async fn add_labels(&self, cx: &Context, number: u64, labels: &[String]) -> Result<()> {
-        let number = number.to_string();
-        let body = json!({"labels": labels});
-        let call = Call::post(&self.at(&["issues", &number, "labels"]), body, format!("label pull request {number}"));
-        self.api.expect(cx, call).await.map(drop)
+        self.0.add_labels(cx, number, labels).await
     }
 
     async fn merge(&self, cx: &Context, request: &MergeRequest<'_>) -> Result<MergeOutcome> {
         let pull = request.pull_request;
         let number = pull.number.to_string();
         let body = json!({"Do": request.method.unwrap_or("merge"), "head_commit_id": pull.head});
-        let call = Call::post(&self.at(&["pulls", &number, "merge"]), body, format!("merge pull request {number}"));
-        let reply = self.api.ask(cx, call).await?;
+        let call = Call::post(&self.0.at(&["pulls", &number, "merge"]), body, format!("merge pull request {number}"));
+        let reply = self.0.api.ask(cx, call).await?;
         match reply.status {
             // It says nothing about the commit.
             200 => Ok(MergeOutcome::Merged { commit: self.pull_request(cx, pull.number).await?.merge_commit }),
@@ -246,12 +221,6 @@ impl Forge for Gitea {
     }
 
     async fn close(&self, cx: &Context, pull_request: &PullRequest) -> Result<()> {
-        let number = pull_request.number.to_string();
-        let call = Call::patch(
-            &self.at(&["pulls", &number]),
-            json!({"state": "closed"}),
-            format!("close pull request {number}"),
-        );
-        self.api.expect(cx, call).await.map(drop)
+        self.0.close(cx, pull_request.number).await
     }
 }

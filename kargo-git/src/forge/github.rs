@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::{Api, Call, Listing};
+use super::github_family::{Label, Repository, state};
 use super::model::{
     Branch, MergeOutcome, MergeRequest, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState,
     Readiness,
@@ -16,11 +17,7 @@ use super::{Forge, Provider};
 
 /// One repository at GitHub.
 #[derive(Debug)]
-pub(crate) struct GitHub {
-    pub(super) api: Api,
-    owner: String,
-    name: String,
-}
+pub(crate) struct GitHub(pub(super) Repository);
 
 #[derive(Deserialize)]
 struct Pull {
@@ -47,11 +44,6 @@ struct End {
     #[serde(rename = "ref")]
     name: String,
     sha: String,
-}
-
-#[derive(Deserialize)]
-struct Label {
-    name: String,
 }
 
 #[derive(Deserialize)]
@@ -90,11 +82,7 @@ struct Merged {
 
 impl From<Pull> for PullRequest {
     fn from(pull: Pull) -> Self {
-        let state = match (pull.state.as_str(), &pull.merged_at) {
-            (_, Some(_)) => PullRequestState::Merged,
-            ("open", None) => PullRequestState::Open,
-            _ => PullRequestState::Closed,
-        };
+        let state = state(&pull.state, pull.merged_at.is_some());
         let readiness = match pull.mergeable_state.as_deref() {
             // The last two: checks that nobody requires have failed, and hooks run before a push.
             Some("clean" | "unstable" | "has_hooks") => Readiness::Ready,
@@ -122,12 +110,7 @@ impl From<Pull> for PullRequest {
 
 impl GitHub {
     pub(super) fn new(api: Api, owner: String, name: String) -> Self {
-        Self { api, owner, name }
-    }
-
-    /// A path under the repository's.
-    pub(super) fn at<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
-        [&["repos", &self.owner, &self.name], rest].concat()
+        Self(Repository::new(api, owner, name))
     }
 }
 
@@ -138,8 +121,7 @@ impl Forge for GitHub {
     }
 
     async fn branch(&self, cx: &Context, name: &str) -> Result<Option<Branch>> {
-        let call = Call::get(&self.at(&["branches", name]), format!("read the branch {name}"));
-        let reply = self.api.ask(cx, call).await?;
+        let reply = self.0.branch(cx, name).await?;
         if reply.status == 404 && reply.says("branch not found") {
             return Ok(None);
         }
@@ -149,10 +131,8 @@ impl Forge for GitHub {
     }
 
     async fn differs(&self, cx: &Context, source: &Branch, target: &Branch) -> Result<bool> {
-        // From where they parted, as a merge sees it.
-        let ends = format!("{}...{}", target.commit, source.commit);
-        let call = Call::get(&self.at(&["compare", &ends]), format!("compare {} with {}", source.name, target.name));
-        let comparison: Comparison = self.api.expect(cx, call.query("per_page", 1)).await?.json()?;
+        let call = self.0.comparison(source, target).query("per_page", 1);
+        let comparison: Comparison = self.0.api.expect(cx, call).await?.json()?;
         Ok(comparison.ahead_by > 0 && !comparison.files.is_empty())
     }
 
@@ -160,15 +140,15 @@ impl Forge for GitHub {
         let what = format!("list the pull requests from {} to {}", query.source, query.target);
         let (mut found, mut listing) = (Vec::new(), Listing::default());
         for page in 1.. {
-            let call = Call::get(&self.at(&["pulls"]), &*what)
+            let call = Call::get(&self.0.at(&["pulls"]), &*what)
                 .query("state", "all")
-                .query("head", format!("{}:{}", self.owner, query.source))
+                .query("head", format!("{}:{}", self.0.owner, query.source))
                 .query("base", &query.target)
                 .query("sort", "created")
                 .query("direction", "desc")
                 .query("per_page", 100)
                 .query("page", page);
-            let reply = self.api.expect(cx, call).await?;
+            let reply = self.0.api.expect(cx, call).await?;
             listing.count(&reply)?;
             let pulls: Vec<Pull> = reply.json()?;
             // GitHub ignores a `head` that it does not understand, and then lists them all.
@@ -183,14 +163,11 @@ impl Forge for GitHub {
     }
 
     async fn pull_request(&self, cx: &Context, number: u64) -> Result<PullRequest> {
-        let call = Call::get(&self.at(&["pulls", &number.to_string()]), format!("read pull request {number}"));
-        Ok(self.api.expect(cx, call).await?.json::<Pull>()?.into())
+        Ok(self.0.pull::<Pull>(cx, number).await?.into())
     }
 
     async fn open(&self, cx: &Context, new: &NewPullRequest) -> Result<Opened> {
-        let body = json!({"title": new.title, "body": new.description, "head": new.source, "base": new.target});
-        let what = format!("open a pull request from {} to {}", new.source, new.target);
-        let reply = self.api.ask(cx, Call::post(&self.at(&["pulls"]), body, what)).await?;
+        let reply = self.0.open(cx, new).await?;
         match reply.status {
             422 if reply.says("already exists") => Ok(Opened::Exists),
             422 if reply.says("no commits between") => Ok(Opened::NothingToMerge),
@@ -199,10 +176,7 @@ impl Forge for GitHub {
     }
 
     async fn add_labels(&self, cx: &Context, number: u64, labels: &[String]) -> Result<()> {
-        let path = ["issues", &number.to_string(), "labels"].map(str::to_owned);
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let call = Call::post(&self.at(&path), json!({"labels": labels}), format!("label pull request {number}"));
-        self.api.expect(cx, call).await.map(drop)
+        self.0.add_labels(cx, number, labels).await
     }
 
     async fn merge(&self, cx: &Context, request: &MergeRequest<'_>) -> Result<MergeOutcome> {
@@ -212,8 +186,8 @@ impl Forge for GitHub {
             body["merge_method"] = method.into();
         }
         let number = pull.number.to_string();
-        let call = Call::put(&self.at(&["pulls", &number, "merge"]), body, format!("merge pull request {number}"));
-        let reply = self.api.ask(cx, call).await?;
+        let call = Call::put(&self.0.at(&["pulls", &number, "merge"]), body, format!("merge pull request {number}"));
+        let reply = self.0.api.ask(cx, call).await?;
         match reply.status {
             200 => Ok(MergeOutcome::Merged { commit: Some(reply.json::<Merged>()?.sha) }),
             // "Squash merges are not allowed on this repository."
@@ -230,12 +204,6 @@ impl Forge for GitHub {
     }
 
     async fn close(&self, cx: &Context, pull_request: &PullRequest) -> Result<()> {
-        let number = pull_request.number.to_string();
-        let call = Call::patch(
-            &self.at(&["pulls", &number]),
-            json!({"state": "closed"}),
-            format!("close pull request {number}"),
-        );
-        self.api.expect(cx, call).await.map(drop)
+        self.0.close(cx, pull_request.number).await
     }
 }

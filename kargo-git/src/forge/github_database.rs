@@ -85,13 +85,13 @@ struct CompareAnswer {
 impl GitHub {
     /// Whether anybody is signed in.
     pub(crate) async fn has_token(&self, cx: &Context) -> Result<bool> {
-        self.api.has_token(cx).await
+        self.0.api.has_token(cx).await
     }
 
     pub(crate) async fn compare(&self, cx: &Context, base: &str, head: &str) -> Result<Comparison> {
         let ends = format!("{base}...{head}");
-        let call = Call::get(&self.at(&["compare", &ends]), format!("compare {base} with {head}"));
-        let answer: CompareAnswer = self.api.expect(cx, call.query("per_page", 100)).await?.json()?;
+        let call = Call::get(&self.0.at(&["compare", &ends]), format!("compare {base} with {head}"));
+        let answer: CompareAnswer = self.0.api.expect(cx, call.query("per_page", 100)).await?.json()?;
         let mut commits: Vec<String> = answer.commits.into_iter().map(|commit| commit.sha).collect();
         // Of more than a page the rest is not asked for: nobody here has so many.
         if commits.len() < answer.total_commits {
@@ -108,7 +108,7 @@ impl GitHub {
             body["committer"] = person(committer);
         }
         let what = format!("make a commit of the tree {}", new.tree);
-        self.api.expect(cx, Call::post(&self.at(&["git", "commits"]), body, what)).await?.json()
+        self.0.api.expect(cx, Call::post(&self.0.at(&["git", "commits"]), body, what)).await?.json()
     }
 
     /// Moves a branch that is there. Unless forced, only to a commit that stands on where it is.
@@ -116,7 +116,7 @@ impl GitHub {
         let path = self.ref_path(&format!("heads/{branch}"));
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let call = Call::patch(&path, json!({"sha": to, "force": force}), format!("move the branch {branch} to {to}"));
-        let reply = self.api.ask(cx, call).await?;
+        let reply = self.0.api.ask(cx, call).await?;
         match reply.status {
             409 => Ok(RefMoved::Overtaken),
             422 if reply.says("fast forward") || reply.says("does not exist") => Ok(RefMoved::Overtaken),
@@ -128,8 +128,8 @@ impl GitHub {
     /// Makes a branch.
     pub(crate) async fn make_branch(&self, cx: &Context, branch: &str, at: &str) -> Result<RefMoved> {
         let body = json!({"ref": format!("refs/heads/{branch}"), "sha": at});
-        let call = Call::post(&self.at(&["git", "refs"]), body, format!("make the branch {branch} at {at}"));
-        let reply = self.api.ask(cx, call).await?;
+        let call = Call::post(&self.0.at(&["git", "refs"]), body, format!("make the branch {branch} at {at}"));
+        let reply = self.0.api.ask(cx, call).await?;
         match reply.status {
             422 if reply.says("already exists") => Ok(RefMoved::Overtaken),
             403 | 422 => Ok(RefMoved::Refused(reply.text())),
@@ -141,7 +141,7 @@ impl GitHub {
     pub(crate) async fn remove_ref(&self, cx: &Context, name: &str) -> Result<()> {
         let path = self.ref_path(name);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let reply = self.api.ask(cx, Call::delete(&path, format!("remove refs/{name}"))).await?;
+        let reply = self.0.api.ask(cx, Call::delete(&path, format!("remove refs/{name}"))).await?;
         match reply.status {
             404 => Ok(()),
             422 if reply.says("does not exist") => Ok(()),
@@ -151,7 +151,7 @@ impl GitHub {
 
     /// The slashes of a ref's name are the path's.
     fn ref_path(&self, name: &str) -> Vec<String> {
-        let fixed = self.at(&["git", "refs"]);
+        let fixed = self.0.at(&["git", "refs"]);
         fixed.into_iter().chain(name.split('/')).map(str::to_owned).collect()
     }
 }

@@ -12,10 +12,12 @@ mod forges;
 mod gitea;
 mod github;
 mod github_database;
+mod github_family;
 mod gitlab;
 mod model;
 mod place;
 mod provider;
+mod web;
 
 use std::fmt::Debug;
 
@@ -35,6 +37,7 @@ pub(crate) use forges::shown;
 pub(crate) use github::GitHub;
 pub(crate) use github_database::{NewCommit, Person, RefMoved};
 pub(crate) use place::host_and_path;
+pub(crate) use web::commit_page;
 
 /// The pull requests of one repository.
 ///

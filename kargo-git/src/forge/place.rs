@@ -99,13 +99,7 @@ impl Place {
     /// The URL by which the credentials for the API are looked up, when it is not the clone URL: Azure DevOps has hosts for ssh alone.
     pub(super) fn api_url(&self, location: &Location) -> Option<String> {
         let is_ssh_host = matches!(self.host(), "ssh.dev.azure.com" | "vs-ssh.visualstudio.com");
-        is_ssh_host.then(|| {
-            let mut url = location.web.clone();
-            for part in location.owner.iter().map(String::as_str).chain(["_git", &location.name]) {
-                push(&mut url, part);
-            }
-            url.to_string()
-        })
+        is_ssh_host.then(|| location.page(Provider::Azure).to_string())
     }
 
     pub(super) fn host(&self) -> &str {
@@ -237,7 +231,8 @@ impl Place {
     }
 }
 
-fn push(url: &mut Url, part: &str) {
+/// Adds a part to the path of a URL.
+pub(super) fn push(url: &mut Url, part: &str) {
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().push(part);
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use kargo_core::plugin::{Context, Step, StepDefaults, StepOutcome, StepRequest};
 use kargo_core::{Result, Retry};
 use serde_json::{Map, Value, json};
@@ -24,15 +25,19 @@ const TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a forge may take to see whether a pull request can be merged before that counts as no.
 const CHECKING: Duration = Duration::from_secs(2 * 60);
 
+/// Under which the time is remembered from which that counts.
+const SEEN: &str = "checkingSince";
+
 /// The step `git-merge-pr`: merges a pull request.
 ///
 /// The configuration has `repoURL` and `prNumber`, and may have `mergeMethod` (in the provider's words, see
-/// [`crate::Provider::merge_methods`]; default: as the repository is set up), `wait`, `provider`, `pollInterval` (default: 10 s) and `insecureSkipTLSVerify`. The output is
-/// `commit`, by which it was merged.
+/// [`crate::Provider::merge_methods`]; default: as the repository is set up), `wait`, `provider`, `pollInterval` (from 1 s to 1 h;
+/// default: 10 s) and `insecureSkipTLSVerify`. The output is `commit`, by which it was merged.
 ///
 /// One that is merged already is a success. One that is not ready (a draft, checks, reviews) fails the step, or is waited for with `wait`
 /// for up to a day unless the entry says otherwise; so is a merge that the forge does behind its answer, in any case. Conflicts, a closed
-/// pull request and a way to merge that is not allowed fail it. Trouble on the way is an error that can be tried again: how the pull
+/// pull request and a way to merge that is not allowed fail it. A forge that is still finding out whether it can be merged is given two
+/// minutes for that, from when it was first seen at it, also without `wait`. Trouble on the way is an error that can be tried again: how the pull
 /// request stands is read first each time.
 ///
 /// A `prNumber` of `null`, as after a `git-open-pr` that was skipped, skips it. On abort the pull request is closed if this promotion
@@ -154,14 +159,17 @@ impl Run<'_> {
         }
     }
 
-    /// The forge itself is not done. For a short time that is no answer to the question whether it is ready.
+    /// The forge itself is not done. For a short time, from when that was first seen, it is no answer to the question whether it is ready.
     fn checking(&self, pull: &PullRequest, reason: &str) -> StepOutcome {
-        let since = self.cx.now().duration_since(self.request.started_at);
-        if Duration::try_from(since).is_ok_and(|since| since > CHECKING) {
+        let now = self.cx.now();
+        let seen = self.request.state.and_then(|state| state.get(SEEN)?.as_str()?.parse::<Timestamp>().ok());
+        let seen = seen.map_or(now, |seen| seen.min(now));
+        if Duration::try_from(now.duration_since(seen)).is_ok_and(|since| since > CHECKING) {
             return self.not_ready(pull, reason);
         }
         let reason = format!("{} waits for {reason}", self.shown(pull));
-        StepOutcome::Running { reason, check_after: self.interval(), state: None }
+        let state = Some(json!({SEEN: seen.to_string()}));
+        StepOutcome::Running { reason, check_after: self.interval(), state }
     }
 }
 

@@ -23,8 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The step `git-wait-for-pr`: waits until somebody has merged a pull request.
 ///
-/// The configuration has `repoURL` and `prNumber`, and may have `provider`, `pollInterval` (default: 30 s) and `insecureSkipTLSVerify`. The
-/// output is `pr.id`, `pr.url`, `pr.open`, `pr.merged` and `commit`, by which it was merged. A pull request that is closed without being
+/// The configuration has `repoURL` and `prNumber`, and may have `provider`, `pollInterval` (from 1 s to 1 h; default: 30 s) and
+/// `insecureSkipTLSVerify`. The output, once it is merged, is `pr.id`, `pr.url`, `pr.open`, `pr.merged` and `commit`, by which it was merged. A pull request that is closed without being
 /// merged fails the step. A `prNumber` of `null`, as after a `git-open-pr` that was skipped, skips it. It waits for 14 days unless its
 /// entry says otherwise.
 ///

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kargo_core::plugin::Context;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::Result;
 
 use crate::cache::{GitCache, Key};
 use crate::credentials::{CredentialKind, CredentialSource, NamedCredentials};
 
 use super::address::{Address, is_loopback};
-use super::credentials::Way;
+use super::sign_in::{Asked, Means};
 use super::ssh::{Access, HostKeys};
 use super::{Credentials, Inner, Limits, Place, Remote, Timeouts, http};
 
@@ -19,7 +18,8 @@ use super::{Credentials, Inner, Limits, Place, Remote, Timeouts, http};
 #[must_use]
 pub struct RemoteBuilder {
     url: Hidden,
-    credentials: Option<Credentials>,
+    credentials: Option<NamedCredentials>,
+    source: Option<Asked>,
     insecure: bool,
     ca: Vec<Vec<u8>>,
     timeouts: Timeouts,
@@ -48,6 +48,7 @@ impl RemoteBuilder {
         Self {
             url: Hidden(url.to_owned()),
             credentials: None,
+            source: None,
             insecure: false,
             ca: Vec::new(),
             timeouts: Timeouts::default(),
@@ -59,43 +60,38 @@ impl RemoteBuilder {
         }
     }
 
-    /// Signs in with these. They take precedence over a password in the URL.
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
+    /// Signs in with these. They take precedence over a password in the URL, and over [`RemoteBuilder::credentials_from`].
+    pub fn credentials(self, credentials: Credentials) -> Self {
+        self.named(NamedCredentials::new("of the remote", credentials))
+    }
+
+    /// Signs in with credentials that are called by a name in errors.
+    pub(crate) fn named(mut self, credentials: NamedCredentials) -> Self {
         self.credentials = Some(credentials);
         self
     }
 
-    /// Signs in as `source` says at this moment, when it says anything. Called before each piece of work, on a clone of the builder, it
-    /// keeps up with credentials that are renewed:
+    /// Signs in as `source` says, which is asked before each piece of work: a look, a step, an attempt to push. What it says then
+    /// counts for all requests of that work. When the server does not accept it (401 or 403, or the key of ssh), the source is told and
+    /// asked for another, once. What it has nothing for is reached with the password in the URL, if there is one.
     ///
     /// ```
-    /// # use kargo_core::plugin::Context;
     /// use kargo_git::{CredentialRules, Credentials, Remote};
     ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> kargo_core::Result<()> {
-    /// # let cx = Context::system("read");
     /// let rules = CredentialRules::new().with("git.example", Credentials::basic("kargo", "the token"));
-    /// let builder = Remote::builder("https://git.example/acme/config.git");
-    /// let remote = builder.clone().credentials_from(&cx, &rules).await?.build()?;
-    /// # Ok(())
-    /// # }
+    /// let remote = Remote::builder("https://git.example/acme/config.git").credentials_from(rules).build()?;
+    /// # Ok::<(), kargo_core::Error>(())
     /// ```
     ///
-    /// What the cache holds is kept apart for each credential, and is fetched again when they are renewed.
-    ///
-    /// # Errors
-    /// What the source returns, and [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository.
-    pub async fn credentials_from(self, cx: &Context, source: &dyn CredentialSource) -> Result<Self> {
-        let address = Address::parse(&self.url.0)?;
-        let kind = match &address {
-            Address::Http { .. } => CredentialKind::Password,
-            Address::Ssh(_) => CredentialKind::SshKey,
-            Address::Local(_) => return Ok(self),
-        };
-        let found = source.get(cx, &address.shown(), kind).await?;
-        let Some(NamedCredentials { credentials, .. }) = found else { return Ok(self) };
-        Ok(self.credentials(credentials))
+    /// What the cache holds is kept apart by the name of the credentials ([`NamedCredentials::name`]), and stays when they are renewed.
+    pub fn credentials_from(self, source: impl CredentialSource) -> Self {
+        self.asking(Some(Asked::new(source)))
+    }
+
+    /// Asks a source that others may ask too.
+    pub(crate) fn asking(mut self, source: Option<Asked>) -> Self {
+        self.source = source;
+        self
     }
 
     /// Sends credentials over `http://` to other machines too, for everybody on the way to read.
@@ -169,67 +165,52 @@ impl RemoteBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository, certificates or known hosts that cannot be read, and
-    /// credentials that would go over the network unencrypted or are not of the URL's kind.
+    /// credentials that would go over the network unencrypted or are not of the URL's kind. What a source of credentials says is checked
+    /// when it is asked.
     pub fn build(self) -> Result<Remote> {
         let address = Address::parse(&self.url.0)?;
         let (shown, lock_key) = (address.shown(), address.lock_key());
-        let from_url = match &address {
-            Address::Http { credentials: Some((user, password)), .. } => {
-                Some(Credentials::basic(user.clone(), password.clone()))
-            }
-            _ => None,
-        };
-        let cache_key = Key::new(&shown, self.credentials.as_ref().or(from_url.as_ref()), &self.trust())?;
-        let place = match address {
-            Address::Local(path) => Place::Local(path),
-            Address::Http { ref base, credentials: ref from_url } => {
-                let credentials = match self.credentials.as_ref().map(|credentials| &credentials.0) {
-                    Some(Way::Basic { user, password }) => Some((user.clone(), password.clone())),
-                    Some(Way::SshKey(_)) => {
-                        return Err(other_kind(&shown, "HTTP takes no ssh key: give a token with Credentials::basic"));
-                    }
-                    None => from_url.clone(),
-                };
-                if credentials.is_some() && base.scheme() == "http" && !is_loopback(base) && !self.insecure {
-                    return Err(Error::new(
-                        ErrorKind::InvalidInput,
-                        format!(
-                            "The credentials for {shown} would go over the network unencrypted; use https, or allow_insecure_credentials."
-                        ),
-                    ));
-                }
+        let cache_key = Key::new(&shown, &self.trust())?;
+        let place = match &address {
+            Address::Local(path) => Place::Local(path.clone()),
+            Address::Http { base, .. } => {
                 let client = match self.client.clone() {
                     _ if is_loopback(base) => http::client(self.timeouts, &self.ca, true)?,
                     Some(client) => client,
                     None => self.make_client()?,
                 };
-                Place::Http { base: base.clone(), client, credentials, introduction: Default::default() }
+                Place::Http { base: base.clone(), client, introduction: Default::default() }
             }
             Address::Ssh(destination) => {
-                let key = match self.credentials.map(|credentials| credentials.0) {
-                    Some(Way::SshKey(key)) => Some(key),
-                    Some(Way::Basic { .. }) => {
-                        return Err(other_kind(&shown, "ssh takes no password: give a key with Credentials::ssh_key"));
-                    }
-                    None => None,
-                };
                 self.host_keys.check()?;
-                Place::Ssh(Arc::new(Access::new(destination, self.ssh_program, key, self.host_keys, self.timeouts)))
+                Place::Ssh(Box::new(Access::new(destination.clone(), self.ssh_program, self.host_keys, self.timeouts)))
             }
         };
-        Ok(Remote(Arc::new(Inner { place, shown, lock_key, limits: self.limits, cache: self.cache, cache_key })))
+        let (kind, exposed, in_url) = match address {
+            Address::Http { base, credentials } => {
+                let in_url = credentials.map(|(user, password)| Credentials::basic(user, password));
+                let exposed = base.scheme() == "http" && !is_loopback(&base) && !self.insecure;
+                (CredentialKind::Password, exposed, in_url)
+            }
+            Address::Ssh(_) | Address::Local(_) => (CredentialKind::SshKey, false, None),
+        };
+        let in_url = in_url.map(|credentials| NamedCredentials::new("in its URL", credentials));
+        let means = Means { url: shown.clone(), kind, exposed, given: self.credentials, source: self.source, in_url };
+        if !matches!(place, Place::Local(_))
+            && let Some(credentials) = means.given.as_ref().or(means.in_url.as_ref())
+        {
+            means.check(credentials)?;
+        }
+        let (means, limits, cache) = (Arc::new(means), self.limits, self.cache);
+        Ok(Remote(Arc::new(Inner { place, means, shown, lock_key, limits, cache, cache_key })))
     }
-}
-
-fn other_kind(shown: &str, why: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidInput,
-        format!("The credentials do not fit {shown}; {why}, or use the other kind of URL."),
-    )
 }
 
 #[cfg(test)]
 mod tests {
+    use kargo_core::ErrorKind;
+    use kargo_core::plugin::Context;
+
     use super::*;
 
     #[test]
@@ -246,20 +227,21 @@ mod tests {
         assert!(with("http://localhost.example/x").build().is_err());
     }
 
-    #[test]
-    fn who_trusts_other_servers_shares_nothing_of_what_they_said() {
+    #[tokio::test]
+    async fn who_trusts_other_servers_shares_nothing_of_what_they_said() {
         let cache = GitCache::new();
-        let store = |change: fn(RemoteBuilder) -> RemoteBuilder| {
-            change(Remote::builder("git@git.example:acme/x.git").cache(cache.clone())).build().unwrap().store().0
+        let store = async |change: fn(RemoteBuilder) -> RemoteBuilder| {
+            let remote = change(Remote::builder("git@git.example:acme/x.git").cache(cache.clone())).build().unwrap();
+            remote.look(&Context::system("look")).await.unwrap().1
         };
-        let plain = store(|remote| remote);
-        assert!(Arc::ptr_eq(&plain, &store(|remote| remote)));
-        let known = store(|remote| remote.known_hosts("git.example ssh-ed25519 AAAA"));
+        let plain = store(|remote| remote).await;
+        assert!(Arc::ptr_eq(&plain, &store(|remote| remote).await));
+        let known = store(|remote| remote.known_hosts("git.example ssh-ed25519 AAAA")).await;
         for other in [
-            store(|remote| remote.known_hosts("git.example ssh-ed25519 BBBB")),
-            store(|remote| remote.known_hosts("git.example ssh-ed25519 AAAA").accept_new_host_keys()),
-            store(|remote| remote.accept_new_host_keys()),
-            store(|remote| remote.ca_certificates("-----BEGIN CERTIFICATE-----")),
+            store(|remote| remote.known_hosts("git.example ssh-ed25519 BBBB")).await,
+            store(|remote| remote.known_hosts("git.example ssh-ed25519 AAAA").accept_new_host_keys()).await,
+            store(|remote| remote.accept_new_host_keys()).await,
+            store(|remote| remote.ca_certificates("-----BEGIN CERTIFICATE-----")).await,
         ] {
             assert!(!Arc::ptr_eq(&plain, &other) && !Arc::ptr_eq(&known, &other));
         }
@@ -296,14 +278,19 @@ mod tests {
         for (url, shown) in [
             ("git@git.example:acme/x.git", "SshKey"),
             ("https://git.example/acme/x.git", "Basic { user: \"kargo\""),
-            ("https://other.example/acme/x.git", "credentials: None"),
-            ("/srv/git.example/acme/x.git", "credentials: None"),
+            ("https://other.example/acme/x.git", "current: None"),
         ] {
-            let builder = Remote::builder(url).credentials_from(&cx, &rules).await.unwrap();
-            let printed = format!("{builder:?}");
+            let remote = Remote::builder(url).credentials_from(rules.clone()).build().unwrap();
+            let printed = format!("{:?}", remote.session(&cx).await.unwrap());
             assert!(printed.contains(shown) && !printed.contains("s3cret"), "{url}: {printed}");
-            builder.build().unwrap();
         }
+        let local = Remote::builder("/srv/git.example/acme/x.git").credentials_from(rules.clone()).build().unwrap();
+        assert!(!format!("{:?}", local.session(&cx).await.unwrap()).contains("SshKey"));
+        // What would be refused when it was given is refused when it is said.
+        let remote = Remote::builder("http://git.example/x.git").credentials_from(rules).build().unwrap();
+        let error = remote.session(&cx).await.unwrap_err();
+        assert!(error.message().contains("for git.example") && error.message().contains("unencrypted"), "{error}");
+        assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
     }
 
     #[test]

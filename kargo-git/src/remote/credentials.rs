@@ -53,6 +53,14 @@ impl Credentials {
         }
     }
 
+    /// The private key, when that is what they are.
+    pub(crate) fn key(&self) -> Option<&SecretString> {
+        match &self.0 {
+            Way::SshKey(key) => Some(key),
+            Way::Basic { .. } => None,
+        }
+    }
+
     /// All that they are, to be told from others.
     pub(crate) fn text(&self) -> SecretString {
         match &self.0 {

@@ -6,11 +6,13 @@ use base64::Engine as _;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::packet::readable;
+use super::sign_in::SignIn;
 use super::transport::{Call, Failure, Meter, Service};
 use super::{Limits, Timeouts};
+use crate::credentials::NamedCredentials;
 
 /// How many redirects are followed when a repository is first asked.
 const MAX_REDIRECTS: usize = 5;
@@ -51,10 +53,10 @@ pub(super) struct Http {
     client: reqwest::Client,
     base: Url,
     redirected: bool,
+    sign_in: SignIn,
     /// Whether a redirect led to another server, which does not get the credentials.
     signed_out: bool,
     authorization: Option<HeaderValue>,
-    user: Option<String>,
     shown: String,
     pub(super) meter: Meter,
 }
@@ -63,32 +65,47 @@ impl Http {
     pub(super) fn new(
         client: reqwest::Client,
         base: Url,
-        credentials: Option<&(String, SecretString)>,
+        sign_in: SignIn,
         shown: String,
         limits: Limits,
     ) -> Result<Self> {
-        let authorization = credentials
-            .map(|(user, password)| {
-                let token =
-                    base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose_secret()));
-                let mut value = HeaderValue::from_str(&format!("Basic {token}")).map_err(|_| {
-                    Error::new(ErrorKind::InvalidInput, "The user name or password cannot stand in an HTTP header.")
-                })?;
-                value.set_sensitive(true);
-                Ok::<_, Error>(value)
-            })
-            .transpose()?;
-        let user = credentials.map(|(user, _)| user.clone());
         Ok(Self {
             client,
             base,
             redirected: false,
+            authorization: authorization(&sign_in)?,
+            sign_in,
             signed_out: false,
-            authorization,
-            user,
             meter: Meter::new(&shown, limits),
             shown,
         })
+    }
+
+    /// Who signs in from now on.
+    pub(super) fn set_sign_in(&mut self, sign_in: SignIn) -> Result<()> {
+        if !self.signed_out {
+            self.authorization = authorization(&sign_in)?;
+        }
+        self.sign_in = sign_in;
+        Ok(())
+    }
+
+    pub(super) fn sign_in(&self) -> &SignIn {
+        &self.sign_in
+    }
+
+    /// Whether the same request is worth another try, with other credentials than those that were refused.
+    async fn signs_in_anew(&mut self, response: &Response) -> Result<bool> {
+        let refused = match response.status() {
+            StatusCode::UNAUTHORIZED => true,
+            StatusCode::FORBIDDEN => !response.headers().contains_key(RETRY_AFTER),
+            _ => false,
+        };
+        if !refused || self.authorization.is_none() || !self.sign_in.renew().await? {
+            return Ok(false);
+        }
+        self.authorization = authorization(&self.sign_in)?;
+        Ok(true)
     }
 
     /// Whether the repository turned out to be at another address.
@@ -99,17 +116,22 @@ impl Http {
     /// Asks what a service offers. Follows redirects, and stays where they led.
     pub(super) async fn advertisement(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
         let mut url = under(&self.base, &format!("info/refs?service={}", service.name()));
-        for _ in 0..=MAX_REDIRECTS {
+        let mut redirects = 0;
+        while redirects <= MAX_REDIRECTS {
             self.meter.request()?;
             let mut request = self.client.get(url.clone()).headers(self.headers(v2));
             request = request.header(ACCEPT, "*/*");
             let response = request.send().await.map_err(|error| self.unreachable(error).error)?;
             if response.status().is_redirection() {
+                redirects += 1;
                 url = self.redirection(&url, &response)?;
                 self.redirected = true;
                 self.base = base_of(&url).ok_or_else(|| {
                     self.odd(format!("redirects to {}, which is no Git repository's address", scrubbed(&url)))
                 })?;
+                continue;
+            }
+            if self.signs_in_anew(&response).await? {
                 continue;
             }
             let expected = format!("application/x-{}-advertisement", service.name());
@@ -121,18 +143,25 @@ impl Http {
     /// Calls a service.
     pub(super) async fn call(&mut self, call: Call) -> Result<Vec<u8>, Failure> {
         let Call { service, v2, body, .. } = call;
-        self.meter.request().map_err(|error| Failure { error, may_have_taken_effect: false })?;
-        let response = self
-            .client
-            .post(under(&self.base, service.name()))
-            .headers(self.headers(v2))
-            .header(CONTENT_TYPE, format!("application/x-{}-request", service.name()))
-            .header(ACCEPT, format!("application/x-{}-result", service.name()))
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))?;
-        self.answer(response, &format!("application/x-{}-result", service.name())).await
+        let nothing_done = |error| Failure { error, may_have_taken_effect: false };
+        let body = bytes::Bytes::from(body);
+        loop {
+            self.meter.request().map_err(nothing_done)?;
+            let response = self
+                .client
+                .post(under(&self.base, service.name()))
+                .headers(self.headers(v2))
+                .header(CONTENT_TYPE, format!("application/x-{}-request", service.name()))
+                .header(ACCEPT, format!("application/x-{}-result", service.name()))
+                .body(body.clone())
+                .send()
+                .await
+                .map_err(|error| self.unreachable(error))?;
+            // Whoever is not let in has changed nothing.
+            if !self.signs_in_anew(&response).await.map_err(nothing_done)? {
+                return self.answer(response, &format!("application/x-{}-result", service.name())).await;
+            }
+        }
     }
 
     fn headers(&self, v2: bool) -> HeaderMap {
@@ -156,7 +185,6 @@ impl Http {
         if target.origin() != from.origin() {
             self.signed_out |= self.authorization.is_some();
             self.authorization = None;
-            self.user = None;
         }
         Ok(target)
     }
@@ -184,17 +212,19 @@ impl Http {
 
     fn status(&self, status: StatusCode, response: &Response) -> Failure {
         let shown = &self.shown;
+        let credentials = self.sign_in.credentials().filter(|_| !self.signed_out).map(NamedCredentials::shown);
         let (kind, message) = match status {
             StatusCode::UNAUTHORIZED => (
                 ErrorKind::Unauthenticated,
-                match &self.user {
-                    Some(user) => {
-                        format!("{shown} did not accept the password of the user {user}; correct the credentials.")
-                    }
+                match &credentials {
+                    Some(credentials) => format!("{shown} did not accept {credentials}; correct them."),
                     None if self.signed_out => format!(
                         "{shown} redirects to {}, which asks for credentials; a redirect to another server takes none along, so give the remote that URL.",
                         scrubbed(&self.base)
                     ),
+                    None if self.sign_in.has_source() => {
+                        format!("{shown} asks for credentials, and none are set up for it; add some for its URL.")
+                    }
                     None => format!("{shown} asks for credentials and none fit its URL; give the remote some."),
                 },
             ),
@@ -204,16 +234,23 @@ impl Http {
             }
             StatusCode::FORBIDDEN => (
                 ErrorKind::PermissionDenied,
-                match &self.user {
-                    Some(user) => format!(
-                        "{shown} does not let the user {user} do this; give it the permission, or use other credentials."
-                    ),
-                    None => format!("{shown} does not let everybody do this; give the remote credentials."),
+                match &credentials {
+                    Some(credentials) => {
+                        format!("{shown} does not let {credentials} do this; give them the permission, or use others.")
+                    }
+                    None => {
+                        format!("{shown} does not let everybody do this, and no credentials fit its URL; add some.")
+                    }
                 },
             ),
             StatusCode::NOT_FOUND | StatusCode::GONE => (
                 ErrorKind::NotFound,
-                format!("There is no repository at {shown}, or it is hidden from these credentials."),
+                match &credentials {
+                    Some(credentials) => {
+                        format!("There is no repository at {shown}, or it is hidden from {credentials}.")
+                    }
+                    None => format!("There is no repository at {shown}, or it is hidden: no credentials fit its URL."),
+                },
             ),
             StatusCode::TOO_MANY_REQUESTS => (ErrorKind::RateLimited, format!("{shown} asks to slow down.")),
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
@@ -223,7 +260,7 @@ impl Http {
                 (ErrorKind::InvalidResponse, format!("{shown} answered with the status {status}, which is no answer."))
             }
         };
-        let mut error = Error::new(kind, message).with("status", status.as_u16());
+        let mut error = self.sign_in.hopeful(Error::new(kind, message).with("status", status.as_u16()));
         let pause = response.headers().get(RETRY_AFTER).and_then(|value| pause(value.to_str().ok()?.trim()));
         if let (Some(pause), true) = (pause, error.retry() != Retry::Never) {
             error = error.retry_as(Retry::After(pause));
@@ -257,6 +294,17 @@ impl Http {
     fn odd(&self, what: String) -> Error {
         Error::new(ErrorKind::InvalidResponse, format!("{} {what}.", self.shown))
     }
+}
+
+/// The header that signs in.
+fn authorization(sign_in: &SignIn) -> Result<Option<HeaderValue>> {
+    let Some((user, password)) = sign_in.user_and_password() else { return Ok(None) };
+    let token = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+    let mut value = HeaderValue::from_str(&format!("Basic {token}")).map_err(|_| {
+        Error::new(ErrorKind::InvalidInput, "The user name or password cannot stand in an HTTP header.")
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// A pause in seconds, or until a date.

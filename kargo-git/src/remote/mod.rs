@@ -15,6 +15,7 @@ mod packet;
 mod push;
 mod reader;
 mod session;
+mod sign_in;
 mod ssh;
 mod transport;
 mod update;
@@ -23,14 +24,13 @@ mod wire;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gix::ObjectId;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Revision};
-use secrecy::SecretString;
 
 use crate::cache::{GitCache, Key, Store};
 
@@ -44,6 +44,8 @@ pub(crate) use objects::NewObjects;
 pub(crate) use packet::readable;
 pub(crate) use reader::{History, Objects};
 pub(crate) use session::{CommitInfo, Push, PushOutcome, RefUpdate, RemoteRef, Session, person};
+pub(crate) use sign_in::Asked;
+use sign_in::{Means, SignIn};
 use transport::Transport;
 pub(crate) use update::OWN_BRANCHES;
 pub use update::{PushOptions, RefChange};
@@ -78,6 +80,7 @@ pub struct Remote(Arc<Inner>);
 
 struct Inner {
     place: Place,
+    means: Arc<Means>,
     shown: String,
     lock_key: String,
     limits: Limits,
@@ -89,10 +92,10 @@ enum Place {
     Http {
         base: reqwest::Url,
         client: reqwest::Client,
-        credentials: Option<(String, SecretString)>,
-        introduction: wire::Introduction,
+        /// What the server said about itself last, and to whom.
+        introduction: Mutex<Option<(Key, wire::Introduction)>>,
     },
-    Ssh(Arc<ssh::Access>),
+    Ssh(Box<ssh::Access>),
     Local(PathBuf),
 }
 
@@ -121,8 +124,7 @@ impl Remote {
     /// [`ErrorKind::NotFound`] when there is no such branch, naming one that is spelt nearly the same; and what
     /// getting at the repository can bring.
     pub async fn tip(&self, cx: &Context, branch: &str) -> Result<Revision> {
-        let mut session = self.session()?;
-        let tip = cx.guard("read the tip of a branch", async { session.tip(branch).await }).await?;
+        let tip = cx.guard("read the tip of a branch", async { self.session(cx).await?.tip(branch).await }).await?;
         Ok(Revision::from(tip.to_string()))
     }
 
@@ -131,39 +133,60 @@ impl Remote {
     /// # Errors
     /// As [`Remote::tip`]; [`ErrorKind::InvalidInput`] for a path that cannot be one of a file.
     pub async fn read(&self, cx: &Context, branch: &str, path: &str) -> Result<Option<Vec<u8>>> {
-        let mut session = self.session()?;
         cx.guard("read a file of a branch", async {
+            let mut session = self.session(cx).await?;
             let tip = session.tip(branch).await?;
             crate::tree::TreeEdit::on(&mut session, tip).await?.read(&mut session, path).await
         })
         .await
     }
 
-    /// Opens the repository for one piece of work, whose requests and bytes are counted together.
-    pub(crate) fn session(&self) -> Result<Session> {
+    /// Opens the repository for one piece of work, whose requests and bytes are counted together and carry the same credentials.
+    pub(crate) async fn session(&self, cx: &Context) -> Result<Session> {
+        Ok(self.open(cx, false).await?.0)
+    }
+
+    /// As [`Remote::session`], with what is known of the repository, as far as these credentials were shown it.
+    pub(crate) async fn look(&self, cx: &Context) -> Result<(Session, Arc<Store>)> {
+        let (session, key) = self.open(cx, true).await?;
+        Ok((session, self.0.cache.store(&key)))
+    }
+
+    /// As [`Remote::session`], and says as whom the repository is seen. Work that is `bound` keeps to that.
+    pub(crate) async fn open(&self, cx: &Context, bound: bool) -> Result<(Session, Key)> {
         let (shown, limits) = (self.0.shown.clone(), self.0.limits);
-        let (transport, introduction) = match &self.0.place {
-            Place::Local(path) => return Ok(Session::local(path.clone(), shown)),
-            Place::Http { base, client, credentials, introduction } => {
-                let http = http::Http::new(client.clone(), base.clone(), credentials.as_ref(), shown.clone(), limits)?;
-                (Transport::Http(Box::new(http)), introduction.clone())
+        match &self.0.place {
+            Place::Local(path) => Ok((Session::local(path.clone(), shown), self.0.cache_key.clone())),
+            Place::Http { base, client, introduction } => {
+                let (sign_in, key) = self.sign_in(cx, bound).await?;
+                let http = http::Http::new(client.clone(), base.clone(), sign_in, shown.clone(), limits)?;
+                let introduction = {
+                    let mut last = introduction.lock().unwrap_or_else(PoisonError::into_inner);
+                    let last = last.get_or_insert_with(|| (key.clone(), wire::Introduction::default()));
+                    if last.0 != key {
+                        *last = (key.clone(), wire::Introduction::default());
+                    }
+                    last.1.clone()
+                };
+                Ok((Session::wire(wire::Wire::new(Transport::Http(Box::new(http)), shown, introduction)), key))
             }
             Place::Ssh(access) => {
-                let ssh = ssh::Ssh::new(Arc::clone(access), &shown, limits);
-                (Transport::Ssh(Box::new(ssh)), wire::Introduction::default())
+                let (sign_in, key) = self.sign_in(cx, bound).await?;
+                let ssh = Transport::Ssh(Box::new(ssh::Ssh::new(access, sign_in, &shown, limits)));
+                Ok((Session::wire(wire::Wire::new(ssh, shown, wire::Introduction::default())), key))
             }
-        };
-        Ok(Session::wire(wire::Wire::new(transport, shown, introduction)))
+        }
     }
 
-    /// What is known of the repository, and how to make room for it afterwards.
-    pub(crate) fn store(&self) -> (Arc<Store>, &GitCache) {
-        (self.0.cache.store(&self.0.cache_key), &self.0.cache)
+    async fn sign_in(&self, cx: &Context, bound: bool) -> Result<(SignIn, Key)> {
+        let sign_in = SignIn::begin(cx, &self.0.means, bound).await?;
+        let key = self.0.cache_key.seen_as(sign_in.identity().as_ref())?;
+        Ok((sign_in, key))
     }
 
-    /// Whether it is the same repository, as the same credentials and the same trust show it.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.0.cache_key == other.0.cache_key
+    /// Where what is known of repositories is kept.
+    pub(crate) fn cache(&self) -> &GitCache {
+        &self.0.cache
     }
 
     /// What two remotes of one repository have in common, however their URLs are written.
@@ -175,10 +198,7 @@ impl Remote {
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Remote");
-        debug.field("url", &self.0.shown);
-        if let Place::Http { credentials: Some((user, _)), .. } = &self.0.place {
-            debug.field("user", user);
-        }
+        debug.field("url", &self.0.shown).field("means", &self.0.means);
         debug.finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gix::ObjectId;
 use gix::objs::Kind;
 use gix_pack::cache::lru::MemoryCappedHashmap;
+use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 
 use super::objects::Pack;
@@ -144,12 +145,13 @@ impl Session {
         Ok(())
     }
 
-    /// These trees and files, in their order. What is not here yet is fetched, all of it together.
-    pub(crate) async fn objects(&mut self, ids: &[ObjectId]) -> Result<Vec<(Kind, Vec<u8>)>> {
+    /// These trees and files, in their order. What is not here yet is fetched, all of it together, in the name of `cx`.
+    pub(crate) async fn objects(&mut self, cx: &Context, ids: &[ObjectId]) -> Result<Vec<(Kind, Vec<u8>)>> {
         let mut found = self.find_all(ids.to_vec()).await?;
         let missing: BTreeSet<ObjectId> =
             ids.iter().zip(&found).filter(|(_, object)| object.is_none()).map(|(id, _)| *id).collect();
         if !missing.is_empty() {
+            self.go_on(cx).await?;
             self.fetch_trees(&missing.into_iter().collect::<Vec<_>>()).await?;
             found = self.find_all(ids.to_vec()).await?;
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use gix::ObjectId;
 use gix::bstr::ByteSlice as _;
 use gix::objs::Kind;
+use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, near_match};
 
 use super::local::Local;
@@ -222,6 +223,22 @@ impl Session {
     /// Whether there is a connection that nobody else uses, and that somebody has to let go of.
     pub(crate) fn holds_connection(&self) -> bool {
         matches!(self, Self::Wire(wire) if matches!(wire.transport, Transport::Ssh(_)))
+    }
+
+    /// Goes on with the work in the name of `cx`, after another step or a long pause with the credentials of the moment.
+    pub(crate) async fn go_on(&mut self, cx: &Context) -> Result<()> {
+        let Self::Wire(wire) = self else { return Ok(()) };
+        let mut sign_in = wire.transport.sign_in().clone();
+        sign_in.go_on(cx).await?;
+        wire.transport.set_sign_in(sign_in)
+    }
+
+    /// Signs in from now on as `other` does, so that all requests of one attempt carry the same credentials.
+    pub(crate) fn sign_in_as(&mut self, other: &Self) -> Result<()> {
+        match (self, other) {
+            (Self::Wire(wire), Self::Wire(other)) => wire.transport.set_sign_in(other.transport.sign_in().clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Lets go of the connection, which is made again when it is needed. What was fetched stays.

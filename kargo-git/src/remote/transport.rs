@@ -4,6 +4,7 @@ use kargo_core::{Error, ErrorKind, Result};
 
 use super::Limits;
 use super::http::Http;
+use super::sign_in::SignIn;
 use super::ssh::Ssh;
 
 /// One of the two services of a repository.
@@ -88,6 +89,25 @@ impl Transport {
         match self {
             Self::Http(_) => {}
             Self::Ssh(ssh) => ssh.rest(),
+        }
+    }
+
+    /// Who signs in.
+    pub(super) fn sign_in(&self) -> &SignIn {
+        match self {
+            Self::Http(http) => http.sign_in(),
+            Self::Ssh(ssh) => ssh.sign_in(),
+        }
+    }
+
+    /// Says who signs in from now on. A conversation that has begun goes on.
+    pub(super) fn set_sign_in(&mut self, sign_in: SignIn) -> Result<()> {
+        match self {
+            Self::Http(http) => http.set_sign_in(sign_in),
+            Self::Ssh(ssh) => {
+                ssh.set_sign_in(sign_in);
+                Ok(())
+            }
         }
     }
 

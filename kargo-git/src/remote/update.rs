@@ -152,7 +152,7 @@ impl Remote {
         let size = if how.one_by_one { 1 } else { updates.len().max(1) };
         for updates in updates.chunks(size) {
             let push = Push { updates, objects: &NewObjects::default(), options: &how.options };
-            let outcome = cx.guard("change refs", async { self.session()?.push(&push).await }).await?;
+            let outcome = cx.guard("change refs", async { self.session(cx).await?.push(&push).await }).await?;
             self.settled(outcome)?;
         }
         Ok(())

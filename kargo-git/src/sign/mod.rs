@@ -44,9 +44,10 @@ impl Signer {
     /// Signs with the OpenPGP key `id`, a fingerprint or whatever else `gpg` knows it by, through the system's program `gpg` and the key
     /// ring in `home`; without one, that of this user. The key has no passphrase, or `gpg-agent` knows it: nobody is asked.
     ///
-    /// There is the time in the signature, so a step that is run again makes another commit of the same contents. It is still never
+    /// There is the time in the signature, so a writer's step that is run again makes another commit of the same contents. It is still never
     /// a second one on the branch: the step looks for its own by the trailer `Kargo-Key` first, and of two pushes onto one tip the server
-    /// takes one.
+    /// takes one. [`GitSteps`](crate::GitSteps) put the signature out as `signature`, so that a commit which was not pushed yet is the
+    /// same one after a restart.
     ///
     /// # Errors
     /// [`InvalidInput`](kargo_core::ErrorKind::InvalidInput) for what can be no key's name. That the key is not there comes out when

@@ -18,7 +18,8 @@ use kargo_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use crate::cache::{GitCache, Store};
-use crate::remote::{Credentials, Limits, Remote, Session, Timeouts};
+use crate::credentials::{CredentialSource, NamedCredentials};
+use crate::remote::{Asked, Credentials, Limits, Remote, Session, Timeouts};
 use crate::subscription::{CommitSelectionStrategy, GitSubscription, Rules};
 pub use filter::CommitDetails;
 use filter::Filter;
@@ -44,6 +45,7 @@ const SEARCH_DEPTH: u32 = 20_000;
 #[derive(Clone)]
 pub struct GitSource {
     credentials: Vec<(String, Credentials)>,
+    asked: Option<Asked>,
     known_hosts: Option<String>,
     ca: Vec<Vec<u8>>,
     timeouts: Timeouts,
@@ -61,6 +63,7 @@ impl Default for GitSource {
     fn default() -> Self {
         Self {
             credentials: Vec::new(),
+            asked: None,
             known_hosts: None,
             ca: Vec::new(),
             timeouts: Timeouts::default(),
@@ -86,6 +89,25 @@ impl GitSource {
     #[must_use]
     pub fn credentials(mut self, url_prefix: &str, credentials: Credentials) -> Self {
         self.credentials.push((normalize_git_url(url_prefix), credentials));
+        self.forget()
+    }
+
+    /// Asks `source` for the credentials of repositories for which [`GitSource::credentials`] have none: before each look, and for
+    /// [`GitSteps`](crate::GitSteps) in each step and each attempt to push, so that a token which lives for an hour is renewed in a
+    /// promotion that takes longer. More at [`RemoteBuilder::credentials_from`](crate::RemoteBuilder::credentials_from).
+    ///
+    /// ```
+    /// use kargo_git::{CredentialRules, Credentials, Forges, GitSource, GitSteps};
+    ///
+    /// // One set of rules for Git and for the APIs of forges.
+    /// let rules = CredentialRules::new().with("git.example/acme", Credentials::basic("kargo", "the token"));
+    /// let steps = GitSteps::new(GitSource::new().credentials_from(rules.clone()));
+    /// let forges = Forges::new(rules)?;
+    /// # Ok::<(), kargo_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn credentials_from(mut self, source: impl CredentialSource) -> Self {
+        self.asked = Some(Asked::new(source));
         self.forget()
     }
 
@@ -194,8 +216,9 @@ impl GitSource {
             let rest = normal.strip_prefix(prefix.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
         });
-        if let Some((_, credentials)) = fitting.max_by_key(|(prefix, _)| prefix.len()) {
-            builder = builder.credentials(credentials.clone());
+        builder = builder.asking(self.asked.clone());
+        if let Some((prefix, credentials)) = fitting.max_by_key(|(prefix, _)| prefix.len()) {
+            builder = builder.named(NamedCredentials::new(format!("for {prefix}"), credentials.clone()));
         }
         // Looks at many repositories share their connections.
         let client = match self.client.get() {
@@ -213,6 +236,7 @@ impl fmt::Debug for GitSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GitSource")
             .field("credentials", &self.credentials)
+            .field("asked", &self.asked)
             .field("timeouts", &self.timeouts)
             .field("limits", &self.limits)
             .field("search_depth", &self.search_depth)
@@ -231,10 +255,10 @@ impl Source for GitSource {
     async fn discover(&self, cx: &Context, request: &DiscoverRequest<'_>) -> Result<Discovery> {
         let (subscription, rules) = GitSubscription::from_config(request.config)?;
         let remote = self.remote(&subscription.repo_url)?;
-        let (store, cache) = remote.store();
+        let (session, store) = remote.look(cx).await?;
         let mut look = Look {
             cx,
-            session: remote.session()?,
+            session,
             number: store.begin_look(),
             store,
             subscription: &subscription,
@@ -245,7 +269,7 @@ impl Source for GitSource {
         };
         let found = cx.guard("look for commits", look.discover()).await;
         drop(look);
-        cache.trim();
+        remote.cache().trim();
         found
     }
 }

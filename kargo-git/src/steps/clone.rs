@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Author, Checkout, Known, New};
 use super::origin::GitOrigin;
-use super::{AuthorConfig, GitSteps, check_fields, given, invalid, is_one_of, read};
+use super::{AuthorConfig, GitSteps, SIGNATURE, check_fields, given, invalid, is_one_of, read, signature};
 use crate::commit::{self, Draft};
 use crate::remote::{NewObjects, Remote, RemoteRef, Session, parse_id};
 use crate::sign::Signer;
@@ -218,8 +218,7 @@ impl Step for GitClone {
         }
         let remote = self.0.0.access.remote(&config.repo_url)?;
         let message = format!("{} is checked out", remote.url());
-        let commits = cx.guard("clone a repository", clone(cx, request, &config, &author, remote)).await?;
-        let outputs = Map::from_iter([("commits".to_owned(), Value::Object(commits))]);
+        let outputs = cx.guard("clone a repository", clone(cx, request, &config, &author, remote)).await?;
         Ok(StepOutcome::Succeeded { outputs, message })
     }
 }
@@ -247,7 +246,7 @@ async fn clone(
     author: &Author,
     remote: Remote,
 ) -> Result<Map<String, Value>> {
-    let mut session = remote.session()?;
+    let (mut session, key) = remote.open(cx, false).await?;
     let refs = refs(&mut session, config, request.restored.is_some()).await?;
     let hash = session.hash().await?;
     // A checkout without a commit is a branch that is to be made.
@@ -260,7 +259,9 @@ async fn clone(
             None => None,
         };
         found.push(match recorded {
-            Some(id) if wanted.create && first_commit(&draft, hash).await?.0.id == id => (there.0, None),
+            Some(id) if wanted.create && First::new(&draft, hash, signature(request)).await?.commit.id == id => {
+                (there.0, None)
+            }
             Some(id) => (there.0, Some(id)),
             None => there,
         });
@@ -270,8 +271,10 @@ async fn clone(
         true => Default::default(),
         false => session.commits(&ids.into_iter().collect::<Vec<_>>(), 1, true).await?,
     };
-    let origin = GitOrigin::new(remote, session).await?;
+    let origin = GitOrigin::new(remote, key, session).await?;
     let mut outputs = Map::new();
+    // One for all branches that begin now, so that there is one signature too.
+    let mut first: Option<First> = None;
     for (wanted, (branch, id)) in config.checkout.iter().zip(found) {
         let mut checkout = Checkout {
             origin: Arc::clone(&origin),
@@ -293,9 +296,12 @@ async fn clone(
                 checkout.base = Some(Known { id, tree });
             }
             None => {
-                let (commit, objects) = first_commit(&draft, hash).await?;
-                checkout.commits = vec![New { commit, key: cx.key().to_owned(), draft: draft.clone() }];
-                checkout.objects = Arc::new(objects);
+                let first = match &mut first {
+                    Some(first) => first,
+                    none => none.insert(First::new(&draft, hash, signature(request)).await?),
+                };
+                checkout.commits = vec![New { commit: first.commit, key: cx.key().to_owned(), draft: draft.clone() }];
+                checkout.objects = Arc::clone(&first.objects);
             }
         }
         let head = checkout.head()?;
@@ -303,6 +309,8 @@ async fn clone(
         outputs.insert(wanted.alias().to_owned(), json!(head.id.to_string()));
         checkout.mount(cx, request.workspace(), &wanted.path, directory).await?;
     }
+    let mut outputs = Map::from_iter([("commits".to_owned(), Value::Object(outputs))]);
+    outputs.extend(first.and_then(|first| first.signature).map(|text| (SIGNATURE.to_owned(), json!(text))));
     Ok(outputs)
 }
 
@@ -384,12 +392,20 @@ fn first_draft(cx: &Context, request: &StepRequest<'_>, author: &Author) -> Draf
     }
 }
 
-/// The commit with which a new branch begins, without files and without history.
-async fn first_commit(draft: &Draft, hash: gix::hash::Kind) -> Result<(Known, NewObjects)> {
-    let mut objects = NewObjects::default();
-    let tree = tree::store(Vec::new(), hash, &mut objects)?;
-    let id = draft.commit(tree, None, &mut objects).await?;
-    Ok((Known { id, tree }, objects))
+/// The commit with which new branches begin, without files and without history.
+struct First {
+    commit: Known,
+    objects: Arc<NewObjects>,
+    signature: Option<String>,
+}
+
+impl First {
+    async fn new(draft: &Draft, hash: gix::hash::Kind, signature: Option<&str>) -> Result<Self> {
+        let mut objects = NewObjects::default();
+        let tree = tree::store(Vec::new(), hash, &mut objects)?;
+        let made = draft.make(tree, None, signature, &mut objects).await?;
+        Ok(Self { commit: Known { id: made.id, tree }, objects: Arc::new(objects), signature: made.signature })
+    }
 }
 
 /// Sees to it that a checkout at `path` hides nothing, and no other one.

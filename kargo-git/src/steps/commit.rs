@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known, New};
 use super::record::record;
-use super::{AuthorConfig, check_fields, is_one_of, read};
+use super::{AuthorConfig, SIGNATURE, check_fields, is_one_of, read, signature};
 use crate::commit::{self, Draft};
 use crate::remote::parse_id;
 
@@ -78,7 +78,7 @@ impl Step for GitCommit {
         let tree = record(cx, request.workspace(), &directory, &checkout.origin, &mut objects).await?;
         let outputs = |commit: Known| Map::from_iter([("commit".to_owned(), json!(commit.id.to_string()))]);
         if tree == head.tree {
-            check_restored(request, head, true)?;
+            check_restored(request, head)?;
             let reason = format!("nothing in {} differs from its commit {}", config.path, head.id);
             return Ok(StepOutcome::Skipped { outputs: outputs(head), reason });
         }
@@ -89,20 +89,23 @@ impl Step for GitCommit {
             message: commit::message(request.promotion, cx.key(), Some(&config.message)),
             at: request.started_at,
         };
-        let commit = Known { id: draft.commit(tree, Some(head.id), &mut objects).await?, tree };
-        check_restored(request, commit, draft.signer.as_ref().is_none_or(|signer| signer.is_repeatable()))?;
+        let made = draft.make(tree, Some(head.id), signature(request), &mut objects).await?;
+        let commit = Known { id: made.id, tree };
+        check_restored(request, commit)?;
         checkout.commits.push(New { commit, key: cx.key().to_owned(), draft });
         checkout.keep(objects)?;
         checkout.mount(cx, request.workspace(), &config.path, directory).await?;
-        Ok(StepOutcome::Succeeded { outputs: outputs(commit), message: format!("made the commit {}", commit.id) })
+        let mut outputs = outputs(commit);
+        outputs.extend(made.signature.map(|signature| (SIGNATURE.to_owned(), json!(signature))));
+        Ok(StepOutcome::Succeeded { outputs, message: format!("made the commit {}", commit.id) })
     }
 }
 
 /// Sees to it that a restored checkout has the commit that it had: later steps have put its id into files and pull requests.
-fn check_restored(request: &StepRequest<'_>, commit: Known, repeatable: bool) -> Result<()> {
+fn check_restored(request: &StepRequest<'_>, commit: Known) -> Result<()> {
     let recorded = request.restored.and_then(|outputs| outputs.get("commit")?.as_str());
     match recorded {
-        Some(recorded) if repeatable && parse_id(recorded) != Some(commit.id) => Err(Error::new(
+        Some(recorded) if parse_id(recorded) != Some(commit.id) => Err(Error::new(
             ErrorKind::Corrupt,
             format!("After the restart the commit is {} and no longer {recorded}; promote again.", commit.id),
         )),

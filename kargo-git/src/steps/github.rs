@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::checkout::{Checkout, Known, New};
 use super::push::{Config as PushConfig, Pusher, check, restore};
 use super::{GitSteps, check_fields, is_one_of, read};
-use crate::forge::{Forges, GitHub, NewCommit, Person, RefMoved, RepositoryOptions};
+use crate::forge::{Forges, GitHub, NewCommit, Person, Provider, RefMoved, RepositoryOptions};
 use crate::remote::{Push, PushOutcome, RefUpdate, Session, parse_id};
 
 const USES: &str = "github-push";
@@ -90,7 +90,7 @@ fn configured(config: &Value) -> Result<(PushConfig, bool)> {
         tag: None,
         force: config.force,
         max_attempts: config.max_attempts,
-        provider: Some("github".to_owned()),
+        provider: Some(Provider::GitHub),
     };
     check(&push)?;
     Ok((push, config.skip_tls_verification))

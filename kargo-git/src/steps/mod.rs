@@ -14,12 +14,11 @@ mod origin;
 mod push;
 mod record;
 mod tag;
-mod web;
 
 use std::fmt;
 use std::sync::Arc;
 
-use kargo_core::plugin::PluginsBuilder;
+use kargo_core::plugin::{PluginsBuilder, StepRequest};
 use kargo_core::{Error, ErrorKind, Result, near_match};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -45,7 +44,9 @@ pub use github::GitHubPush;
 ///   that both have changed is a conflict, which ends the promotion and is named. Only branches of promotions (`kargo/promotion/...`, and
 ///   those of [`GitSteps::own_branches`]) are ever forced, and those with a lease.
 ///
-/// Credentials, certificates and limits are those of a [`GitSource`], by the URL of the repository.
+/// Credentials, certificates and limits are those of a [`GitSource`], by the URL of the repository. With
+/// [`GitSource::credentials_from`] they are asked for in each step, and anew for each attempt to push, so that a promotion may last longer
+/// than a token.
 ///
 /// ```
 /// use kargo_core::Plugins;
@@ -124,6 +125,15 @@ impl fmt::Debug for GitSteps {
             .field("own", &self.0.own)
             .finish()
     }
+}
+
+/// The output with a commit's signature, when another one would be made of it the next time: with it the commit is made again after a
+/// restart, byte by byte.
+const SIGNATURE: &str = "signature";
+
+/// The signature of the commit that is to be brought back.
+fn signature<'a>(request: &StepRequest<'a>) -> Option<&'a str> {
+    request.restored?.get(SIGNATURE)?.as_str()
 }
 
 /// Who makes commits, in a step's configuration.

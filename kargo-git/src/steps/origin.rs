@@ -17,6 +17,7 @@ use kargo_core::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 
 use super::names;
+use crate::cache::Key;
 use crate::remote::{CommitInfo, NewObjects, Remote, Session, parse_id};
 use crate::tree;
 
@@ -28,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(super) struct GitOrigin {
     pub(super) remote: Remote,
     pub(super) hash: gix::hash::Kind,
+    /// As whom the repository was seen when it was checked out.
+    key: Key,
     session: Arc<Mutex<Session>>,
     /// What was pushed from here, and need not be fetched.
     pushed: std::sync::Mutex<NewObjects>,
@@ -39,23 +42,28 @@ pub(super) struct GitOrigin {
 
 impl GitOrigin {
     /// Goes on with a session by which the commits were fetched that are to be looked into.
-    pub(super) async fn new(remote: Remote, mut session: Session) -> Result<Arc<Self>> {
+    pub(super) async fn new(remote: Remote, key: Key, mut session: Session) -> Result<Arc<Self>> {
         let hash = session.hash().await?;
         let connected = session.holds_connection();
         let (session, pushed) = (Arc::new(Mutex::new(session)), Default::default());
-        let origin = Self { remote, hash, session, pushed, connected, uses: Arc::default() };
+        let origin = Self { remote, hash, key, session, pushed, connected, uses: Arc::default() };
         origin.rest_when_idle();
         Ok(Arc::new(origin))
     }
 
-    /// Whether what one has the other has too: it is the same repository, reached in the same way.
+    /// Whether what one has the other has too: it is the same repository, as the same credentials and the same trust show it.
     pub(super) fn same_as(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.remote.same_as(&other.remote)
+        self.hash == other.hash && self.key == other.key
     }
 
     /// Remembers what the repository has got from here: not every server gives it back by its id.
     pub(super) fn keep(&self, objects: &NewObjects) {
         self.pushed().extend(objects);
+    }
+
+    /// Signs in from now on as `session` does: what is read for an attempt to push goes with it.
+    pub(super) async fn sign_in_as(&self, session: &Session) -> Result<()> {
+        self.session.lock().await.sign_in_as(session)
     }
 
     /// These trees and files, in their order. One request for all that are not here yet.
@@ -68,7 +76,7 @@ impl GitOrigin {
         let open: Vec<ObjectId> = open.map(|(id, _)| *id).collect();
         if !open.is_empty() {
             let read = cx.guard("read from a repository", async {
-                let read = self.session.lock().await.objects(&open).await;
+                let read = self.session.lock().await.objects(cx, &open).await;
                 self.rest_when_idle();
                 read
             });
@@ -92,7 +100,9 @@ impl GitOrigin {
     /// A commit.
     pub(super) async fn commit(&self, cx: &Context, id: ObjectId) -> Result<CommitInfo> {
         let commits = cx.guard("read a commit", async {
-            let commits = self.session.lock().await.commits(&[id], 1, true).await;
+            let mut session = self.session.lock().await;
+            session.go_on(cx).await?;
+            let commits = session.commits(&[id], 1, true).await;
             self.rest_when_idle();
             commits
         });

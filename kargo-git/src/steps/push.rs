@@ -7,16 +7,16 @@ use gix::ObjectId;
 use kargo_core::plugin::{Context, Relation, Step, StepOutcome, StepRequest};
 use kargo_core::workspace::Directory;
 use kargo_core::{Error, ErrorKind, Result, Retry};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known, New};
 use super::github::AtGitHub;
 use super::merge::{Conflicts, Merged, list, merge};
 use super::record::record;
-use super::web::{PROVIDERS, commit_url};
 use super::{GitSteps, check_fields, given, invalid, is_one_of, read};
 use crate::commit::find_own;
+use crate::forge::{Provider, commit_page};
 use crate::history::relate;
 use crate::remote::{OWN_BRANCHES, Push, PushOutcome, RefUpdate, Session, parse_id};
 use crate::turn::{pause, turn};
@@ -75,10 +75,9 @@ pub(super) struct Config {
     /// How often it is tried when others push at the same time. Default: 10.
     #[serde(default)]
     pub(super) max_attempts: Option<u32>,
-    /// Of which kind the server is, for `commitURL`: `github`, `gitlab`, `gitea`, `bitbucket`, `bitbucket-data-center` or
-    /// `azure`. Default: as its name says.
-    #[serde(default)]
-    pub(super) provider: Option<String>,
+    /// Of which kind the server is, for `commitURL`. Default: as its name says.
+    #[serde(default, deserialize_with = "provider")]
+    pub(super) provider: Option<Provider>,
 }
 
 impl Config {
@@ -104,9 +103,15 @@ pub(super) fn check(config: &Config) -> Result<()> {
     if config.attempts() == 0 {
         return Err(invalid("maxAttempts is at least 1.".to_owned()));
     }
-    match given(config.provider.as_ref()).filter(|provider| !PROVIDERS.contains(provider)) {
-        Some(provider) => Err(invalid(format!("{provider:?} is no provider; known are {}.", PROVIDERS.join(", ")))),
-        None => Ok(()),
+    Ok(())
+}
+
+/// A provider, of which Kargo's forms write an empty text for none.
+fn provider<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Provider>, D::Error> {
+    match Option::<Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(named) => Provider::deserialize(named).map(Some).map_err(serde::de::Error::custom),
     }
 }
 
@@ -236,7 +241,7 @@ async fn push_tag(cx: &Context, config: &Config, name: &str, checkout: &Checkout
             cx.sleep(pause(attempt)).await?;
         }
         let push = Push { updates: &update, objects: &checkout.objects, options: &[] };
-        match checkout.origin.remote.session()?.push(&push).await? {
+        match checkout.origin.remote.session(cx).await?.push(&push).await? {
             PushOutcome::Updated => {
                 let branch = checkout.branch.clone().unwrap_or_default();
                 return Ok(pushed(config, checkout, checkout.head()?, &branch));
@@ -315,7 +320,8 @@ impl Work<'_> {
             if attempt > 0 {
                 cx.sleep(pause(attempt)).await?;
             }
-            let mut session = remote.session()?;
+            let mut session = remote.session(cx).await?;
+            self.checkout.origin.sign_in_as(&session).await?;
             let tip = session.refs(&[&name]).await?.into_iter().find(|each| each.name == name).map(|each| each.id);
             if refused_at != Some(tip) {
                 refusals = 0;
@@ -505,7 +511,7 @@ impl Work<'_> {
 fn pushed(config: &Config, checkout: &Checkout, commit: Known, branch: &str) -> StepOutcome {
     let (url, id) = (checkout.origin.remote.url(), commit.id.to_string());
     let mut outputs = Map::from_iter([("commit".to_owned(), json!(id)), ("branch".to_owned(), json!(branch))]);
-    if let Some(page) = commit_url(url, given(config.provider.as_ref()), &id) {
+    if let Some(page) = commit_page(url, config.provider, &id) {
         outputs.insert("commitURL".to_owned(), json!(page));
     }
     let what = given(config.tag.as_ref()).unwrap_or(branch);

@@ -108,7 +108,7 @@ impl Step for GitTag {
             let here = checkout.tags.iter().find(|tag| tag.name == config.tag).map(|tag| tag.id);
             let there = match request.restored {
                 Some(_) => None,
-                None => cx.guard("look for a tag", tag_on_server(&checkout, &config.tag)).await?,
+                None => cx.guard("look for a tag", tag_on_server(cx, &checkout, &config.tag)).await?,
             };
             if let Some(other) = here.or(there).filter(|other| *other != id) {
                 let url = checkout.origin.remote.url();
@@ -129,8 +129,8 @@ impl Step for GitTag {
 }
 
 /// What the tag points at in the repository, when there is one.
-async fn tag_on_server(checkout: &Checkout, tag: &str) -> Result<Option<gix::ObjectId>> {
+async fn tag_on_server(cx: &Context, checkout: &Checkout, tag: &str) -> Result<Option<gix::ObjectId>> {
     let name = format!("refs/tags/{tag}");
-    let refs = checkout.origin.remote.session()?.refs(&[&name]).await?;
+    let refs = checkout.origin.remote.session(cx).await?.refs(&[&name]).await?;
     Ok(refs.into_iter().find(|each| each.name == name).map(|each| each.id))
 }

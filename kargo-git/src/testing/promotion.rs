@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kargo_core::plugin::{Context, Plugins, StepOutcome, StepRequest};
 use kargo_core::workspace::Workspace;
-use kargo_core::{Actor, Freight, PromotionInfo, Result, SystemClock};
+use kargo_core::{Actor, Clock, Freight, PromotionInfo, Result, SystemClock};
 use serde_json::{Map, Value};
 
 /// A promotion whose steps a test runs one by one on one workspace.
@@ -37,6 +37,7 @@ pub struct StepByStep {
     plugins: Plugins,
     info: PromotionInfo,
     workspace: Workspace,
+    clock: Arc<dyn Clock>,
     done: Vec<DoneStep>,
     called: usize,
 }
@@ -61,14 +62,22 @@ impl StepByStep {
         let now = Timestamp::from_second(Timestamp::now().as_second()).expect("it is a time");
         let freight = Freight::new("main", vec![], now);
         let info = PromotionInfo::new("shop", id, "dev", freight, Actor::user("alice"), now);
-        Self { plugins, info, workspace: Workspace::new(), done: Vec::new(), called: 0 }
+        let clock = Arc::new(SystemClock);
+        Self { plugins, info, workspace: Workspace::new(), clock, done: Vec::new(), called: 0 }
+    }
+
+    /// Goes by another clock than the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The same promotion on a workspace that is empty, as after a restart.
     #[must_use]
     pub fn restarted(&self) -> Self {
-        let (plugins, info) = (self.plugins.clone(), self.info.clone());
-        Self { plugins, info, workspace: Workspace::new(), done: Vec::new(), called: 0 }
+        let (plugins, info, clock) = (self.plugins.clone(), self.info.clone(), self.clock.clone());
+        Self { plugins, info, workspace: Workspace::new(), clock, done: Vec::new(), called: 0 }
     }
 
     /// When all of its steps were started, in whole seconds.
@@ -93,7 +102,7 @@ impl StepByStep {
 
     /// What the step `number` is called with.
     pub fn context(&self, number: usize) -> Context {
-        Context::new(Arc::new(SystemClock), Actor::user("alice"), format!("{}/step-{number}", self.info.id))
+        Context::new(self.clock.clone(), Actor::user("alice"), format!("{}/step-{number}", self.info.id))
     }
 
     /// Calls the step `number`, as one that was interrupted before when it is `resumed`, and only to bring back what it did when it is told

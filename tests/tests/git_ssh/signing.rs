@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kargo_core::{ErrorKind, Retry};
-use kargo_git::testing::BareRepository;
+use kargo_git::testing::{BareRepository, KeyRing};
 use kargo_git::{GitWriter, Remote, Signer, Timeouts};
 use kargo_tests::git;
 
@@ -60,40 +60,12 @@ async fn a_step_that_is_run_again_makes_the_very_same_commit_with_its_signature(
     assert!(verified_by_ssh(&server, &copy, "user").0);
 }
 
-/// A key ring with one key, and the agent that gpg starts for it.
-struct KeyRing(tempfile::TempDir);
-
-impl KeyRing {
-    fn new(id: &str) -> Self {
-        // The socket of the agent is in there, and its path must be short.
-        let ring = Self(tempfile::Builder::new().prefix("kt").tempdir_in("/tmp").unwrap());
-        std::fs::set_permissions(ring.0.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        let mut generate = Command::new("gpg");
-        generate.arg("--homedir").arg(ring.0.path()).args([
-            "--batch",
-            "--quiet",
-            "--passphrase",
-            "",
-            "--quick-generate-key",
-        ]);
-        let made = generate.args([id, "ed25519", "sign", "never"]).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        ring
-    }
-}
-
-impl Drop for KeyRing {
-    fn drop(&mut self) {
-        let _ = Command::new("gpgconf").arg("--homedir").arg(self.0.path()).args(["--kill", "gpg-agent"]).output();
-    }
-}
-
 #[tokio::test]
 async fn a_commit_that_is_signed_by_gpg_is_verified_by_git_and_there_is_one_of_it() {
     let server = Server::find();
     let (name, repository) = server.repository("gpg");
     let ring = KeyRing::new("Kargo <kargo@localhost>");
-    let signer = Signer::gpg("kargo@localhost", Some(ring.0.path())).unwrap();
+    let signer = Signer::gpg("kargo@localhost", Some(ring.path())).unwrap();
     let writer = server.writer(&name).sign(signer);
     // The server dies after the branch has moved, and its answer with it.
     let marker = repository.path().join("killed");
@@ -105,7 +77,7 @@ async fn a_commit_that_is_signed_by_gpg_is_verified_by_git_and_there_is_one_of_i
     let written = write(&writer, "dev.1", "v2", PATH, false).await.unwrap();
     assert!(marker.exists());
     assert_eq!(repository.head("main"), written.revision.as_str());
-    let (good, said) = verified(&repository, &[], ring.0.path());
+    let (good, said) = verified(&repository, &[], ring.path());
     assert!(good && said.contains("Good signature from \"Kargo <kargo@localhost>\""), "{said}");
     // After a crash, at another time, which a signature would have in it.
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -119,7 +91,7 @@ async fn a_push_that_lands_late_and_one_with_another_signature_are_not_two_commi
     let server = Server::find();
     let (name, repository) = server.repository("gpg-late");
     let ring = KeyRing::new("Kargo <kargo@localhost>");
-    let signer = Signer::gpg("kargo@localhost", Some(ring.0.path())).unwrap();
+    let signer = Signer::gpg("kargo@localhost", Some(ring.path())).unwrap();
     // The first push is given up while the server is still at it; the second one is signed a second or more later.
     hook(&repository, "pre-receive", "sleep 3");
     let timeouts = Timeouts { read: Duration::from_secs(1), ..Timeouts::default() };
@@ -129,7 +101,7 @@ async fn a_push_that_lands_late_and_one_with_another_signature_are_not_two_commi
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(repository.head("main"), written.revision.as_str());
     assert_eq!(repository.log("main").len(), 2);
-    assert!(verified(&repository, &[], ring.0.path()).0);
+    assert!(verified(&repository, &[], ring.path()).0);
 }
 
 #[tokio::test]
@@ -137,7 +109,7 @@ async fn when_gpg_does_not_sign_nothing_is_pushed() {
     let server = Server::find();
     let (name, repository) = server.repository("no-gpg-key");
     let ring = KeyRing::new("Somebody <somebody@localhost>");
-    let signer = Signer::gpg("kargo@localhost", Some(ring.0.path())).unwrap();
+    let signer = Signer::gpg("kargo@localhost", Some(ring.path())).unwrap();
     let error = write(&server.writer(&name).sign(signer), "dev.1", "v2", PATH, false).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthenticated, Retry::Never), "{error}");
     assert!(error.message().contains("No secret key"), "gpg's own words are missing: {error}");

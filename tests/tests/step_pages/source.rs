@@ -133,6 +133,8 @@ impl Sources {
         match with {
             Some("interval") => return plain("duration"),
             Some("number") => return plain("whole number"),
+            // It takes an empty text for none besides what the type says.
+            Some("provider") => {}
             Some(other) => bail!("what {other} of {} reads has to be said here", from.shown()),
             None => {}
         }

@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kargo_core::{Error, ErrorKind, Result};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use super::destination::Destination;
+use crate::credentials::NamedCredentials;
+use crate::remote::sign_in::SignIn;
 use crate::remote::transport::Service;
 use crate::remote::{Timeouts, as_file};
 
@@ -51,27 +53,33 @@ impl HostKeys {
     }
 }
 
-/// All that a connection to a repository needs. For all pieces of work on one remote.
-#[derive(Debug)]
+/// All that a connection to a repository needs. But for the key the same in all pieces of work on one remote.
+#[derive(Debug, Clone)]
 pub(in crate::remote) struct Access {
     pub(super) destination: Destination,
     program: PathBuf,
-    key: Option<SecretString>,
+    key: Option<NamedCredentials>,
+    /// Whether a key was asked for, so that it is worth saying that there is none.
+    asked: bool,
     host_keys: HostKeys,
     pub(super) timeouts: Timeouts,
     /// The known hosts, once they were needed. What `ssh` learns, it adds.
-    known_hosts: Mutex<Option<NamedTempFile>>,
+    known_hosts: Arc<Mutex<Option<NamedTempFile>>>,
 }
 
 impl Access {
     pub(in crate::remote) fn new(
         destination: Destination,
         program: PathBuf,
-        key: Option<SecretString>,
         host_keys: HostKeys,
         timeouts: Timeouts,
     ) -> Self {
-        Self { destination, program, key, host_keys, timeouts, known_hosts: Mutex::default() }
+        Self { destination, program, key: None, asked: false, host_keys, timeouts, known_hosts: Arc::default() }
+    }
+
+    /// The same, with the key of whoever signs in.
+    pub(super) fn signed_in(&self, sign_in: &SignIn) -> Self {
+        Self { key: sign_in.credentials().cloned(), asked: sign_in.has_source(), ..self.clone() }
     }
 
     /// The user's name, when ssh is told one.
@@ -81,9 +89,13 @@ impl Access {
         user.or_else(|| self.key.is_some().then_some("git"))
     }
 
-    /// Whether it was given a key to sign in with.
-    pub(super) fn has_key(&self) -> bool {
-        self.key.is_some()
+    /// With what ssh signs in, in words.
+    pub(super) fn key(&self) -> String {
+        match &self.key {
+            Some(key) => key.shown(),
+            None if self.asked => "the keys of this user, and no credentials are set up for it".to_owned(),
+            None => "the keys of this user".to_owned(),
+        }
     }
 
     pub(super) fn program(&self) -> &Path {
@@ -92,7 +104,7 @@ impl Access {
 
     /// Writes the key to a file that only this user may read, and that goes when the value is dropped.
     pub(super) fn key_file(&self) -> Result<Option<NamedTempFile>> {
-        let Some(key) = &self.key else { return Ok(None) };
+        let Some(key) = self.key.as_ref().and_then(|key| key.credentials.key()) else { return Ok(None) };
         file(KEY, as_file(key).expose_secret()).map(Some)
     }
 
@@ -192,11 +204,13 @@ fn file_option(name: &str, path: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::Credentials;
 
     fn access(url: &str, key: Option<&str>, known: Option<&str>) -> Access {
         let destination = Destination::parse_url(url).unwrap();
         let host_keys = HostKeys { known: known.map(str::to_owned), accept_new: false };
-        Access::new(destination, "ssh".into(), key.map(SecretString::from), host_keys, Timeouts::default())
+        let key = key.map(|key| NamedCredentials::new("of the test", Credentials::ssh_key(key)));
+        Access { key, ..Access::new(destination, "ssh".into(), host_keys, Timeouts::default()) }
     }
 
     fn arguments(command: &Command) -> Vec<String> {

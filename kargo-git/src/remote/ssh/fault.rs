@@ -29,9 +29,18 @@ pub(super) fn no_program(access: &Access, error: std::io::Error) -> Error {
     .because(error)
 }
 
+/// Whether it was the key that was not accepted, and not the server's that was not known.
+pub(super) fn is_key_refused(status: Option<ExitStatus>, said: &str) -> bool {
+    const WORDS: [&str; 3] = ["permission denied", "authentication failures", "no more authentication methods"];
+    let said = said.to_lowercase();
+    status.and_then(|status| status.code()) == Some(OWN)
+        && !said.contains("host key")
+        && WORDS.iter().any(|words| said.contains(words))
+}
+
 /// Why a conversation ended before it was over. `said` is what ssh and the server said last.
 pub(super) fn gone(access: &Access, begun: bool, status: Option<ExitStatus>, said: &str) -> Error {
-    let (shown, said) = (&access.destination, &words(said));
+    let (shown, key, said) = (&access.destination, access.key(), &words(said));
     let lower = said.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     let words = if said.is_empty() { "it said nothing" } else { said.as_str() };
@@ -43,7 +52,7 @@ pub(super) fn gone(access: &Access, begun: bool, status: Option<ExitStatus>, sai
             "is on a host without Git's server side",
             "install git there, or correct the host in the URL.",
         ),
-        Some(code) if code != OWN && !begun => in_git(&lower, &new),
+        Some(code) if code != OWN && !begun => in_git(&lower, &key, &new),
         // Whoever answered once is there, knows us, and has a repository.
         _ if begun => new(ErrorKind::Unavailable, "broke off before it had answered", "is the server up?"),
         _ if has(&["host key verification failed"]) && has(&["has changed", "changed and you have requested"]) => new(
@@ -56,13 +65,9 @@ pub(super) fn gone(access: &Access, begun: bool, status: Option<ExitStatus>, sai
             "is on a host whose key is not known, so nothing was sent to it",
             "give the host's line with known_hosts, or believe a new host with accept_new_host_keys.",
         ),
-        _ if has(&["permission denied", "authentication failures", "no more authentication methods"]) => {
+        _ if is_key_refused(status, said) => {
             let user = access.user().map_or_else(String::new, |user| format!(" the user {user} with"));
-            let what = if access.has_key() {
-                format!("does not let in{user} the key that was given")
-            } else {
-                format!("does not let in{user} the keys of this user")
-            };
+            let what = format!("does not let in{user} {}", access.key());
             new(ErrorKind::Unauthenticated, &what, "allow the key there, or give the remote another one.")
         }
         _ if has(&["bad configuration option", "bad owner or permissions", "terminating,"]) => {
@@ -110,7 +115,7 @@ fn words(said: &str) -> String {
 }
 
 /// Why the command on the server ended: words of git, or of the forge that stands before it.
-fn in_git(lower: &str, new: &dyn Fn(ErrorKind, &str, &str) -> Error) -> Error {
+fn in_git(lower: &str, key: &str, new: &dyn Fn(ErrorKind, &str, &str) -> Error) -> Error {
     let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     if has(&["dubious ownership"]) {
         return new(
@@ -123,15 +128,15 @@ fn in_git(lower: &str, new: &dyn Fn(ErrorKind, &str, &str) -> Error) -> Error {
     if has(&["not found", "does not appear to be a git repository", "could not be found", "not exist", "no such"]) {
         return new(
             ErrorKind::NotFound,
-            "is no repository, or is hidden from this key",
+            &format!("is no repository, or is hidden from {key}"),
             "correct the URL, or the rights.",
         );
     }
     if has(&["denied", "not allowed", "not permitted", "unauthorized", "forbidden", "read only", "read-only"]) {
         return new(
             ErrorKind::PermissionDenied,
-            "does not let this key do it",
-            "give it the right, or use another one.",
+            &format!("does not let {key} do it"),
+            "give the key the right, or use another one.",
         );
     }
     new(ErrorKind::Unavailable, "broke off before it had answered", "look at the server.")
@@ -156,7 +161,7 @@ mod tests {
 
     fn access() -> Access {
         let destination = Destination::parse_url("git@git.example/x").unwrap();
-        Access::new(destination, "ssh".into(), Some("key".into()), HostKeys::default(), Timeouts::default())
+        Access::new(destination, "ssh".into(), HostKeys::default(), Timeouts::default())
     }
 
     #[test]

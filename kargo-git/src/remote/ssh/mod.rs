@@ -8,7 +8,6 @@ mod destination;
 mod fault;
 mod process;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kargo_core::{Error, ErrorKind, Result, Retry};
@@ -18,12 +17,15 @@ pub(super) use destination::Destination;
 use process::{Broken, Process};
 
 use super::Limits;
+use super::sign_in::SignIn;
 use super::transport::{Call, Failure, Meter, Service, Topic};
 
 /// A repository's ssh side, for one piece of work.
 #[derive(Debug)]
 pub(super) struct Ssh {
-    access: Arc<Access>,
+    /// With the key of `sign_in`.
+    access: Access,
+    sign_in: SignIn,
     pub(super) meter: Meter,
     upload: Option<Process>,
     /// What the process in `upload` spoke of.
@@ -32,8 +34,19 @@ pub(super) struct Ssh {
 }
 
 impl Ssh {
-    pub(super) fn new(access: Arc<Access>, shown: &str, limits: Limits) -> Self {
-        Self { access, meter: Meter::new(shown, limits), upload: None, topics: Vec::new(), receive: None }
+    pub(super) fn new(access: &Access, sign_in: SignIn, shown: &str, limits: Limits) -> Self {
+        let (access, meter) = (access.signed_in(&sign_in), Meter::new(shown, limits));
+        Self { access, sign_in, meter, upload: None, topics: Vec::new(), receive: None }
+    }
+
+    pub(super) fn sign_in(&self) -> &SignIn {
+        &self.sign_in
+    }
+
+    /// Who signs in from now on.
+    pub(super) fn set_sign_in(&mut self, sign_in: SignIn) {
+        self.access = self.access.signed_in(&sign_in);
+        self.sign_in = sign_in;
     }
 
     /// Starts a service, and returns the words with which it begins.
@@ -63,16 +76,28 @@ impl Ssh {
     async fn start(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
         // The old one goes first: servers count the connections of a user.
         *self.place(service) = None;
-        self.meter.request()?;
-        // Once signed in, the file is needed no more.
-        let key = self.access.key_file()?;
-        let command = self.access.command(service, v2, key.as_ref().map(tempfile::NamedTempFile::path))?;
-        let mut process = Process::start(command).map_err(|error| fault::no_program(&self.access, error))?;
-        let patience = self.access.timeouts.connect.saturating_add(self.access.timeouts.read);
-        let words = process.exchange(b"", 1, patience, &mut self.meter).await;
-        let words = words.map_err(|broken| self.fault(broken))?;
-        *self.place(service) = Some(process);
-        Ok(words)
+        loop {
+            self.meter.request()?;
+            // Once signed in, the file is needed no more.
+            let key = self.access.key_file()?;
+            let command = self.access.command(service, v2, key.as_ref().map(tempfile::NamedTempFile::path))?;
+            let mut process = Process::start(command).map_err(|error| fault::no_program(&self.access, error))?;
+            let patience = self.access.timeouts.connect.saturating_add(self.access.timeouts.read);
+            match process.exchange(b"", 1, patience, &mut self.meter).await {
+                Ok(words) => {
+                    *self.place(service) = Some(process);
+                    return Ok(words);
+                }
+                Err(broken) => {
+                    let refused = matches!(&broken, Broken::Gone { begun: false, status, said } if fault::is_key_refused(*status, said));
+                    if !(refused && self.sign_in.renew().await?) {
+                        let error = self.fault(broken);
+                        return Err(if refused { self.sign_in.hopeful(error) } else { error });
+                    }
+                    self.access = self.access.signed_in(&self.sign_in);
+                }
+            }
+        }
     }
 
     /// Asks a service, which is started unless it listens already.

@@ -1,0 +1,136 @@
+//! What is checked out, changed and committed.
+
+use kargo_core::plugin::StepOutcome;
+use kargo_git::testing::BareRepository;
+use serde_json::json;
+
+use crate::promotion::*;
+
+#[tokio::test]
+async fn a_checkout_is_changed_committed_and_pushed() {
+    let repository = start();
+    let mut promotion = Promotion::new("dev.1");
+    let outputs = promotion.clone(&repository, "main").await;
+    assert_eq!(outputs["commits"]["./src"], json!(repository.head("main")));
+    assert_eq!(promotion.read("src/env/dev/values.yaml").await.unwrap(), "tag: v1\n");
+    promotion.write("src/env/dev/values.yaml", "tag: v2\n").await;
+    promotion.write("src/env/new/deep/file", "new\n").await;
+    let commit = promotion.commit("Promote to dev\n\nSigned-off-by: A <a@b>").await;
+    assert_eq!(repository.log("main").len(), 1, "nothing is pushed yet");
+    let outputs = promotion.push().await;
+    assert_eq!((outputs["commit"].as_str().unwrap(), outputs["branch"].as_str().unwrap()), (commit.as_str(), "main"));
+    assert!(!outputs.contains_key("commitURL"), "the repository is on no forge");
+    let log = repository.log("main");
+    assert_eq!(log[0].id, commit);
+    assert_eq!(log[0].changed_files, ["env/dev/values.yaml", "env/new/deep/file"]);
+    assert_eq!((log[0].subject.as_str(), log[0].author.as_str()), ("Promote to dev", "Kargo <kargo@acme.example>"));
+    assert_eq!(log[0].time, promotion.started_at());
+    for (key, value) in [("Promotion", "dev.1"), ("Stage", "dev"), ("Actor", "user:alice"), ("Key", "dev.1/step-2")] {
+        assert_eq!(log[0].trailers[&format!("Kargo-{key}")], value);
+    }
+}
+
+#[tokio::test]
+async fn git_07_what_ends_as_it_began_is_no_commit_and_no_push() {
+    let repository = start();
+    let head = repository.head("main");
+    let mut promotion = Promotion::new("dev.1");
+    promotion.clone(&repository, "main").await;
+    promotion.write("src/env/dev/values.yaml", "tag: v2\n").await;
+    promotion.write("src/env/dev/values.yaml", "tag: v1\n").await;
+    // Directories without files are none for Git.
+    promotion.write("src/empty/file", "x").await;
+    promotion.workspace().remove(&promotion.context(0), "src/empty/file").await.unwrap();
+    let outcome = promotion.try_run("git-commit", json!({"path": "src", "message": "Nothing"})).await.unwrap();
+    let StepOutcome::Skipped { outputs, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(outputs["commit"], json!(head));
+    assert_eq!(promotion.push().await["commit"], json!(head));
+    assert_eq!(repository.log("main").len(), 1);
+}
+
+#[tokio::test]
+async fn several_branches_of_one_repository_are_checked_out_together_and_files_copied_between_them() {
+    let repository = start();
+    let first = repository.head("main");
+    repository.tag("v1", "main", Some("Release\n"));
+    repository.branch("env/dev", "main");
+    repository.commit("env/dev", &[("old.yaml", "old\n")], "Render");
+    repository.commit("main", &[("app.yaml", "rendered\n")], "More");
+    let mut promotion = Promotion::new("dev.1");
+    let outputs = promotion
+        .run(
+            "git-clone",
+            json!({"repoURL": repository.url(), "checkout": [
+                {"path": "./src"},
+                {"path": "./out", "branch": "env/dev", "as": "out"},
+                {"path": "./tagged", "tag": "v1"},
+                {"path": "./first", "commit": first},
+            ]}),
+        )
+        .await;
+    let commits = outputs["commits"].as_object().unwrap();
+    assert_eq!(commits["./src"], json!(repository.head("main")));
+    assert_eq!(commits["out"], json!(repository.head("env/dev")));
+    assert_eq!((&commits["./tagged"], &commits["./first"]), (&json!(first), &json!(first)));
+    promotion.run("git-clear", json!({"path": "out"})).await;
+    promotion.workspace().copy(&promotion.context(0), "src", "out", None).await.unwrap();
+    promotion.run("git-commit", json!({"path": "out", "message": "Render"})).await;
+    let outputs = promotion.run("git-push", json!({"path": "out"})).await;
+    assert_eq!(outputs["branch"], json!("env/dev"));
+    assert_eq!(files(&repository, "env/dev"), files(&repository, "main"));
+    let reason = promotion.fails("git-push", json!({"path": "tagged"})).await;
+    assert!(reason.contains("targetBranch"), "{reason}");
+}
+
+#[tokio::test]
+async fn files_of_another_repository_are_brought_along() {
+    let (source, target) = (start(), BareRepository::new());
+    target.commit("main", &[("README.md", "Target\n")], "Start");
+    source.commit("main", &[("env/dev/deep/a", "a\n")], "Deep");
+    let mut promotion = Promotion::new("dev.1");
+    promotion.clone(&source, "main").await;
+    let config = json!({"repoURL": target.url(), "checkout": [{"path": "out", "branch": "main"}]});
+    promotion.run("git-clone", config).await;
+    promotion.workspace().copy(&promotion.context(0), "src/env", "out/env", None).await.unwrap();
+    promotion.run("git-commit", json!({"path": "out", "message": "Copy"})).await;
+    promotion.run("git-push", json!({"path": "out"})).await;
+    let pushed = files(&target, "main");
+    assert_eq!(pushed.keys().collect::<Vec<_>>(), ["README.md", "env/dev/deep/a", "env/dev/values.yaml"]);
+    assert_eq!(pushed["env/dev/deep/a"], "a\n");
+}
+
+#[tokio::test]
+async fn a_branch_that_is_new_begins_with_a_commit_of_its_own() {
+    let repository = start();
+    let mut promotion = Promotion::new("dev.1");
+    let checkout = json!({"path": "src", "branch": "env/new", "create": true});
+    let config = json!({"repoURL": repository.url(), "checkout": [checkout]});
+    let outputs = promotion.run("git-clone", config.clone()).await;
+    promotion.write("src/a", "1").await;
+    promotion.commit("First").await;
+    promotion.push().await;
+    let log = repository.log("env/new");
+    let subjects: Vec<&str> = log.iter().map(|commit| commit.subject.as_str()).collect();
+    assert_eq!(subjects, ["First", "Initial commit"]);
+    assert_eq!((outputs["commits"]["src"].as_str().unwrap(), log[1].parents), (log[1].id.as_str(), 0));
+    // Another promotion finds it there.
+    let outputs = Promotion::new("dev.2").run("git-clone", config).await;
+    assert_eq!(outputs["commits"]["src"], json!(log[0].id));
+}
+
+#[tokio::test]
+async fn a_sparse_checkout_is_cleared_as_far_as_it_goes() {
+    let repository = start();
+    repository.commit(
+        "main",
+        &[("env/dev/deep/a", "1"), ("env/prod/a", "1"), ("env/file", "1"), ("charts/app/a", "1"), ("envy", "1")],
+        "More",
+    );
+    let mut promotion = Promotion::new("dev.1");
+    let checkout = json!({"path": "src", "branch": "main", "sparse": ["env/dev"]});
+    promotion.run("git-clone", json!({"repoURL": repository.url(), "checkout": [checkout], "blobless": true})).await;
+    promotion.run("git-clear", json!({"path": "src"})).await;
+    promotion.commit("Clear").await;
+    promotion.push().await;
+    assert_eq!(files(&repository, "main").keys().collect::<Vec<_>>(), ["charts/app/a", "env/prod/a"]);
+}

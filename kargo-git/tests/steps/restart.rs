@@ -1,0 +1,86 @@
+//! Restarts, and tags.
+
+use kargo_core::ErrorKind;
+use kargo_core::plugin::{Context, StepOutcome};
+use kargo_git::testing::DoneStep;
+use kargo_git::{PushOptions, RefChange, Remote};
+use serde_json::json;
+
+use crate::promotion::*;
+
+#[tokio::test]
+async fn git_04_after_a_restart_the_steps_bring_the_same_workspace_back() {
+    let repository = start();
+    // Where the promotion is interrupted: behind so many steps.
+    for interrupted in 1..=7 {
+        let mut promotion = Promotion::new(&format!("dev.{interrupted}"));
+        promotion.clone(&repository, "main").await;
+        let (before, mut edits) = (repository.log("main").len(), Vec::new());
+        for n in 0..2 {
+            let (path, text) = (format!("src/{interrupted}/{n}"), format!("{n}\n"));
+            promotion.write(&path, &text).await;
+            edits.push((path, text));
+            promotion.commit(&format!("Commit {n}")).await;
+            if n == 0 {
+                repository.commit("main", &[("theirs", &interrupted.to_string())], "Theirs");
+            }
+            promotion.push().await;
+        }
+        promotion.run("git-tag", json!({"path": "src", "tag": format!("v{interrupted}"), "message": "Tag"})).await;
+        promotion.run("git-push", json!({"path": "src", "tag": format!("v{interrupted}")})).await;
+        let after = repository.log("main").len();
+        assert_eq!(after, before + 3);
+
+        // All that the first so many steps did, on a workspace that is new.
+        let again = promotion.restarted();
+        let mut edits = edits.into_iter();
+        for DoneStep { number, uses, config, outputs, .. } in promotion.done().iter().take(interrupted) {
+            if uses == "git-commit" {
+                let (path, text) = edits.next().unwrap();
+                again.write(&path, &text).await;
+            }
+            let outcome = again.call(*number, uses, config, true, Some(outputs)).await.unwrap();
+            assert!(!matches!(outcome, StepOutcome::Failed { .. }), "{uses}: {outcome:?}");
+        }
+        // And the rest as if it had never got an answer.
+        for DoneStep { number, uses, config, outputs, .. } in promotion.done().iter().skip(interrupted) {
+            if uses == "git-commit" {
+                let (path, text) = edits.next().unwrap();
+                again.write(&path, &text).await;
+            }
+            let outcome = again.call(*number, uses, config, true, None).await.unwrap();
+            let StepOutcome::Succeeded { outputs: now, .. } = outcome else { panic!("{uses}: {outcome:?}") };
+            assert_eq!(&now, outputs, "{interrupted}: {uses}");
+        }
+        assert_eq!(repository.log("main").len(), after, "nothing was pushed twice");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_is_made_once_and_never_moved() {
+    let repository = start();
+    let mut promotion = Promotion::new("dev.1");
+    promotion.clone(&repository, "main").await;
+    promotion.write("src/a", "1").await;
+    let commit = promotion.commit("Ours").await;
+    let reason = promotion.fails("git-push", json!({"path": "src", "tag": "v1"})).await;
+    assert!(reason.contains("git-tag"), "{reason}");
+    let tag = json!({"path": "src", "tag": "v1", "message": "Release 1"});
+    assert_eq!(promotion.run("git-tag", tag.clone()).await["commit"], json!(commit));
+    let outputs = promotion.run("git-push", json!({"path": "src", "tag": "v1"})).await;
+    assert_eq!((&outputs["commit"], &outputs["branch"]), (&json!(commit), &json!("main")));
+    assert_eq!(repository.log("main").len(), 1, "only the tag is pushed");
+    promotion.run("git-push", json!({"path": "src", "tag": "v1"})).await;
+
+    let mut other = Promotion::new("dev.2");
+    other.clone(&repository, "main").await;
+    let reason = other.fails("git-tag", tag).await;
+    assert!(reason.contains("v1") && reason.contains("already"), "{reason}");
+    other.run("git-tag", json!({"path": "src", "tag": "v1", "message": "Other", "force": true})).await;
+    let reason = other.fails("git-push", json!({"path": "src", "tag": "v1"})).await;
+    assert!(reason.contains("v1") && reason.contains("already"), "{reason}");
+    let remote = Remote::new(repository.url()).unwrap();
+    let stale = RefChange::delete("refs/tags/v1", kargo_core::Revision::from(commit));
+    let error = remote.change_refs(&Context::system("x"), &[stale], &PushOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "an annotated tag is not the commit");
+}
