@@ -164,9 +164,9 @@ impl RemoteBuilder {
     /// The remote. Nothing is asked of it yet.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a URL that cannot be one of a repository, certificates or known hosts that cannot be read, and
-    /// credentials that would go over the network unencrypted or are not of the URL's kind. What a source of credentials says is checked
-    /// when it is asked.
+    /// [`InvalidInput`](kargo_core::ErrorKind::InvalidInput) for a URL that cannot be one of a repository, certificates or known hosts that
+    /// cannot be read, and credentials that would go over the network unencrypted or are not of the URL's kind. What a source of
+    /// credentials says is checked when it is asked.
     pub fn build(self) -> Result<Remote> {
         let address = Address::parse(&self.url.0)?;
         let (shown, lock_key) = (address.shown(), address.lock_key());
