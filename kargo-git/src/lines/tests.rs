@@ -1,3 +1,6 @@
+// Several lines are several ranges, and one is one.
+#![allow(clippy::single_range_in_vec_init)]
+
 use super::*;
 use crate::stock::{Random, Stock};
 
