@@ -124,7 +124,8 @@ impl<'a> Hydration<'a> {
         let branch =
             &self.hydrator.hydrate_to.as_ref().map_or(&self.hydrator.sync_source.target_branch, |to| &to.target_branch);
         let failed = self.phase() == Some(&HydrationPhase::Failed);
-        if !failed {
+        // A rendering that failed is tried again, and under way between two failures.
+        if !self.is_under_way() {
             latches.unrendered_since = None;
         }
         if self.phase() == Some(&HydrationPhase::Hydrating) {

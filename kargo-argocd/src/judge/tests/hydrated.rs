@@ -129,7 +129,11 @@ fn a_rendering_that_fails_is_a_failure_after_the_grace_with_argo_cds_words() {
         .set("status.sourceHydrator.currentOperation.phase", "Failed")
         .set("status.sourceHydrator.currentOperation.message", "helm template failed");
     failed.is_pending(&Next::Refresh);
-    assert!(failed.again_after(60).is_failed().contains("helm template failed"));
+    // Each refresh has it tried again.
+    let again = failed.again_after(40).set("status.sourceHydrator.currentOperation.phase", "Hydrating");
+    again.is_pending(&Next::Look);
+    let failed = again.again_after(20).set("status.sourceHydrator.currentOperation.phase", "Failed");
+    assert!(failed.is_failed().contains("helm template failed"));
 }
 
 #[test]
