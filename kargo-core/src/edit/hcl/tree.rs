@@ -70,6 +70,7 @@ pub(super) fn entries(text: &str, mark: usize, body: &Body) -> Result<Vec<Entry>
 
 fn node(text: &str, mark: usize, expression: &Expression) -> Result<Node> {
     let span = expression.span().map(|span| span.start + mark..span.end + mark);
+    let spanned = span.clone().and_then(|span| text.get(span));
     let scalar = |value: Json| {
         let span = span.clone().ok_or_else(|| damaged(OPERATION))?;
         Ok(Node::Scalar(Scalar { value: normal(value), span }))
@@ -78,9 +79,9 @@ fn node(text: &str, mark: usize, expression: &Expression) -> Result<Node> {
         Expression::Null(_) => return scalar(Json::Null),
         Expression::Bool(value) => return scalar(Json::Bool(*value.value())),
         Expression::String(value) => return scalar(Json::from(value.value().as_str())),
-        Expression::Number(value) => return scalar(number(value.value(), false)),
+        Expression::Number(_) => return scalar(number(spanned.unwrap_or_default())),
         Expression::UnaryOp(operation) => match (operation.operator.value(), &operation.expr) {
-            (UnaryOperator::Neg, Expression::Number(value)) => return scalar(number(value.value(), true)),
+            (UnaryOperator::Neg, Expression::Number(_)) => return scalar(number(spanned.unwrap_or_default())),
             _ => "an expression",
         },
         Expression::Array(items) => {
@@ -106,26 +107,27 @@ fn node(text: &str, mark: usize, expression: &Expression) -> Result<Node> {
             "an expression"
         }
     };
-    let text = span.and_then(|span| text.get(span)).map_or_else(|| expression.to_string(), str::to_owned);
+    let text = spanned.map_or_else(|| expression.to_string(), str::to_owned);
     Ok(Node::Computed { what, text })
 }
 
-fn number(number: &hcl_edit::Number, negative: bool) -> Json {
-    let sign = if negative { -1.0 } else { 1.0 };
-    match (number.as_i64(), number.as_u64(), number.as_f64()) {
-        (Some(whole), _, _) if negative => Json::from(-whole),
-        (_, Some(whole), _) if !negative => Json::from(whole),
-        (_, _, Some(float)) => serde_json::Number::from_f64(sign * float).map_or(Json::Null, Json::Number),
-        _ => Json::Null,
-    }
+/// A number from its digits: the parser makes floats of some.
+fn number(text: &str) -> Json {
+    let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let whole = digits.parse::<i128>().ok();
+    let whole = whole
+        .and_then(|whole| i64::try_from(whole).map(Json::from).or_else(|_| u64::try_from(whole).map(Json::from)).ok());
+    let float = || digits.parse().ok().and_then(serde_json::Number::from_f64);
+    whole.or_else(|| float().map(Json::Number)).unwrap_or(Json::Null)
 }
 
 /// A float that is a whole number is that number: `1.0` and `1` are the same in HCL.
 pub(super) fn normal(value: Json) -> Json {
-    /// Up to here every whole number is a float of its own.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value.as_f64() {
-        Some(float) if value.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT => Json::from(float as i64),
+    /// From here on whole numbers are no longer kept as such.
+    const I64: f64 = 9_223_372_036_854_775_808.0;
+    match value.as_f64().filter(|float| value.is_f64() && float.fract() == 0.0) {
+        Some(float) if float.abs() < I64 => Json::from(float as i64),
+        Some(float) if (I64..2.0 * I64).contains(&float) => Json::from(float as u64),
         _ => value,
     }
 }
