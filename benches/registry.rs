@@ -1,29 +1,38 @@
-//! Looking at images in a registry: listing 2,000 tags, inspecting 50 images, and finding the newest build of 2,000. Beside it skopeo,
-//! where it is installed, against the same registry in the same run. The registry is in this process, and counts what it is asked.
+//! Looking at images in a registry: listing 2,000 tags, inspecting 50 images, finding the newest build of 2,000, and copying images with
+//! what refers to them. Beside it skopeo, where it is installed, against the same registry in the same run. The registry is in this
+//! process, and counts what it is asked.
+//!
+//! The memory of this program is by how much it grew at its peak, its registry included; skopeo's is all that it had.
 #![allow(missing_docs, clippy::print_stdout)]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kargo_benches::resident;
+use kargo_benches::{forget_most, resident, resident_at_most};
 use kargo_core::Subscription;
 use kargo_core::plugin::{Context, Cursor, DiscoverRequest, Discovery, Source as _};
 use kargo_oci::testing::Registry;
-use kargo_oci::{Client, ImageSource, ImageSpec, ImageSubscription, Repository, SelectionStrategy};
+use kargo_oci::{Client, CopyOptions, ImageSource, ImageSpec, ImageSubscription, Repository, SelectionStrategy};
 use tokio::runtime::Runtime;
 
 struct Size {
     tags: usize,
     inspected: usize,
+    /// How many of all tags skopeo inspects, which would take it too long for all.
+    sampled: usize,
+    copied: usize,
     runs: usize,
 }
 
 fn main() {
     // `cargo test --benches` only wants to see it run.
     let test = std::env::args().any(|arg| arg == "--test");
-    let size =
-        if test { Size { tags: 20, inspected: 2, runs: 1 } } else { Size { tags: 2_000, inspected: 50, runs: 5 } };
+    let size = if test {
+        Size { tags: 20, inspected: 2, sampled: 2, copied: 2, runs: 1 }
+    } else {
+        Size { tags: 2_000, inspected: 50, sampled: 200, copied: 20, runs: 5 }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let registry = runtime.block_on(Registry::start());
     let begin: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
@@ -41,6 +50,7 @@ fn main() {
     bench.list();
     bench.inspect();
     bench.newest_build();
+    bench.copy();
 }
 
 fn tag(number: usize) -> String {
@@ -83,7 +93,11 @@ impl Bench {
                 assert!(inspected.iter().all(|(_, image)| image.created_at.is_some() && !image.labels.is_empty()));
             });
         }
-        self.compare("skopeo inspect --no-tags, one after the other", 1, count, |number| {
+        self.inspect_with_skopeo(count, self.size.runs);
+    }
+
+    fn inspect_with_skopeo(&self, count: usize, runs: usize) {
+        self.compare(&format!("skopeo inspect --no-tags, {count} one after the other"), runs, count, |number| {
             vec!["inspect".into(), "--no-tags".into(), format!("docker://{}:{}", self.app, tag(number))]
         });
     }
@@ -105,6 +119,51 @@ impl Bench {
                 assert!(self.look(&first_source, &subscription, last.as_ref(), &newest).is_none());
             });
         }
+        // It has no way to find the newest but to inspect each.
+        self.inspect_with_skopeo(self.size.sampled, 1);
+    }
+
+    fn copy(&self) {
+        let count = self.size.copied;
+        for number in 0..count {
+            self.put_sbom(number);
+        }
+        let mut run = 0;
+        for (what, options) in
+            [("", CopyOptions::default()), (" with an SBOM that refers to each", CopyOptions::default().referrers())]
+        {
+            self.measure(&format!("copy {count} images{what}"), self.size.runs, || {
+                run += 1;
+                let to = Repository::parse(&format!("{}/copy-{run}", self.registry.host())).expect("a repository");
+                let (client, cx) = (client(), Context::system("copy"));
+                for number in 0..count {
+                    let tag = tag(number);
+                    let copied = self.runtime.block_on(client.copy(&cx, &self.app, &tag, &to, &tag, &options));
+                    assert_eq!(copied.expect("the registry answers").referrers, usize::from(!what.is_empty()));
+                }
+            });
+        }
+        self.compare("skopeo copy, which takes no referrers along", 1, count, |number| {
+            let tag = tag(number);
+            let to = format!("docker://{}/copied:{tag}", self.registry.host());
+            vec!["copy".into(), "--preserve-digests".into(), format!("docker://{}:{tag}", self.app), to]
+        });
+    }
+
+    /// Stores an SBOM that refers to an image.
+    fn put_sbom(&self, number: usize) {
+        let (kind, media_type) = ("application/spdx+json", "application/vnd.oci.image.manifest.v1+json");
+        let text = format!(r#"{{"spdxVersion":"SPDX-2.3","number":{number}}}"#);
+        let (config, layer) = (self.registry.put_blob("app", "{}"), self.registry.put_blob("app", text.as_str()));
+        let subject = self.registry.digest("app", &tag(number)).expect("the image is there");
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type, "artifactType": kind,
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
+            "layers": [{"mediaType": kind, "digest": layer, "size": text.len()}],
+            "subject": {"mediaType": media_type, "digest": subject, "size": 1},
+        });
+        self.registry.put_manifest("app", "sbom", media_type, manifest.to_string());
+        self.registry.remove_tag("app", "sbom");
     }
 
     fn look(
@@ -131,11 +190,12 @@ impl Bench {
         let mut times: Vec<(Duration, usize, u64)> = (0..runs)
             .map(|_| {
                 self.registry.clear_requests();
+                forget_most();
                 let before = resident();
                 let begun = Instant::now();
                 work();
                 let took = begun.elapsed();
-                (took, self.registry.requests().len(), resident().saturating_sub(before))
+                (took, self.registry.requests().len(), resident_at_most().saturating_sub(before))
             })
             .collect();
         let grown = times.iter().map(|(_, _, grown)| *grown).max().unwrap_or_default();
@@ -159,7 +219,11 @@ impl Bench {
                     let arguments = arguments(call);
                     let (command, rest) = arguments.split_first().expect("a command");
                     let mut skopeo = Command::new("skopeo");
-                    skopeo.args([command.as_str(), "--tls-verify=false"]).args(rest).stdout(Stdio::null());
+                    let insecure: &[&str] = match command.as_str() {
+                        "copy" => &["--src-tls-verify=false", "--dest-tls-verify=false"],
+                        _ => &["--tls-verify=false"],
+                    };
+                    skopeo.arg(command).args(insecure).args(rest).stdout(Stdio::null());
                     let mut skopeo = skopeo.spawn().expect("skopeo was there");
                     most = most.max(peak(skopeo.id()));
                     assert!(skopeo.wait().expect("it ends").success());

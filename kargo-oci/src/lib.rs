@@ -11,7 +11,9 @@
 //!   [`OciDownloadStep`] are Kargo's steps for registries.
 //! * [`SignatureVerifier`] verifies that images are signed by a key that is trusted, as cosign does it.
 //! * [`AttestationVerifier`] verifies what a trusted key says of them: provenance, vulnerabilities, an SBOM.
+//! * [`ImageSubscription::signed`] and [`ImageSubscription::attested`] demand the same before an image becomes freight.
 //! * [`DockerConfig`] has the credentials that Docker, Podman and Kubernetes keep; [`CredentialSource`] is for everything else.
+//! * Feature `keyless`: identities in the place of keys, by certificates and logs that a `TrustedRoot` vouches for.
 //! * Feature `testing`: `testing::Registry`, a registry inside the test's own process, with faults on demand.
 //!
 //! ```
@@ -44,7 +46,7 @@ mod step;
 mod writer;
 
 pub use attestation::{
-    Attestation, AttestationCheck, AttestationVerifier, Attestations, Claim, ProvenanceRule, Severity,
+    Attestation, AttestationCheck, AttestationVerifier, Attestations, Claim, Platforms, ProvenanceRule, Severity,
     VulnerabilityRule,
 };
 pub use chart::{ChartSource, ChartSubscription};
@@ -57,7 +59,9 @@ pub use image::{
     Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,
 };
 pub use repository::Repository;
-pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed};
+#[cfg(feature = "keyless")]
+pub use signature::TrustedRoot;
+pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed, Signer, SignerIdentity, Trust};
 pub use spec::ImageSpec;
 pub use step::{OciDownload, OciDownloadStep, OciPush, OciPushStep};
 pub use writer::{ImageTag, ImageTagWriter};

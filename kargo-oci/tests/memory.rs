@@ -35,6 +35,17 @@ async fn peak_of<T>(work: impl Future<Output = T>) -> (T, usize) {
 
 /// A server that answers every request with `head`, so many times `piece`, and `tail`, without holding it in memory.
 async fn endless_server(head: &'static str, piece: &'static str, times: usize, tail: &'static str) -> String {
+    endless_server_with("", head, piece, times, tail).await
+}
+
+/// The same with further lines in its header.
+async fn endless_server_with(
+    header: &'static str,
+    head: &'static str,
+    piece: &'static str,
+    times: usize,
+    tail: &'static str,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
@@ -42,7 +53,7 @@ async fn endless_server(head: &'static str, piece: &'static str, times: usize, t
             tokio::spawn(async move {
                 let mut asked = [0; 1024];
                 let _ = stream.read(&mut asked).await?;
-                stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await?;
+                stream.write_all(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{header}\r\n").as_bytes()).await?;
                 stream.write_all(head.as_bytes()).await?;
                 let block = piece.repeat(1_000);
                 for _ in 0..times / 1_000 {
@@ -85,6 +96,33 @@ async fn too_many_tags(client: &Client) {
     assert!(result.unwrap_err().message().contains("bytes that this answer may have"));
     println!("300 MB of tags: {} KiB", peak / 1024);
     assert!(peak < 112 * MIB, "{peak}");
+}
+
+async fn answers_without_end(client: &Client) {
+    let cx = Context::system("test");
+    // A bomb is refused by its name, before a byte of it is looked at.
+    let host = endless_server_with("content-encoding: gzip\r\n", "", "\0", 300_000_000, "").await;
+    let app = Repository::parse(&format!("{host}/app")).unwrap();
+    let (result, peak) = peak_of(client.list_tags(&cx, &app)).await;
+    assert!(result.unwrap_err().message().contains("compressed"));
+    println!("300 MB that are compressed: {} KiB", peak / 1024);
+    assert!(peak < 8 * MIB, "{peak}");
+
+    let host = endless_server(r#"{"layers":["#, r#"{"digest":"sha256:0"},"#, 20_000_000, "").await;
+    let app = Repository::parse(&format!("{host}/app")).unwrap();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let (result, peak) = peak_of(client.manifest(&cx, &app, "1.0.0")).await;
+    assert!(result.unwrap_err().message().contains("bytes that this answer may have"));
+    println!("a manifest of 400 MB: {} KiB", peak / 1024);
+    assert!(peak < 16 * MIB, "{peak}");
+    let (result, peak) = peak_of(client.blob(&cx, &app, &digest)).await;
+    assert!(result.unwrap_err().message().contains("bytes that this answer may have"));
+    println!("a configuration of 400 MB: {} KiB", peak / 1024);
+    assert!(peak < 32 * MIB, "{peak}");
+    let (result, peak) = peak_of(client.referrers(&cx, &app, &digest)).await;
+    assert!(result.unwrap_err().message().contains("bytes that this answer may have"));
+    println!("referrers of 400 MB: {} KiB", peak / 1024);
+    assert!(peak < 16 * MIB, "{peak}");
 }
 
 async fn a_large_index(client: &Client) {
@@ -209,5 +247,6 @@ async fn memory_stays_small_whatever_a_server_sends() {
     a_large_copy(&client).await;
     a_large_index(&client).await;
     an_alias_bomb(&client).await;
+    answers_without_end(&client).await;
     too_many_tags(&client).await;
 }

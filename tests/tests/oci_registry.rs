@@ -9,7 +9,7 @@ use kargo_core::{Artifact, ErrorKind, Subscription};
 use kargo_oci::testing::Registry;
 use kargo_oci::{
     ChartSource, ChartSubscription, Client, CopyOptions, Credentials, DockerConfig, ImageSource, ImageSpec,
-    ImageSubscription, ManifestContent, PublicKey, Repository, SelectionStrategy, Signed, StaticCredentials,
+    ImageSubscription, ManifestContent, PublicKey, Repository, SelectionStrategy, Signed, StaticCredentials, Trust,
 };
 use kargo_tests::server;
 use serde_json::Value;
@@ -216,10 +216,10 @@ async fn an_attestation_that_openssl_has_signed_counts() {
     let tag = format!("{}.att", digest.replace(':', "-"));
     client.push_manifest(&cx(), &app, &tag, media_type, manifest.to_string().into_bytes()).await.unwrap();
     let key: PublicKey = std::fs::read_to_string(&public).unwrap().parse().unwrap();
-    let found = client.attestations(&cx(), &app, &digest, &[key]).await.unwrap();
+    let found = client.attestations(&cx(), &app, &digest, &Trust::from(key)).await.unwrap();
     assert_eq!((found.signed.len(), found.claims.len()), (1, 0));
     assert_eq!(found.signed[0].predicate_type, "https://spdx.dev/Document");
-    let nobody = client.attestations(&cx(), &app, &digest, &[]).await.unwrap();
+    let nobody = client.attestations(&cx(), &app, &digest, &Trust::nobody()).await.unwrap();
     assert_eq!((nobody.signed.len(), nobody.claims.len()), (0, 1));
 }
 
@@ -285,7 +285,7 @@ async fn an_image_that_nobody_has_signed_is_not_signed() {
     let host = server("KARGO_TEST_REGISTRY");
     let (client, app) = (Client::anonymous().unwrap(), fresh(&host, "unsigned"));
     let digest = client.push_image(&cx(), &app, "1.0.0", &dated(1)).await.unwrap();
-    assert_eq!(client.signed_by(&cx(), &app, &digest, &[]).await.unwrap(), Signed::No);
+    assert_eq!(client.signed_by(&cx(), &app, &digest, &Trust::nobody()).await.unwrap(), Signed::No);
 }
 
 #[tokio::test]

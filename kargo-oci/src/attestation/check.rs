@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,15 +12,19 @@ use serde_json::Value;
 use super::find::{Attestation, Attestations};
 use super::provenance::{Provenance, comparable, is_provenance};
 use super::vulnerabilities::{Report, Severity, is_report};
+use crate::client::{Client, ManifestContent, ManifestEntry, Platform};
 use crate::repository::Repository;
-use crate::signature::{PublicKey, repositories, trusted};
+use crate::signature::{Good, Judgement, Rule, SignerIdentity, Trust, TrustedRoot, repositories};
 
 /// How many vulnerabilities a reason names.
 const NAMED: usize = 5;
+/// Of how many platforms of an index the attestations are looked for.
+const PLATFORMS: usize = 32;
 /// How the predicate types of SBOMs begin; the version may follow.
 const SBOM: [&str; 2] = ["https://spdx.dev/Document", "https://cyclonedx.org/bom"];
 
-/// The configuration of an [`AttestationVerifier`](super::AttestationVerifier): what must be said of an image, by whom.
+/// What must be said of an image, and by whom. It is the configuration of an [`AttestationVerifier`](super::AttestationVerifier), and
+/// what [`ImageSubscription::attested`](crate::ImageSubscription::attested) takes.
 ///
 /// ```
 /// use kargo_oci::{AttestationCheck, ProvenanceRule, Severity, VulnerabilityRule};
@@ -35,8 +41,11 @@ const SBOM: [&str; 2] = ["https://spdx.dev/Document", "https://cyclonedx.org/bom
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AttestationCheck {
-    /// The public keys, as PEM. One of them must have signed each attestation.
+    /// The public keys, as PEM. One of them must have signed each attestation, or one of the identities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<SignerIdentity>,
     /// The repositories whose images are checked; all of the freight's when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
@@ -50,6 +59,19 @@ pub struct AttestationCheck {
     /// Other types of predicates of which there must be one each.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     predicates: BTreeSet<String>,
+    /// Whether what is said of the images of an index counts for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platforms: Option<Platforms>,
+}
+
+/// Of how many images of an index something must be said, when it is not said of the index itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Platforms {
+    /// Of one at least.
+    Any,
+    /// Of each.
+    All,
 }
 
 /// Demands SLSA provenance, of version 1 or 0.2.
@@ -132,7 +154,7 @@ impl VulnerabilityRule {
     }
 
     /// The newest report counts. Where one does not say when it was made, all do.
-    fn judge(&self, attestations: &[&Attestation], now: Timestamp) -> Result<String, String> {
+    fn judge(&self, attestations: &[&Attestation], now: Timestamp) -> Judgement {
         let reports: Vec<Report> = attestations
             .iter()
             .map(|attestation| Report::of(attestation))
@@ -140,10 +162,12 @@ impl VulnerabilityRule {
             .map_err(|error| error.message().to_owned())?;
         let newest = reports.iter().map(|report| report.at).max().flatten();
         let all_say_when = reports.iter().all(|report| report.at.is_some());
+        let mut until = None;
         if let Some(hours) = self.max_age_hours {
-            let oldest = now.checked_sub(SignedDuration::from_hours(i64::from(hours))).unwrap_or(Timestamp::MIN);
+            let age = SignedDuration::from_hours(i64::from(hours));
+            let oldest = now.checked_sub(age).unwrap_or(Timestamp::MIN);
             match newest {
-                Some(at) if at >= oldest => {}
+                Some(at) if at >= oldest => until = at.checked_add(age).ok(),
                 Some(at) => {
                     return Err(format!(
                         "its newest report of vulnerabilities is of {at}, more than {hours} hours ago"
@@ -161,7 +185,7 @@ impl VulnerabilityRule {
         worse.sort_unstable();
         worse.dedup();
         if worse.is_empty() {
-            return Ok(format!("no vulnerability worse than {}", self.max_severity));
+            return Ok(Good { evidence: format!("no vulnerability worse than {}", self.max_severity), until });
         }
         let more = worse.len().saturating_sub(NAMED);
         let named = worse[..worse.len().min(NAMED)].join(", ");
@@ -176,13 +200,24 @@ impl AttestationCheck {
 
     /// Attestations count that this key, in PEM, has signed. What must be attested is added.
     pub fn new(key: impl Into<String>) -> Self {
+        Self::of(vec![key.into()], Vec::new())
+    }
+
+    /// Attestations count that this identity has signed, without a key. What must be attested is added.
+    pub fn keyless(identity: SignerIdentity) -> Self {
+        Self::of(Vec::new(), vec![identity])
+    }
+
+    fn of(keys: Vec<String>, identities: Vec<SignerIdentity>) -> Self {
         Self {
-            keys: vec![key.into()],
+            keys,
+            identities,
             images: Vec::new(),
             provenance: None,
             vulnerabilities: None,
             sbom: false,
             predicates: BTreeSet::new(),
+            platforms: None,
         }
     }
 
@@ -190,6 +225,13 @@ impl AttestationCheck {
     #[must_use]
     pub fn or_key(mut self, key: impl Into<String>) -> Self {
         self.keys.push(key.into());
+        self
+    }
+
+    /// Adds another identity that is trusted as well.
+    #[must_use]
+    pub fn or_identity(mut self, identity: SignerIdentity) -> Self {
+        self.identities.push(identity);
         self
     }
 
@@ -228,23 +270,34 @@ impl AttestationCheck {
         self
     }
 
-    pub(super) fn read(config: &Value) -> Result<(Self, Vec<PublicKey>, Vec<Repository>)> {
-        let invalid = |why: String| Error::new(ErrorKind::InvalidInput, format!("The check of attestations {why}."));
+    /// For an index of which not all is said that must be: takes what is said of its images too. Without this only what is said of the
+    /// very digest counts. What BuildKit keeps in the index is looked at then; it mostly is not signed, and does not count.
+    #[must_use]
+    pub fn platforms(mut self, which: Platforms) -> Self {
+        self.platforms = Some(which);
+        self
+    }
+
+    pub(super) fn read(config: &Value, root: Option<&TrustedRoot>) -> Result<AttestationRule> {
         let check: Self =
-            serde_json::from_value(config.clone()).map_err(|error| invalid(format!("cannot be read: {error}")))?;
+            serde_json::from_value(config.clone()).map_err(|error| invalid(&format!("cannot be read: {error}")))?;
+        check.rule(root)
+    }
+
+    pub(crate) fn rule(self, root: Option<&TrustedRoot>) -> Result<AttestationRule> {
         let demands_none =
-            check.provenance.is_none() && check.vulnerabilities.is_none() && !check.sbom && check.predicates.is_empty();
+            self.provenance.is_none() && self.vulnerabilities.is_none() && !self.sbom && self.predicates.is_empty();
         if demands_none {
-            return Err(invalid("demands nothing; set provenance, vulnerabilities, sbom or predicates".into()));
+            return Err(invalid("demands nothing; set provenance, vulnerabilities, sbom or predicates"));
         }
-        let keys = trusted(&check.keys, "attestations")?;
-        let images = repositories(&check.images)?;
-        Ok((check, keys, images))
+        let trust = Trust::read(&self.keys, &self.identities, root, "attestations")?;
+        let images = repositories(&self.images)?;
+        Ok(AttestationRule { check: self, trust, images })
     }
 
     /// What speaks for the image, or the first thing that is wrong.
-    pub(super) fn judge(&self, found: &Attestations, now: Timestamp) -> Result<Vec<String>, String> {
-        let mut evidence = Vec::new();
+    fn judge(&self, found: &Attestations, now: Timestamp) -> Judgement {
+        let (mut evidence, mut until) = (Vec::new(), None);
         if let Some(rule) = &self.provenance {
             let all = wanted(found, "provenance", is_provenance)?;
             // Two builds may have made the same image; one that is trusted is enough.
@@ -257,7 +310,9 @@ impl AttestationCheck {
             });
         }
         if let Some(rule) = &self.vulnerabilities {
-            evidence.push(rule.judge(&wanted(found, "report of vulnerabilities", is_report)?, now)?);
+            let good = rule.judge(&wanted(found, "report of vulnerabilities", is_report)?, now)?;
+            evidence.push(good.evidence);
+            until = good.until;
         }
         if self.sbom {
             wanted(found, "SBOM", |kind| SBOM.iter().any(|begin| kind.starts_with(begin)))?;
@@ -267,7 +322,115 @@ impl AttestationCheck {
             wanted(found, &format!("attestation of type {predicate_type:?}"), |kind| kind == predicate_type)?;
             evidence.push(format!("has an attestation of type {predicate_type:?}"));
         }
-        Ok(evidence)
+        Ok(Good { evidence: evidence.join(", "), until })
+    }
+}
+
+fn invalid(why: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("The check of attestations {why}."))
+}
+
+/// An [`AttestationCheck`] that has been read.
+#[derive(Debug)]
+pub(crate) struct AttestationRule {
+    check: AttestationCheck,
+    trust: Trust,
+    images: Vec<Repository>,
+}
+
+#[async_trait]
+impl Rule for AttestationRule {
+    fn images(&self) -> &[Repository] {
+        &self.images
+    }
+
+    async fn judge(
+        &self,
+        cx: &Context,
+        client: &Client,
+        repository: &Repository,
+        digest: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Judgement> {
+        let whole = client.attestations(cx, repository, digest, &self.trust).await?;
+        let judged = match (self.check.judge(&whole, cx.now()), self.check.platforms) {
+            (Err(why), Some(which)) => {
+                let parts = self.parts(cx, client, repository, digest, platform).await?;
+                self.judge_parts(cx, client, repository, &whole, &parts, which).await?.unwrap_or(Err(why))
+            }
+            (judged, _) => judged,
+        };
+        Ok(judged
+            .map(|good| Good { evidence: format!("is attested: {}", good.evidence), ..good })
+            .map_err(|why| format!("is not good enough: {why}")))
+    }
+}
+
+/// The entries of an index, and those of them that are images that matter.
+#[derive(Debug, Default)]
+struct Parts {
+    entries: Vec<ManifestEntry>,
+    images: Vec<ManifestEntry>,
+}
+
+impl AttestationRule {
+    async fn parts(
+        &self,
+        cx: &Context,
+        client: &Client,
+        repository: &Repository,
+        digest: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Parts> {
+        let ManifestContent::Index { entries } = client.manifest(cx, repository, digest).await?.content else {
+            return Ok(Parts::default());
+        };
+        let matters = |entry: &&ManifestEntry| match platform {
+            Some(platform) => entry.platform.as_ref() == Some(platform),
+            None => entry.platform.is_some(),
+        };
+        let images: Vec<_> = entries.iter().filter(matters).cloned().collect();
+        if images.len() > PLATFORMS {
+            let text = format!("The index {repository}@{digest} is of more than {PLATFORMS} platforms.");
+            return Err(Error::new(ErrorKind::InvalidResponse, text).operation("look for attestations"));
+        }
+        Ok(Parts { entries, images })
+    }
+
+    /// Nothing for what is no index.
+    async fn judge_parts(
+        &self,
+        cx: &Context,
+        client: &Client,
+        repository: &Repository,
+        whole: &Attestations,
+        parts: &Parts,
+        which: Platforms,
+    ) -> Result<Option<Judgement>> {
+        let mut good: Option<Good> = None;
+        let mut bad = None;
+        for image in &parts.images {
+            let of_it = client.attestations_within(cx, repository, &parts.entries, image, &self.trust).await?;
+            let name = image.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+            match (self.check.judge(&whole.with(&of_it), cx.now()), which) {
+                (Ok(one), Platforms::Any) => {
+                    return Ok(Some(Ok(Good { evidence: format!("{} ({name})", one.evidence), ..one })));
+                }
+                (Ok(one), Platforms::All) => {
+                    let evidence = format!("{} ({name})", one.evidence);
+                    good = Some(match good.take() {
+                        None => Good { evidence, ..one },
+                        Some(before) => Good {
+                            evidence: format!("{}, {evidence}", before.evidence),
+                            until: [before.until, one.until].into_iter().flatten().min(),
+                        },
+                    });
+                }
+                (Err(why), Platforms::All) => return Ok(Some(Err(format!("of {name}, {why}")))),
+                (Err(why), Platforms::Any) => bad = bad.or(Some(format!("of {name}, {why}"))),
+            }
+        }
+        Ok(good.map(Ok).or(bad.map(Err)))
     }
 }
 

@@ -9,7 +9,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::signature::PublicKey;
+use crate::client::Descriptor;
+use crate::signature::{CERTIFICATE, Signer, Trust, TrustedRoot};
 
 /// The type of what is signed, as the envelope has it.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -23,12 +24,21 @@ const SIGNATURES: usize = 20;
 #[serde(rename_all = "camelCase")]
 struct Bundle {
     dsse_envelope: Option<Envelope>,
+    #[serde(default)]
+    verification_material: Material,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Material {
+    certificate: Option<IgnoredAny>,
+    x509_certificate_chain: Option<IgnoredAny>,
 }
 
 /// A DSSE envelope.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Envelope {
+struct Envelope {
     payload: String,
     payload_type: String,
     #[serde(default)]
@@ -59,21 +69,31 @@ struct Subject {
 
 /// What was found out about an envelope.
 pub(super) enum Judged {
-    /// A key that is trusted has signed it, and it is about this image.
-    Signed { key: PublicKey, predicate_type: String, statement: Vec<u8> },
+    /// Somebody who is trusted has signed it, and it is about this image.
+    Signed { signer: Signer, predicate_type: String, statement: Vec<u8> },
     /// It does not count, and this is why. It says that its predicate is of this type.
-    Claimed { predicate_type: String, why: &'static str },
+    Claimed { predicate_type: String, why: String },
 }
 
-/// Reads the envelope of a bundle.
-pub(super) fn of_bundle(bytes: &[u8]) -> Option<Envelope> {
-    serde_json::from_slice::<Bundle>(bytes).ok()?.dsse_envelope
+/// Judges the envelope of a bundle, when there is one, as a statement about the image with `digest`.
+pub(super) fn of_bundle(bytes: &[u8], digest: &str, trust: &Trust) -> Option<Judged> {
+    let bundle = serde_json::from_slice::<Bundle>(bytes).ok()?;
+    let material = &bundle.verification_material;
+    let has_certificate = material.certificate.is_some() || material.x509_certificate_chain.is_some();
+    let by_certificate = |root: &TrustedRoot| root.bundle(bytes, digest, trust);
+    Some(bundle.dsse_envelope?.judge(digest, trust, has_certificate.then_some(&by_certificate)))
 }
 
-/// Reads an envelope alone.
-pub(super) fn alone(bytes: &[u8]) -> Option<Envelope> {
-    serde_json::from_slice(bytes).ok()
+/// The same for an envelope alone, which has its certificate beside it, if any.
+pub(super) fn alone(bytes: &[u8], layer: &Descriptor, digest: &str, trust: &Trust) -> Option<Judged> {
+    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
+    let has_certificate = layer.annotation(CERTIFICATE).is_some();
+    let by_certificate = |root: &TrustedRoot| root.envelope(bytes, digest, layer, trust);
+    Some(envelope.judge(digest, trust, has_certificate.then_some(&by_certificate)))
 }
+
+/// Says who has signed what, by a certificate.
+type ByCertificate<'a> = &'a dyn Fn(&TrustedRoot) -> Result<(Signer, Vec<u8>), String>;
 
 /// The predicate of a statement.
 pub(super) fn predicate<P: DeserializeOwned>(statement: &[u8]) -> serde_json::Result<Option<P>> {
@@ -81,19 +101,34 @@ pub(super) fn predicate<P: DeserializeOwned>(statement: &[u8]) -> serde_json::Re
 }
 
 impl Envelope {
-    /// Whether one of `keys` has signed this, and it is a statement about the image with `digest`.
-    pub(super) fn judge(&self, digest: &str, keys: &[PublicKey]) -> Judged {
-        let claimed = |predicate_type: &str, why| Judged::Claimed { predicate_type: predicate_type.to_owned(), why };
+    /// Whether one who is trusted has signed this, and it is a statement about the image with `digest`.
+    fn judge(&self, digest: &str, trust: &Trust, by_certificate: Option<ByCertificate<'_>>) -> Judged {
+        let claimed = |predicate_type: &str, why: &str| Judged::Claimed {
+            predicate_type: predicate_type.to_owned(),
+            why: why.to_owned(),
+        };
         let decode = |text: &str| STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok();
         let Some(payload) = decode(&self.payload) else { return claimed("", "has no payload in base64") };
+        let signed = authenticated(&self.payload_type, &payload);
+        let signatures: Vec<_> =
+            self.signatures.iter().take(SIGNATURES).filter_map(|signature| decode(&signature.sig)).collect();
+        let found = match (trust.key_of(&signed, &signatures), by_certificate, trust.keyless()) {
+            (Some(signer), _, _) => Ok((signer, payload)),
+            (None, Some(by_certificate), Some(root)) => by_certificate(root).map_err(|why| (payload, why)),
+            (None, Some(_), None) => {
+                Err((payload, "is signed by a certificate, and no identity is trusted".to_owned()))
+            }
+            (None, None, _) => Err((payload, "is signed by no key that is trusted".to_owned())),
+        };
+        let (signer, payload) = match found {
+            Ok(found) => found,
+            Err((payload, why)) => {
+                let says = serde_json::from_slice::<Statement<IgnoredAny>>(&payload).ok();
+                return claimed(says.as_ref().map_or("", |statement| statement.predicate_type.as_str()), &why);
+            }
+        };
         let statement = serde_json::from_slice::<Statement<IgnoredAny>>(&payload).ok();
         let predicate_type = statement.as_ref().map_or("", |statement| statement.predicate_type.as_str());
-        let signed = authenticated(&self.payload_type, &payload);
-        let signatures = self.signatures.iter().take(SIGNATURES).filter_map(|signature| decode(&signature.sig));
-        let key = signatures
-            .into_iter()
-            .find_map(|signature| keys.iter().find(|key| key.verifies(&signed, &signature)).cloned());
-        let Some(key) = key else { return claimed(predicate_type, "is signed by no key that is trusted") };
         if self.payload_type != IN_TOTO {
             return claimed(predicate_type, "is signed, but is of another type than in-toto statements");
         }
@@ -108,7 +143,7 @@ impl Envelope {
         if !statement.subject.iter().any(is_about) {
             return claimed(&statement.predicate_type, "is signed, but is about another image");
         }
-        Judged::Signed { key, predicate_type: statement.predicate_type, statement: payload }
+        Judged::Signed { signer, predicate_type: statement.predicate_type, statement: payload }
     }
 }
 

@@ -1,19 +1,26 @@
 //! Finds what is said of an image: Sigstore's bundles that refer to it, the attestations that cosign keeps under a tag beside it,
-//! and reports that nobody has signed.
+//! those that BuildKit keeps in its index, and reports that nobody has signed.
 
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 
-use super::envelope::{self, Envelope, Judged};
-use crate::client::{Client, Descriptor, Fault, Referrer};
+use super::envelope::{self, Judged};
+use crate::client::{ABOUT, Client, Descriptor, Fault, Manifest, ManifestEntry, Referrer, tag_beside};
 use crate::repository::{Repository, checked_digest};
-use crate::signature::PublicKey;
+use crate::signature::{Signer, Trust};
 
 /// How the media types of Sigstore's bundles begin, of whatever version.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 /// The media type of an envelope alone.
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+/// The media type of a statement that nobody has signed, and the annotation that has the type of its predicate.
+const STATEMENT: &str = "application/vnd.in-toto+json";
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
+/// The annotation of an index's entry that BuildKit makes for what it says of an image.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// How many of these are looked at for one image.
+const WITHIN: usize = 10;
 /// Kinds by which some registries list everything, so that only the manifest tells.
 const ANYTHING: [&str; 3] =
     ["application/vnd.oci.empty.v1+json", "application/vnd.oci.image.config.v1+json", "application/octet-stream"];
@@ -23,14 +30,14 @@ const BYTES: u64 = 16 * 1024 * 1024;
 /// How much of a type that somebody has written is shown.
 const SHOWN: usize = 100;
 
-/// A statement about an image that a key that is trusted has signed.
+/// A statement about an image that somebody who is trusted has signed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Attestation {
     /// The type of what is said: `https://slsa.dev/provenance/v1`.
     pub predicate_type: String,
     /// Whose signature it has.
-    pub key: PublicKey,
+    pub signer: Signer,
     statement: Vec<u8>,
 }
 
@@ -73,21 +80,39 @@ impl Attestations {
         self.claims.push(Claim { kind: kind.chars().take(SHOWN).collect(), why: why.to_owned() });
     }
 
-    fn judge(&mut self, envelope: Option<Envelope>, digest: &str, keys: &[PublicKey]) {
-        match envelope.map(|envelope| envelope.judge(digest, keys)) {
-            Some(Judged::Signed { key, predicate_type, statement }) => {
-                self.signed.push(Attestation { predicate_type, key, statement });
+    fn add(&mut self, judged: Option<Judged>) {
+        match judged {
+            Some(Judged::Signed { signer, predicate_type, statement }) => {
+                self.signed.push(Attestation { predicate_type, signer, statement });
             }
-            Some(Judged::Claimed { predicate_type, why }) => self.claim(&predicate_type, why),
+            Some(Judged::Claimed { predicate_type, why }) => self.claim(&predicate_type, &why),
             None => self.claim("", "does not have the form of a signed statement"),
         }
     }
+
+    /// These and those.
+    pub(super) fn with(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        all.signed.extend(others.signed.iter().cloned());
+        all.claims.extend(others.claims.iter().cloned());
+        all
+    }
+}
+
+/// A look for what is said of one image.
+#[derive(Debug, Clone, Copy)]
+struct Look<'a> {
+    cx: &'a Context,
+    client: &'a Client,
+    repository: &'a Repository,
+    /// The image.
+    digest: &'a str,
+    trust: &'a Trust,
 }
 
 impl Client {
-    /// What is said of the image with `digest`, of which that counts which one of `keys` has signed: by bundles that refer to the image,
-    /// as cosign 3 writes them, and by attestations under the tag `sha256-<hash>.att`, as cosign 1 and 2 do. Signatures without a key,
-    /// by certificates and a transparency log, do not count.
+    /// What is said of the image with `digest`, of which that counts which somebody whom `trust` names has signed: by bundles that
+    /// refer to the image, as cosign 3 writes them, and by attestations under the tag `sha256-<hash>.att`, as cosign 1 and 2 do.
     ///
     /// It takes the list of what refers to the image, a look at the tag, and two requests for each bundle.
     ///
@@ -99,12 +124,46 @@ impl Client {
         cx: &Context,
         repository: &Repository,
         digest: &str,
-        keys: &[PublicKey],
+        trust: &Trust,
     ) -> Result<Attestations> {
         checked_digest(digest)?;
+        let look = Look { cx, client: self, repository, digest, trust };
         let mut found = Attestations::default();
+        look.bundles(digest, &mut found).await?;
+        look.beside(&mut found).await?;
+        Ok(found)
+    }
+
+    /// The same for an image of an index, in which BuildKit keeps what it says of it: in manifests beside it that name it. What refers to
+    /// such a manifest counts as well, when it is signed and about the image.
+    pub(super) async fn attestations_within(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        index: &[ManifestEntry],
+        image: &ManifestEntry,
+        trust: &Trust,
+    ) -> Result<Attestations> {
+        let mut found = self.attestations(cx, repository, &image.digest, trust).await?;
+        let look = Look { cx, client: self, repository, digest: &image.digest, trust };
+        let is_about = |entry: &&ManifestEntry| {
+            let annotation = |name: &str| entry.annotations.get(name).map(String::as_str);
+            annotation(REFERENCE_TYPE) == Some("attestation-manifest")
+                && annotation(ABOUT) == Some(image.digest.as_str())
+        };
+        for entry in index.iter().filter(is_about).take(WITHIN) {
+            look.within(&entry.digest, &mut found).await?;
+            look.bundles(&entry.digest, &mut found).await?;
+        }
+        Ok(found)
+    }
+}
+
+impl Look<'_> {
+    /// What bundles say that refer to the manifest with the digest `of`.
+    async fn bundles(self, of: &str, found: &mut Attestations) -> Result<()> {
         let mut looked_at = 0;
-        for referrer in self.referrers(cx, repository, digest).await? {
+        for referrer in self.client.referrers(self.cx, self.repository, of).await? {
             let kind = referrer.artifact_type.as_deref().unwrap_or_default();
             if !may_be_bundle(kind) {
                 found.claim(kind, "is not signed");
@@ -112,59 +171,27 @@ impl Client {
             }
             looked_at += 1;
             if looked_at > LOOKED_AT {
-                let text =
-                    format!("More than {LOOKED_AT} bundles refer to {repository}@{digest}; delete those that are old.");
+                let text = format!(
+                    "More than {LOOKED_AT} bundles refer to {}@{of}; delete those that are old.",
+                    self.repository
+                );
                 return Err(Error::new(ErrorKind::InvalidResponse, text).operation("look for attestations"));
             }
-            self.bundle(cx, repository, digest, &referrer, keys, &mut found).await?;
+            self.bundle(&referrer, found).await?;
         }
-        let beside = format!("{}.att", digest.replace(':', "-"));
-        match self.try_manifest(cx, repository, &beside).await {
-            Ok(manifest) => {
-                let parts = manifest.parts(&format!("{repository}:{beside}"))?;
-                let layers = parts.layers().iter().filter(|layer| layer.media_type.as_deref() == Some(ENVELOPE));
-                for layer in layers.take(LOOKED_AT) {
-                    if let Some(bytes) = self.statement(cx, repository, layer, &mut found).await? {
-                        found.judge(envelope::alone(&bytes), digest, keys);
-                    }
-                }
-            }
-            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => {}
-            Err(Fault::Image { error, .. }) => found.claim("", error.message()),
-            Err(Fault::Look(error)) => return Err(error),
-        }
-        Ok(found)
+        Ok(())
     }
 
-    async fn bundle(
-        &self,
-        cx: &Context,
-        repository: &Repository,
-        digest: &str,
-        referrer: &Referrer,
-        keys: &[PublicKey],
-        found: &mut Attestations,
-    ) -> Result<()> {
+    async fn bundle(self, referrer: &Referrer, found: &mut Attestations) -> Result<()> {
         let kind = referrer.artifact_type.as_deref().unwrap_or_default();
-        let manifest = match self.try_manifest(cx, repository, &referrer.digest).await {
-            Ok(manifest) => manifest,
-            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => {
-                found.claim(kind, "is listed, but missing");
-                return Ok(());
-            }
-            Err(Fault::Image { .. }) => {
-                found.claim(kind, "is damaged");
-                return Ok(());
-            }
-            Err(Fault::Look(error)) => return Err(error),
-        };
-        let parts = manifest.parts(&format!("{repository}@{}", manifest.digest))?;
+        let Some(manifest) = self.listed(&referrer.digest, kind, found).await? else { return Ok(()) };
+        let parts = manifest.parts(&format!("{}@{}", self.repository, manifest.digest))?;
         let is_bundle = |layer: &&Descriptor| layer.media_type.as_deref().is_some_and(|kind| kind.starts_with(BUNDLE));
         // By the specification a bundle is alone in its manifest.
         match parts.layers().iter().find(is_bundle) {
             Some(layer) => {
-                if let Some(bytes) = self.statement(cx, repository, layer, found).await? {
-                    found.judge(envelope::of_bundle(&bytes), digest, keys);
+                if let Some(bytes) = self.statement(layer, found).await? {
+                    found.add(envelope::of_bundle(&bytes, self.digest, self.trust));
                 }
             }
             None => found.claim(parts.artifact_type.as_deref().unwrap_or(kind), "is not signed"),
@@ -172,20 +199,65 @@ impl Client {
         Ok(())
     }
 
+    /// What cosign keeps under the tag beside the image.
+    async fn beside(self, found: &mut Attestations) -> Result<()> {
+        let Some(tag) = tag_beside(self.digest, "att") else { return Ok(()) };
+        match self.client.try_manifest(self.cx, self.repository, &tag).await {
+            Ok(manifest) => self.envelopes(&manifest, &format!("{}:{tag}", self.repository), found).await,
+            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(Fault::Image { error, .. }) => {
+                found.claim("", error.message());
+                Ok(())
+            }
+            Err(Fault::Look(error)) => Err(error),
+        }
+    }
+
+    /// What BuildKit has put beside the image in its index.
+    async fn within(self, digest: &str, found: &mut Attestations) -> Result<()> {
+        let Some(manifest) = self.listed(digest, "attestation-manifest", found).await? else { return Ok(()) };
+        let name = format!("{}@{digest}", self.repository);
+        let parts = manifest.parts(&name)?;
+        let is_bare = |layer: &&Descriptor| layer.media_type.as_deref() == Some(STATEMENT);
+        for layer in parts.layers().iter().filter(is_bare).take(LOOKED_AT) {
+            let kind = layer.annotation(PREDICATE_TYPE).unwrap_or_default();
+            found.claim(kind, "is a part of the image's index, and not signed by itself");
+        }
+        self.envelopes(&manifest, &name, found).await
+    }
+
+    async fn envelopes(self, manifest: &Manifest, name: &str, found: &mut Attestations) -> Result<()> {
+        let parts = manifest.parts(name)?;
+        let layers = parts.layers().iter().filter(|layer| layer.media_type.as_deref() == Some(ENVELOPE));
+        for layer in layers.take(LOOKED_AT) {
+            if let Some(bytes) = self.statement(layer, found).await? {
+                found.add(envelope::alone(&bytes, layer, self.digest, self.trust));
+            }
+        }
+        Ok(())
+    }
+
+    /// A manifest that is listed somewhere, unless it is no use, which is a claim then.
+    async fn listed(self, digest: &str, kind: &str, found: &mut Attestations) -> Result<Option<Manifest>> {
+        match self.client.try_manifest(self.cx, self.repository, digest).await {
+            Ok(manifest) => return Ok(Some(manifest)),
+            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => {
+                found.claim(kind, "is listed, but missing");
+            }
+            Err(Fault::Image { .. }) => found.claim(kind, "is damaged"),
+            Err(Fault::Look(error)) => return Err(error),
+        }
+        Ok(None)
+    }
+
     /// The bytes of a layer, unless they are no use, which is a claim then.
-    async fn statement(
-        &self,
-        cx: &Context,
-        repository: &Repository,
-        layer: &Descriptor,
-        found: &mut Attestations,
-    ) -> Result<Option<Vec<u8>>> {
+    async fn statement(self, layer: &Descriptor, found: &mut Attestations) -> Result<Option<Vec<u8>>> {
         let kind = layer.annotation("predicateType").or(layer.media_type.as_deref()).unwrap_or_default();
         if layer.size > BYTES {
             found.claim(kind, "is larger than 16 MiB");
             return Ok(None);
         }
-        match self.try_blob_of_size(cx, repository, &layer.digest, layer.size).await {
+        match self.client.try_blob_of_size(self.cx, self.repository, &layer.digest, layer.size).await {
             Ok(bytes) => return Ok(Some(bytes)),
             Err(Fault::Image { .. }) => found.claim(kind, "is damaged"),
             Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => found.claim(kind, "is missing"),

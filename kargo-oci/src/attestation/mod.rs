@@ -7,7 +7,7 @@ mod provenance;
 mod verifier;
 mod vulnerabilities;
 
-pub use check::{AttestationCheck, ProvenanceRule, VulnerabilityRule};
+pub use check::{AttestationCheck, Platforms, ProvenanceRule, VulnerabilityRule};
 pub use find::{Attestation, Attestations, Claim};
 pub use verifier::AttestationVerifier;
 pub use vulnerabilities::Severity;

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::check::AttestationCheck;
 use crate::client::Client;
-use crate::signature::{images, naming};
+use crate::signature::{TrustedRoot, verdict};
 
-/// Verifies that what a key that is trusted says of the images of freight is good enough: who has built them and from what, which
+/// Verifies that what a key or an identity that is trusted says of the images of freight is good enough: who has built them and from what, which
 /// vulnerabilities they have, that there is an SBOM. Register it as [`AttestationCheck::VERIFIER`].
 ///
 /// Attestations are looked for as [`Client::attestations`] does, for the digest of the freight. What nobody that is trusted has signed
@@ -33,6 +33,7 @@ use crate::signature::{images, naming};
 #[derive(Debug, Clone)]
 pub struct AttestationVerifier {
     client: Client,
+    root: Option<TrustedRoot>,
 }
 
 impl From<AttestationCheck> for Value {
@@ -44,31 +45,26 @@ impl From<AttestationCheck> for Value {
 impl AttestationVerifier {
     /// A verifier that asks through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, root: None }
+    }
+
+    /// What certificates are judged by, for checks that trust identities.
+    #[cfg(feature = "keyless")]
+    #[must_use]
+    pub fn trusted_root(mut self, root: TrustedRoot) -> Self {
+        self.root = Some(root);
+        self
     }
 }
 
 #[async_trait]
 impl Verifier for AttestationVerifier {
     fn validate(&self, config: &Value) -> Result<()> {
-        AttestationCheck::read(config).map(|_| ())
+        AttestationCheck::read(config, self.root.as_ref()).map(|_| ())
     }
 
     async fn verify(&self, cx: &Context, request: &VerifyRequest<'_>) -> Result<Verdict> {
-        let (check, keys, wanted) = AttestationCheck::read(request.config)?;
-        let images = match images(&request.promotion.freight, &wanted)? {
-            Ok(images) => images,
-            Err(reason) => return Ok(Verdict::fail(reason)),
-        };
-        let mut evidence = Vec::new();
-        for (repository, image) in images {
-            let name = naming(&repository, image);
-            let found = self.client.attestations(cx, &repository, &image.digest, &keys).await?;
-            match check.judge(&found, cx.now()) {
-                Ok(good) => evidence.push(format!("{name}: {}", good.join(", "))),
-                Err(why) => return Ok(Verdict::fail(format!("{name} is not good enough: {why}"))),
-            }
-        }
-        Ok(Verdict::pass(evidence.join("; ")))
+        let rule = AttestationCheck::read(request.config, self.root.as_ref())?;
+        verdict(cx, &self.client, &request.promotion.freight, &rule).await
     }
 }

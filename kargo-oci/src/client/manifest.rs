@@ -15,6 +15,9 @@ const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+j
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(super) const ACCEPTED: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 
+/// The annotation by which BuildKit's attestations in an index name the image that they are about.
+pub(crate) const ABOUT: &str = "vnd.docker.reference.digest";
+
 /// The most entries that an index may have.
 const ENTRIES: usize = 1_000;
 /// The most that annotations may have in all, in bytes.
@@ -244,6 +247,12 @@ impl Manifest {
         let annotations = annotations(body.annotations).ok_or_else(too_large)?;
         let media_type = body.media_type.or(content_type.map(str::to_owned)).unwrap_or_else(|| kind.to_owned());
         Ok(Self { digest, media_type, bytes, content, annotations })
+    }
+
+    /// Reads bytes that were kept, and that have this digest.
+    pub(crate) fn kept(bytes: Vec<u8>, digest: &str) -> Result<Self> {
+        let manifest = Self::read(bytes, digest.to_owned(), None, digest)?;
+        manifest.check_type(None, digest).map(|()| manifest)
     }
 
     /// Whether all agree on what this is: the body's media type, the response's, and the fields that there are. Two readers that

@@ -41,10 +41,12 @@ use crate::repository::{DOCKER_HUB, Repository};
 pub use self::copy::{Copied, CopyOptions};
 pub(crate) use self::descriptor::Descriptor;
 pub(crate) use self::file::Validators;
+pub(crate) use self::manifest::ABOUT;
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
 pub(crate) use self::read::Fault;
 pub use self::read::ManifestHead;
 pub use self::referrers::Referrer;
+pub(crate) use self::referrers::tag_beside;
 
 /// A client for OCI registries, for any number of hosts. Cheap to clone; clones share connections and tokens.
 ///

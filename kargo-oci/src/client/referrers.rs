@@ -36,9 +36,19 @@ pub struct Referrer {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// How many digits of a hash a tag has: more would be too long for one.
+const TAGGED: usize = 64;
+
 /// The tag under which registries without the referrers API keep the referrers of a digest.
 fn fallback_tag(digest: &str) -> String {
-    digest.replace(':', "-")
+    let (algorithm, hash) = digest.split_once(':').unwrap_or(("", digest));
+    format!("{algorithm}-{}", &hash[..hash.len().min(TAGGED)])
+}
+
+/// The tag under which cosign 1 and 2 keep something beside an image; none for a hash that is too long for a tag.
+pub(crate) fn tag_beside(digest: &str, suffix: &str) -> Option<String> {
+    let (algorithm, hash) = digest.split_once(':')?;
+    (hash.len() <= TAGGED).then(|| format!("{algorithm}-{hash}.{suffix}"))
 }
 
 impl Client {

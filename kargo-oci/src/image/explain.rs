@@ -76,6 +76,11 @@ pub enum TagOutcome {
         /// The platforms.
         platforms: Vec<Platform>,
     },
+    /// It fits, and is not signed or attested as the subscription demands.
+    Refused {
+        /// A sentence's end: "is not signed".
+        reason: String,
+    },
     /// It was listed, but there is nothing under it.
     Vanished,
     /// What it names is broken or not understood.
@@ -101,7 +106,11 @@ impl TagOutcome {
     fn group(&self) -> u8 {
         match self {
             Self::Offered { .. } => 0,
-            Self::OtherPlatform { .. } | Self::Vanished | Self::Unusable { .. } | Self::FromTheFuture { .. } => 1,
+            Self::OtherPlatform { .. }
+            | Self::Refused { .. }
+            | Self::Vanished
+            | Self::Unusable { .. }
+            | Self::FromTheFuture { .. } => 1,
             Self::BeyondLimit | Self::NotLookedAt => 2,
             Self::Misfit(_) => 3,
         }
@@ -122,6 +131,7 @@ impl fmt::Display for TagOutcome {
                 let names: Vec<String> = platforms.iter().map(ToString::to_string).collect();
                 write!(f, "runs on {} only", names.join(", "))
             }
+            Self::Refused { reason } => f.write_str(reason),
             Self::Vanished => f.write_str("listed, but there is nothing under it"),
             Self::Unusable { reason } => write!(f, "cannot be used: {reason}"),
             Self::FromTheFuture { created_at } => {
@@ -146,6 +156,7 @@ impl Explanation {
         for (index, (tag, found)) in looked.found.iter().enumerate() {
             let outcome = match found {
                 Found::Gone => TagOutcome::Vanished,
+                Found::Refused { reason, .. } => TagOutcome::Refused { reason: reason.to_string() },
                 Found::Unusable { reason, .. } => TagOutcome::Unusable { reason: reason.to_string() },
                 Found::Image { digest, facts } => match (ranks.get(&index), facts.created_at) {
                     (Some(rank), _) => {

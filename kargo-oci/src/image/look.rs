@@ -14,9 +14,11 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 
-use super::memory::{Key, Known, Memory};
+use super::gate::Judge;
+use super::memory::{Facts, Judged, Judgements, Key, Known};
 use super::metadata::{ImageMetadata, Place, Wanted, describe};
 use super::selection::{Selection, Strategy};
+use super::shelf::Shelf;
 use crate::client::{Client, Fault, Manifest};
 
 /// How many tags are asked for at the same time, and how many when all have to be.
@@ -45,6 +47,11 @@ pub(super) enum Found {
         digest: String,
         facts: Arc<ImageMetadata>,
     },
+    /// An image that fits, and is not what is demanded beyond that.
+    Refused {
+        digest: String,
+        reason: Arc<str>,
+    },
     Gone,
     /// With the digest, when what it names will never be usable.
     Unusable {
@@ -56,7 +63,7 @@ pub(super) enum Found {
 impl Found {
     pub(super) fn digest(&self) -> Option<&String> {
         match self {
-            Self::Image { digest, .. } => Some(digest),
+            Self::Image { digest, .. } | Self::Refused { digest, .. } => Some(digest),
             Self::Unusable { digest, .. } => digest.as_ref(),
             Self::Gone => None,
         }
@@ -72,7 +79,10 @@ pub(super) struct Looked {
     pub(super) offered: Vec<usize>,
     /// Tags that fit by name and were not asked for.
     pub(super) rest: Vec<String>,
-    /// When an image that is passed over now, because it says that it is from the future, no longer is.
+    /// How many images there were that were not even judged, since too many that were are not what is demanded.
+    unjudged: usize,
+    /// When the same tags may make another choice: an image that says that it is from the future no longer is, one that was not signed
+    /// may be by then, or a report of vulnerabilities is too old.
     pub(super) ripe: Option<Timestamp>,
 }
 
@@ -93,7 +103,9 @@ pub(super) type Digests = BTreeMap<String, Option<String>>;
 pub(super) struct Looker<'a> {
     pub(super) cx: &'a Context,
     pub(super) client: &'a Client,
-    pub(super) memory: &'a Mutex<Memory>,
+    pub(super) memory: &'a Mutex<Facts>,
+    pub(super) judgements: &'a Mutex<Judgements>,
+    pub(super) shelf: Option<&'a Shelf>,
     pub(super) selection: &'a Selection,
 }
 
@@ -102,8 +114,17 @@ pub(super) struct Looker<'a> {
 pub(super) fn most_examined(selection: &Selection) -> usize {
     match selection.strategy {
         Strategy::NewestBuild => MOST_BUILDS,
-        _ => (5 * selection.limit).max(100),
+        _ => most_judged(selection.limit),
     }
+}
+
+/// How many images a look asks for in vain at most.
+fn most_judged(limit: usize) -> usize {
+    (5 * limit).max(100)
+}
+
+fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    [one, other].into_iter().flatten().min()
 }
 
 /// Whether an image claims to be built too far ahead to be believed.
@@ -149,7 +170,7 @@ impl Looker<'_> {
         let total = chosen.len();
         let mut left = chosen.into_iter();
         let mut found: Vec<(String, Found)> = Vec::new();
-        let mut images = 0;
+        let (mut images, mut ripe) = (0, None);
         // In rounds, so that not one tag more is asked for than is needed.
         loop {
             let wanted = if needs_all { most } else { selection.limit - images }.min(most - found.len());
@@ -161,7 +182,7 @@ impl Looker<'_> {
             if round.is_empty() {
                 break;
             }
-            let round: Vec<_> = stream::iter(round)
+            let mut round: Vec<_> = stream::iter(round)
                 .map(|(answer, digest, tag)| async move {
                     let found = self.resolve(&tag, answer, digest).await?;
                     Ok::<_, Error>((tag, found))
@@ -169,11 +190,15 @@ impl Looker<'_> {
                 .buffered(self.concurrency())
                 .try_collect()
                 .await?;
+            if !needs_all {
+                let all = (0..round.len()).collect();
+                ripe = earliest(ripe, self.judge(&mut round, all).await?);
+            }
             images += round.iter().filter(|(_, found)| is_fitting(found)).count();
             found.extend(round);
         }
-        let mut looked = Looked { found, offered: Vec::new(), rest: left.collect(), ripe: None };
-        self.offer(&mut looked);
+        let mut looked = Looked { found, offered: Vec::new(), rest: left.collect(), unjudged: 0, ripe };
+        self.offer(&mut looked).await?;
         self.report(&looked);
         if looked.offered.is_empty() {
             self.check_emptiness(&looked, total)?;
@@ -185,8 +210,33 @@ impl Looker<'_> {
         if matches!(self.selection.strategy, Strategy::NewestBuild) { CONCURRENCY_FOR_ALL } else { CONCURRENCY }
     }
 
+    /// Asks of those of `found` that `which` names, and that fit, whether they are what is demanded beyond that. Returns when the answer
+    /// may be another one.
+    async fn judge(&self, found: &mut [(String, Found)], which: Vec<usize>) -> Result<Option<Timestamp>> {
+        let Some(gate) = &self.selection.gate else { return Ok(None) };
+        let digest = |index: &usize| match &found[*index].1 {
+            Found::Image { digest, facts } if facts.fits_platform => Some((*index, digest.clone())),
+            _ => None,
+        };
+        let (which, digests): (Vec<usize>, Vec<String>) = which.iter().filter_map(digest).unzip();
+        let keys = digests.iter().map(|digest| self.key(digest)).collect();
+        let judge = Judge { cx: self.cx, client: self.client, gate, memory: self.judgements };
+        let mut ripe = None;
+        for ((index, digest), judged) in which.into_iter().zip(digests).zip(judge.all(keys).await?) {
+            ripe = earliest(ripe, judged.until());
+            if let Judged::Bad { why: reason, .. } = judged {
+                found[index].1 = Found::Refused { digest, reason };
+            }
+        }
+        Ok(ripe)
+    }
+
+    fn key(&self, digest: &str) -> Key {
+        (self.selection.repository.clone(), digest.to_owned(), self.selection.platform.clone())
+    }
+
     /// Chooses among what was found.
-    fn offer(&self, looked: &mut Looked) {
+    async fn offer(&self, looked: &mut Looked) -> Result<()> {
         let fitting = |(index, (_, found)): (usize, &(String, Found))| is_fitting(found).then_some(index);
         let mut offered: Vec<usize> = looked.found.iter().enumerate().filter_map(fitting).collect();
         if matches!(self.selection.strategy, Strategy::NewestBuild) {
@@ -197,7 +247,7 @@ impl Looker<'_> {
                 (created, tag.as_str())
             };
             let ahead = offered.iter().filter_map(|&index| age(index).0.filter(|_| is_ahead(age(index).0, now)));
-            looked.ripe = ahead.min().and_then(|created| created.checked_sub(AHEAD).ok());
+            let ripe = ahead.min().and_then(|created| created.checked_sub(AHEAD).ok());
             offered.retain(|&index| !is_ahead(age(index).0, now));
             offered.sort_by(|&a, &b| Selection::by_age(age(a), age(b)));
             if let [first, second, ..] = offered.as_slice()
@@ -209,9 +259,29 @@ impl Looker<'_> {
                     age(*first).1
                 ));
             }
+            looked.ripe = earliest(ripe, self.judge_newest(looked, &mut offered).await?);
             offered.truncate(self.selection.limit);
         }
         looked.offered = offered;
+        Ok(())
+    }
+
+    /// Judges the images of the newest builds until there are enough that are what is demanded, and leaves these.
+    async fn judge_newest(&self, looked: &mut Looked, offered: &mut Vec<usize>) -> Result<Option<Timestamp>> {
+        let limit = self.selection.limit;
+        if self.selection.gate.is_none() {
+            return Ok(None);
+        }
+        let (mut good, mut ripe): (Vec<usize>, _) = (Vec::new(), None);
+        let mut left = offered.iter().copied().take(most_judged(limit)).peekable();
+        while good.len() < limit && left.peek().is_some() {
+            let round: Vec<usize> = left.by_ref().take(limit - good.len()).collect();
+            ripe = earliest(ripe, self.judge(&mut looked.found, round.clone()).await?);
+            good.extend(round.into_iter().filter(|&index| is_fitting(&looked.found[index].1)));
+        }
+        looked.unjudged = offered.len().saturating_sub(most_judged(limit));
+        *offered = good;
+        Ok(ripe)
     }
 
     /// Tells what was passed over.
@@ -221,7 +291,7 @@ impl Looker<'_> {
             .found
             .iter()
             .filter_map(|(tag, found)| match found {
-                Found::Unusable { reason, .. } => Some(format!("{tag} ({reason})")),
+                Found::Unusable { reason, .. } | Found::Refused { reason, .. } => Some(format!("{tag} ({reason})")),
                 Found::Gone => Some(format!("{tag} (it has vanished)")),
                 Found::Image { facts, .. } if !facts.fits_platform => Some(format!("{tag} (not for this platform)")),
                 Found::Image { facts, .. } if is_newest_build && is_ahead(facts.created_at, now) => {
@@ -244,7 +314,7 @@ impl Looker<'_> {
     /// Nothing that fits is an answer; nothing because all of it is broken, or because the search was given up, is none.
     fn check_emptiness(&self, looked: &Looked, total: usize) -> Result<()> {
         let Selection { repository, platform, .. } = self.selection;
-        let examined = looked.found.len();
+        let examined = looked.found.len() - looked.unjudged;
         let broken = looked.found.iter().find_map(|(tag, found)| match found {
             Found::Unusable { reason, .. } => Some((tag, reason)),
             _ => None,
@@ -258,10 +328,21 @@ impl Looker<'_> {
             )
             .operation("look for images"));
         }
-        if looked.rest.is_empty() {
+        if looked.rest.is_empty() && looked.unjudged == 0 {
             return Ok(());
         }
         let wanted = platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
+        let refused = looked.found.iter().find_map(|(tag, found)| match found {
+            Found::Refused { reason, .. } => Some((tag, reason)),
+            _ => None,
+        });
+        if let Some((tag, reason)) = refused {
+            let text = format!(
+                "Among the first {examined} of the {total} tags of {repository} that fit by name there is no image{wanted} that is what is \
+                 demanded, and the search was ended there; {tag}, for example, {reason}."
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, text).operation("look for images"));
+        }
         Err(Error::new(
             ErrorKind::InvalidInput,
             format!(
@@ -303,11 +384,14 @@ impl Looker<'_> {
 
     /// What a tag stands for.
     async fn resolve(&self, tag: &str, answer: Option<Answer>, known: Option<String>) -> Result<Found> {
-        let Selection { repository, platform, immutable_tags, .. } = self.selection;
-        let key = |digest: &str| -> Key { (repository.clone(), digest.to_owned(), platform.clone()) };
+        let immutable_tags = &self.selection.immutable_tags;
         let mut remembered = None;
         if let Some(digest) = &known {
-            remembered = self.memory.lock().await.get(&key(digest));
+            let key = self.key(digest);
+            remembered = self.memory.lock().await.get(&key);
+            if remembered.is_none() {
+                remembered = self.kept(key).await;
+            }
         }
         let answer = match (answer, known) {
             (Some(answer), _) => answer,
@@ -332,32 +416,53 @@ impl Looker<'_> {
             Ok(manifest) => manifest,
             Err((reason, digest)) => {
                 if let Some(digest) = &digest {
-                    self.memory.lock().await.insert(key(digest), Known::Unusable(Arc::clone(&reason)));
+                    self.memory.lock().await.insert(self.key(digest), Known::Unusable(Arc::clone(&reason)));
                 }
                 return Ok(Found::Unusable { reason, digest });
             }
         };
-        let key = key(&manifest.digest);
+        let key = self.key(&manifest.digest);
         let remembered = self.memory.lock().await.get(&key);
         let known = match remembered {
             Some(known) => known,
             None => {
-                let place = Place { client: self.client, repository };
-                let wanted = Wanted { platform: platform.as_ref(), labels: false };
-                let known = match describe(self.cx, place, &manifest, wanted).await {
-                    Ok(facts) => Known::Image(Arc::new(facts)),
+                let known = match self.describe(&manifest).await {
+                    Ok(known) => known,
                     Err(Fault::Look(error)) => return Err(error.with("tag", tag)),
-                    Err(Fault::Image { error, digest: Some(_) }) => Known::Unusable(error.message().into()),
                     // It may be whole the next time.
-                    Err(Fault::Image { error, digest: None }) => {
+                    Err(Fault::Image { error, .. }) => {
                         return Ok(Found::Unusable { reason: error.message().into(), digest: None });
                     }
                 };
+                self.place().keep(&manifest.digest, &manifest.bytes).await;
                 self.memory.lock().await.insert(key, known.clone());
                 known
             }
         };
         Ok(found(manifest.digest, known))
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { client: self.client, repository: &self.selection.repository, shelf: self.shelf }
+    }
+
+    /// What a manifest stands for, for good.
+    async fn describe(&self, manifest: &Manifest) -> Result<Known, Fault> {
+        let wanted = Wanted { platform: self.selection.platform.as_ref(), labels: false };
+        match describe(self.cx, self.place(), manifest, wanted).await {
+            Ok(facts) => Ok(Known::Image(Arc::new(facts))),
+            Err(Fault::Image { error, digest: Some(_) }) => Ok(Known::Unusable(error.message().into())),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What was known of a digest before this program was started.
+    async fn kept(&self, key: Key) -> Option<Known> {
+        let manifest = self.place().kept(&key.1).await?;
+        // What cannot be found out about it now is asked for in the usual way, and fails there if it must.
+        let known = self.describe(&manifest).await.ok()?;
+        self.memory.lock().await.insert(key, known.clone());
+        Some(known)
     }
 }
 

@@ -1,19 +1,28 @@
 //! What is remembered of images, by digest.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::metadata::ImageMetadata;
 use crate::client::Platform;
 use crate::repository::Repository;
 
-/// Of how many images the facts are kept in memory, and how many bytes their annotations may have in all: a registry may
-/// send 128 KiB of them for each image.
+/// Of how many images something is kept in memory, and how many bytes it may have in all: a registry may send 128 KiB of
+/// annotations for each image.
 const REMEMBERED: usize = 20_000;
 const REMEMBERED_BYTES: usize = 32 * 1024 * 1024;
 
 /// A repository, a digest and the platform that was asked for.
 pub(super) type Key = (Repository, String, Option<Platform>);
+
+/// What digests stand for. Only what was hashed here comes in.
+pub(super) type Facts = Memory<Key, Known>;
+
+/// What came of the demands on images, by the hash of these demands.
+pub(super) type Judgements = Memory<(Key, Arc<str>), Judged>;
 
 /// What a digest stands for.
 #[derive(Debug, Clone)]
@@ -23,41 +32,73 @@ pub(super) enum Known {
     Unusable(Arc<str>),
 }
 
-/// Facts by digest, the oldest forgotten first. Only what was hashed here comes in.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    facts: HashMap<Key, Known>,
-    order: VecDeque<Key>,
+/// What came of the demands on an image.
+#[derive(Debug, Clone)]
+pub(super) enum Judged {
+    /// It is what is demanded, until then, or for ever.
+    Good { until: Option<Timestamp> },
+    /// It is not, as far as was known until then: it may have been signed since.
+    Bad { why: Arc<str>, until: Timestamp, pause: std::time::Duration },
+}
+
+/// Something of which there may be more than memory should hold.
+pub(super) trait Weighed {
+    /// The bytes that it may have without a bound of its own.
+    fn bytes(&self) -> usize;
+}
+
+impl Weighed for Known {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Image(facts) => {
+                let annotations: usize = facts.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+                annotations + facts.platforms.len() * size_of::<Platform>()
+            }
+            Self::Unusable(reason) => reason.len(),
+        }
+    }
+}
+
+impl Weighed for Judged {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Good { .. } => 0,
+            Self::Bad { why, .. } => why.len(),
+        }
+    }
+}
+
+/// Values by key, the oldest forgotten first.
+#[derive(Debug)]
+pub(super) struct Memory<K, V> {
+    values: HashMap<K, V>,
+    order: VecDeque<K>,
     bytes: usize,
 }
 
-impl Memory {
-    pub(super) fn get(&self, key: &Key) -> Option<Known> {
-        self.facts.get(key).cloned()
+impl<K, V> Default for Memory<K, V> {
+    fn default() -> Self {
+        Self { values: HashMap::new(), order: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<K: Eq + Hash + Clone, V: Weighed + Clone> Memory<K, V> {
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        self.values.get(key).cloned()
     }
 
-    pub(super) fn insert(&mut self, key: Key, facts: Known) {
-        self.bytes += size(&facts);
-        match self.facts.insert(key.clone(), facts) {
-            Some(before) => self.bytes -= size(&before),
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        self.bytes += value.bytes();
+        match self.values.insert(key.clone(), value) {
+            Some(before) => self.bytes -= before.bytes(),
             None => self.order.push_back(key),
         }
         while self.order.len() > REMEMBERED || self.bytes > REMEMBERED_BYTES {
             let Some(oldest) = self.order.pop_front() else { return };
-            if let Some(facts) = self.facts.remove(&oldest) {
-                self.bytes -= size(&facts);
+            if let Some(value) = self.values.remove(&oldest) {
+                self.bytes -= value.bytes();
             }
         }
-    }
-}
-
-fn size(known: &Known) -> usize {
-    match known {
-        Known::Image(facts) => {
-            let annotations: usize = facts.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
-            annotations + facts.platforms.len() * size_of::<Platform>()
-        }
-        Known::Unusable(reason) => reason.len(),
     }
 }
 
@@ -70,7 +111,7 @@ mod tests {
     #[test]
     fn the_memory_of_large_annotations_does_not_grow_without_end() {
         let repository = Repository::parse("r.example/app").unwrap();
-        let mut memory = Memory::default();
+        let mut memory = Facts::default();
         for number in 0..1_000 {
             let annotations = BTreeMap::from([("text".to_owned(), "x".repeat(64 * 1024))]);
             let facts = Arc::new(ImageMetadata { annotations, ..ImageMetadata::default() });
@@ -80,8 +121,8 @@ mod tests {
                 memory.insert(key, Known::Image(Arc::clone(&facts)));
             }
         }
-        let held: usize = memory.facts.values().map(size).sum();
-        assert!(held <= REMEMBERED_BYTES && held == memory.bytes && memory.facts.len() == memory.order.len());
+        let held: usize = memory.values.values().map(Weighed::bytes).sum();
+        assert!(held <= REMEMBERED_BYTES && held == memory.bytes && memory.values.len() == memory.order.len());
         assert!(memory.get(&(repository, "sha256:999".into(), None)).is_some());
     }
 }

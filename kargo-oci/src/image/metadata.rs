@@ -10,6 +10,7 @@ use kargo_core::{Error, ErrorKind, Result};
 use oci_spec::image::ANNOTATION_CREATED;
 use serde::Deserialize;
 
+use super::shelf::Shelf;
 use crate::client::{Client, Fault, Manifest, ManifestContent, ManifestEntry, Platform};
 use crate::repository::Repository;
 
@@ -70,6 +71,8 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct Place<'a> {
     pub(crate) client: &'a Client,
     pub(crate) repository: &'a Repository,
+    /// Where what was fetched before may be found.
+    pub(crate) shelf: Option<&'a Shelf>,
 }
 
 /// Finds out about the image that `manifest` describes, with as few further requests as that takes.
@@ -140,7 +143,7 @@ impl Client {
         platform: Option<&Platform>,
     ) -> Result<(String, ImageMetadata)> {
         let manifest = self.manifest(cx, repository, reference).await?;
-        let place = Place { client: self, repository };
+        let place = Place { client: self, repository, shelf: None };
         let metadata = describe(cx, place, &manifest, Wanted { platform, labels: true }).await?;
         Ok((manifest.digest, metadata))
     }
@@ -182,11 +185,39 @@ impl Place<'_> {
     }
 
     async fn child(self, cx: &Context, entry: &ManifestEntry) -> Result<Manifest, Fault> {
-        self.client.try_manifest(cx, self.repository, &entry.digest).await.map_err(missing_part)
+        if let Some(manifest) = self.kept(&entry.digest).await {
+            return Ok(manifest);
+        }
+        let manifest = self.client.try_manifest(cx, self.repository, &entry.digest).await.map_err(missing_part)?;
+        self.keep(&manifest.digest, &manifest.bytes).await;
+        Ok(manifest)
+    }
+
+    /// A manifest that was fetched before.
+    pub(crate) async fn kept(self, digest: &str) -> Option<Manifest> {
+        Manifest::kept(self.shelf?.get(self.repository, digest).await?, digest).ok()
+    }
+
+    /// Keeps what was fetched, and has this digest.
+    pub(crate) async fn keep(self, digest: &str, bytes: &[u8]) {
+        if let Some(shelf) = self.shelf {
+            shelf.put(self.repository, digest, bytes).await;
+        }
     }
 
     async fn configuration(self, cx: &Context, digest: &str) -> Result<Configuration, Fault> {
-        let bytes = self.client.try_blob(cx, self.repository, digest).await.map_err(missing_part)?;
+        let kept = match self.shelf {
+            Some(shelf) => shelf.get(self.repository, digest).await,
+            None => None,
+        };
+        let bytes = match kept {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = self.client.try_blob(cx, self.repository, digest).await.map_err(missing_part)?;
+                self.keep(digest, &bytes).await;
+                bytes
+            }
+        };
         serde_json::from_slice(&bytes).map_err(|error| {
             let error = Error::new(
                 ErrorKind::InvalidResponse,

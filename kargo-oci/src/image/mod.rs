@@ -1,10 +1,12 @@
 //! Images: which ones a subscription wants, and how they are found with few requests.
 
 mod explain;
+mod gate;
 mod look;
 mod memory;
 mod metadata;
 mod selection;
+mod shelf;
 mod source;
 mod subscription;
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kargo_core::version::{Constraint, Version};
 use regex::Regex;
 
+use super::gate::Gate;
 use crate::client::Platform;
 use crate::repository::Repository;
 
@@ -67,6 +68,7 @@ pub(super) struct Selection {
     pub(super) immutable_tags: bool,
     pub(super) allow: Vec<Regex>,
     pub(super) ignore: Vec<Regex>,
+    pub(super) gate: Option<Gate>,
 }
 
 /// Why a tag does not fit by its name.
@@ -160,7 +162,7 @@ mod tests {
 
     fn choose(subscription: ImageSubscription, tags: &[&str]) -> Vec<String> {
         let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        subscription.check().unwrap().choose(&tags)
+        subscription.check(None).unwrap().choose(&tags)
     }
 
     #[test]
@@ -206,7 +208,7 @@ mod tests {
     fn oci_02_attachments_are_never_chosen() {
         let hash = "9".repeat(64);
         let tags = [format!("sha256-{hash}.sig"), format!("sha256-{hash}"), "1.0.0".to_owned()];
-        assert_eq!(ImageSubscription::new("a").strict_semvers(false).check().unwrap().choose(&tags), ["1.0.0"]);
+        assert_eq!(ImageSubscription::new("a").strict_semvers(false).check(None).unwrap().choose(&tags), ["1.0.0"]);
         assert!(is_attachment(&tags[0]) && is_attachment(&tags[1]) && !is_attachment("sha256-notes"));
     }
 }

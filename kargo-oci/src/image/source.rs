@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kargo_core::plugin::{Context, Cursor, DiscoverRequest, Discovery, Source};
+use kargo_core::store::Store;
 use kargo_core::{Artifact, Image, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,12 +15,14 @@ use tokio::sync::Mutex;
 
 use super::explain::Explanation;
 use super::look::{Answer, Digests, Looked, Looker};
-use super::memory::Memory;
+use super::memory::{Facts, Judgements};
 use super::selection::{Selection, Strategy};
+use super::shelf::Shelf;
 use super::subscription::ImageSubscription;
 use crate::client::Client;
 use crate::flight::Flights;
 use crate::repository::{Repository, sha256_hex};
+use crate::signature::TrustedRoot;
 
 /// Finds images, and any other artifact of an OCI registry, by their tags. Register it as [`ImageSubscription::SOURCE`].
 ///
@@ -41,6 +44,9 @@ use crate::repository::{Repository, sha256_hex};
 /// incomplete list never counts as a whole one; and so does a look that finds nothing but broken images. With a platform, the
 /// search ends after 100 tags, or five times the limit; if it has found nothing by then, that is an error too.
 ///
+/// **What else is demanded.** A subscription may demand signatures or attestations ([`ImageSubscription::signed`],
+/// [`ImageSubscription::attested`]). That costs what [`Client::signed_by`] and [`Client::attestations`] say for each image, once.
+///
 /// One source stands for one client, and so for one set of credentials: what it remembers is shared between all
 /// subscriptions that use it. Those that look at one repository at the same time list its tags once.
 ///
@@ -55,7 +61,10 @@ use crate::repository::{Repository, sha256_hex};
 /// ```
 pub struct ImageSource {
     client: Client,
-    memory: Mutex<Memory>,
+    root: Option<TrustedRoot>,
+    memory: Mutex<Facts>,
+    judgements: Mutex<Judgements>,
+    shelf: Option<Shelf>,
     listings: Flights<Repository, Arc<Vec<String>>>,
 }
 
@@ -69,7 +78,32 @@ impl fmt::Debug for ImageSource {
 impl ImageSource {
     /// A source that looks through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, memory: Mutex::default(), listings: Flights::new() }
+        Self {
+            client,
+            root: None,
+            memory: Mutex::default(),
+            judgements: Mutex::default(),
+            shelf: None,
+            listings: Flights::new(),
+        }
+    }
+
+    /// What certificates are judged by, for subscriptions that demand the signatures of identities.
+    #[cfg(feature = "keyless")]
+    #[must_use]
+    pub fn trusted_root(mut self, root: TrustedRoot) -> Self {
+        self.root = Some(root);
+        self
+    }
+
+    /// Keeps manifests and configurations in the side table of `store` as well, at most 32 MiB of them, so that a program that is started
+    /// again need not ask for them. `name` says whose they are: sources with other credentials take other names.
+    ///
+    /// What comes from there is hashed before it is believed, and signatures are not kept there: they are checked again.
+    #[must_use]
+    pub fn keep_in(mut self, store: Arc<dyn Store>, name: impl Into<String>) -> Self {
+        self.shelf = Some(Shelf::new(store, name));
+        self
     }
 
     /// Looks as [`Source::discover`] does for the first time, and says of every tag why it is or is not offered.
@@ -77,9 +111,9 @@ impl ImageSource {
     /// # Errors
     /// As for [`Source::discover`].
     pub async fn explain(&self, cx: &Context, subscription: &ImageSubscription) -> Result<Explanation> {
-        let selection = subscription.clone().check()?;
+        let selection = subscription.clone().check(self.root.as_ref())?;
         let (tags, chosen) = self.list(cx, &selection).await?;
-        let looked = self.looker(cx, &selection).at(chosen, &Digests::new(), HashMap::new()).await?;
+        let looked = self.look(cx, &selection, chosen, &Digests::new(), HashMap::new()).await?;
         Ok(Explanation::of(&selection, &tags, &looked, cx.now()))
     }
 
@@ -97,7 +131,24 @@ impl ImageSource {
     }
 
     fn looker<'a>(&'a self, cx: &'a Context, selection: &'a Selection) -> Looker<'a> {
-        Looker { cx, client: &self.client, memory: &self.memory, selection }
+        let (memory, judgements, shelf) = (&self.memory, &self.judgements, self.shelf.as_ref());
+        Looker { cx, client: &self.client, memory, judgements, shelf, selection }
+    }
+
+    async fn look(
+        &self,
+        cx: &Context,
+        selection: &Selection,
+        chosen: Vec<String>,
+        known: &Digests,
+        answers: HashMap<String, Answer>,
+    ) -> Result<Looked> {
+        let looked = self.looker(cx, selection).at(chosen, known, answers).await;
+        // Of a look that failed too: the next one begins where it ended.
+        if let Some(shelf) = &self.shelf {
+            shelf.write(cx).await;
+        }
+        looked
     }
 }
 
@@ -105,7 +156,7 @@ impl ImageSource {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Seen {
-    /// A hash of the configuration: with another one nothing here applies.
+    /// A hash of the configuration, and of the trusted root where it demands something: with another one nothing here applies.
     config: String,
     /// A hash of the tags that fitted by name.
     tags: String,
@@ -144,13 +195,14 @@ fn is_same(answer: Option<&Answer>, digest: Option<&String>) -> bool {
 #[async_trait]
 impl Source for ImageSource {
     fn validate(&self, config: &Value) -> Result<()> {
-        ImageSubscription::read(config).map(|_| ())
+        ImageSubscription::read(config, self.root.as_ref()).map(|_| ())
     }
 
     async fn discover(&self, cx: &Context, request: &DiscoverRequest<'_>) -> Result<Discovery> {
-        let selection = ImageSubscription::read(request.config)?;
+        let selection = ImageSubscription::read(request.config, self.root.as_ref())?;
         let (_, chosen) = self.list(cx, &selection).await?;
-        let config_hash = sha256_hex(request.config.to_string().as_bytes());
+        let demanded = selection.gate.as_ref().map(|gate| gate.hash.as_ref()).unwrap_or_default();
+        let config_hash = sha256_hex(format!("{}{demanded}", request.config).as_bytes());
         let tags_hash = sha256_hex(chosen.join("\n").as_bytes());
         // A cursor of another version of this crate, or of another configuration, is as good as none.
         let seen = request.cursor.and_then(|cursor| Seen::deserialize(&cursor.0).ok());
@@ -168,7 +220,7 @@ impl Source for ImageSource {
         }
 
         let known = seen.map(|seen| seen.digests).unwrap_or_default();
-        let looked = looker.at(chosen, &known, answers).await?;
+        let looked = self.look(cx, &selection, chosen, &known, answers).await?;
         let candidates = looked.images().map(|(tag, digest, facts)| {
             Artifact::Image(Image {
                 repo_url: selection.repo_url.clone(),

@@ -6,9 +6,12 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::gate::Gate;
 use super::selection::{Selection, SelectionStrategy, Strategy};
+use crate::attestation::AttestationCheck;
 use crate::client::Platform;
 use crate::repository::{Repository, checked_tag};
+use crate::signature::{SignatureCheck, TrustedRoot};
 
 /// Watches the tags of one image repository. Field names and defaults are those of Kargo's `image` subscription.
 ///
@@ -40,6 +43,11 @@ pub struct ImageSubscription {
     discovery_limit: usize,
     #[serde(default, skip_serializing_if = "is_false", alias = "cacheByTag")]
     immutable_tags: bool,
+    // These two are not Kargo's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<SignatureCheck>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attestation: Option<AttestationCheck>,
     // Kargo's fields that are refused by name, with what to write instead.
     #[serde(default, skip_serializing)]
     allow_tags: Value,
@@ -95,6 +103,8 @@ impl ImageSubscription {
             platform: None,
             discovery_limit: DISCOVERY_LIMIT,
             immutable_tags: false,
+            signature: None,
+            attestation: None,
             allow_tags: Value::Null,
             ignore_tags: Value::Null,
             insecure_skip_tls_verify: false,
@@ -152,6 +162,22 @@ impl ImageSubscription {
         self
     }
 
+    /// Takes only images that are signed so: others never become freight. [`ImageSource::explain`](crate::ImageSource::explain) says why
+    /// not. An image that is not signed is asked for again, within a minute at first and an hour in the end, since most are signed
+    /// moments after they were pushed. What is signed is not asked for again while the program runs.
+    #[must_use]
+    pub fn signed(mut self, check: SignatureCheck) -> Self {
+        self.signature = Some(check);
+        self
+    }
+
+    /// Takes only images of which this is said, in the same way.
+    #[must_use]
+    pub fn attested(mut self, check: AttestationCheck) -> Self {
+        self.attestation = Some(check);
+        self
+    }
+
     /// The subscription under a name, which becomes a part of the freight's identity.
     pub fn named(self, name: impl Into<String>) -> Subscription {
         Subscription::from(self).named(name)
@@ -170,15 +196,15 @@ impl ImageSubscription {
         self.strategy(SelectionStrategy::Digest).constraint(tag)
     }
 
-    /// Reads and checks a subscription's configuration.
-    pub(super) fn read(config: &Value) -> Result<Selection> {
+    /// Reads and checks a subscription's configuration. Certificates are judged by `root`.
+    pub(super) fn read(config: &Value, root: Option<&TrustedRoot>) -> Result<Selection> {
         let fields: Self = serde_json::from_value(config.clone()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("The image subscription cannot be read: {error}."))
         })?;
-        fields.check()
+        fields.check(root)
     }
 
-    pub(super) fn check(self) -> Result<Selection> {
+    pub(super) fn check(self, root: Option<&TrustedRoot>) -> Result<Selection> {
         let repository = Repository::parse(&self.repo_url)?;
         let invalid = |why: String| {
             Error::new(ErrorKind::InvalidInput, format!("The subscription to the image {repository} {why}."))
@@ -249,6 +275,7 @@ impl ImageSubscription {
             limit: self.discovery_limit,
             immutable_tags: self.immutable_tags,
             repo_url: self.repo_url.strip_prefix("oci://").unwrap_or(&self.repo_url).to_owned(),
+            gate: Gate::read(self.signature.as_ref(), self.attestation.as_ref(), root).map_err(within)?,
             repository,
         })
     }
@@ -295,10 +322,10 @@ mod tests {
             "allowTagsRegexes": ["^v"], "ignoreTagsRegexes": ["x$"], "platform": "linux/arm64", "discoveryLimit": 5,
             "cacheByTag": true, "insecureSkipTLSVerify": false, "allowTags": "", "ignoreTags": [],
         });
-        let selection = ImageSubscription::read(&config).unwrap();
+        let selection = ImageSubscription::read(&config, None).unwrap();
         assert!(selection.immutable_tags && selection.limit == 5);
         assert!(matches!(selection.strategy, Strategy::SemVer { strict: false, constraint: Some(_) }));
-        let plain = ImageSubscription::read(&json!({"repoURL": "app"})).unwrap();
+        let plain = ImageSubscription::read(&json!({"repoURL": "app"}), None).unwrap();
         assert!(!plain.immutable_tags && plain.limit == 20 && plain.platform.is_none());
         assert!(matches!(plain.strategy, Strategy::SemVer { strict: true, constraint: None }));
         let subscription: Subscription = ImageSubscription::new("app").into();
@@ -323,7 +350,7 @@ mod tests {
             (json!({"repoURL": "a", "constrain": "^1"}), ["constrain", "constraint"]),
             (json!({}), ["repoURL", "missing"]),
         ] {
-            let error = ImageSubscription::read(&config).unwrap_err();
+            let error = ImageSubscription::read(&config, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             for needle in needles {
                 assert!(error.report().contains(needle), "{config}: {error}");
@@ -338,7 +365,7 @@ mod tests {
 
     #[test]
     fn oci_12_the_tag_to_watch_is_a_constraint_that_is_no_version() {
-        let read = |config: Value| ImageSubscription::read(&config);
+        let read = |config: Value| ImageSubscription::read(&config, None);
         for tag in ["edge", "latest", "1"] {
             let config = json!({"repoURL": "a", "imageSelectionStrategy": "Digest", "constraint": tag});
             let selection = read(config.clone()).unwrap();

@@ -10,14 +10,16 @@ use kargo_core::plugin::Context;
 use kargo_core::{ErrorKind, Result};
 use serde::Deserialize;
 
-use super::key::PublicKey;
-use crate::client::{Client, Descriptor, Fault};
+use super::trust::{Signer, Trust};
+use crate::client::{Client, Descriptor, Fault, tag_beside};
 use crate::repository::{Repository, checked_digest};
 
 /// The media type of a signed text.
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The annotation that has the signature, in base64.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// The annotation that has the certificate, where the signature is by one.
+pub(crate) const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 /// What a signed text says it is.
 const TYPE: &str = "cosign container image signature";
 /// The type of the statement that is a signature and nothing else, in a bundle.
@@ -31,8 +33,8 @@ const TEXT: u64 = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signed {
-    /// It is, by this key.
-    By(PublicKey),
+    /// It is, by this signer.
+    By(Signer),
     /// It has no signature at all.
     No,
     /// It has this many signatures, none of which counts, and this is what is wrong with the last one.
@@ -63,12 +65,11 @@ struct Image {
 }
 
 impl Client {
-    /// Whether the image with `digest` is signed by one of `keys`, as `cosign sign --key` does it. One request for the signatures,
+    /// Whether the image with `digest` is signed by one whom `trust` names, as `cosign sign` does it. One request for the signatures,
     /// and one for each until one counts.
     ///
     /// Looked for is the tag beside the image, `sha256-<hash>.sig`, which cosign 1 and 2 write, and then, when nothing there counts,
-    /// the bundles that refer to the image, which cosign 3 writes; these cost as much as [`Client::attestations`]. Signatures
-    /// without a key, by certificates and a transparency log, are not looked at.
+    /// the bundles that refer to the image, which cosign 3 writes; these cost as much as [`Client::attestations`].
     ///
     /// # Errors
     /// When the registry cannot be asked: then nothing is known. That there is no signature is no error.
@@ -77,16 +78,16 @@ impl Client {
         cx: &Context,
         repository: &Repository,
         digest: &str,
-        keys: &[PublicKey],
+        trust: &Trust,
     ) -> Result<Signed> {
         checked_digest(digest)?;
-        let beside = self.signed_beside(cx, repository, digest, keys).await?;
+        let beside = self.signed_beside(cx, repository, digest, trust).await?;
         if let Signed::By(_) = beside {
             return Ok(beside);
         }
-        let found = self.attestations(cx, repository, digest, keys).await?;
+        let found = self.attestations(cx, repository, digest, trust).await?;
         if let Some(signature) = found.signed.into_iter().find(|signed| signed.predicate_type == BUNDLED) {
-            return Ok(Signed::By(signature.key));
+            return Ok(Signed::By(signature.signer));
         }
         let mut claims = found.claims.into_iter().filter(|claim| claim.kind == BUNDLED);
         Ok(match (beside, claims.next_back()) {
@@ -104,9 +105,9 @@ impl Client {
         cx: &Context,
         repository: &Repository,
         digest: &str,
-        keys: &[PublicKey],
+        trust: &Trust,
     ) -> Result<Signed> {
-        let tag = format!("{}.sig", digest.replace(':', "-"));
+        let Some(tag) = tag_beside(digest, "sig") else { return Ok(Signed::No) };
         let manifest = match self.manifest(cx, repository, &tag).await {
             Ok(manifest) => manifest,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Signed::No),
@@ -118,47 +119,54 @@ impl Client {
         let mut why = String::new();
         for layer in layers.take(SIGNATURES) {
             looked_at += 1;
-            match self.judge(cx, repository, digest, layer, keys).await? {
-                Ok(key) => return Ok(Signed::By(key)),
-                Err(fault) => fault.clone_into(&mut why),
+            match self.judge(cx, repository, digest, layer, trust).await? {
+                Ok(signer) => return Ok(Signed::By(signer)),
+                Err(fault) => why = fault,
             }
         }
         Ok(if looked_at == 0 { Signed::No } else { Signed::Badly { signatures: looked_at, why } })
     }
 
-    /// The key that made a signature, or why it does not count.
+    /// Who made a signature, or why it does not count.
     async fn judge(
         &self,
         cx: &Context,
         repository: &Repository,
         digest: &str,
         layer: &Descriptor,
-        keys: &[PublicKey],
-    ) -> Result<Result<PublicKey, &'static str>> {
+        trust: &Trust,
+    ) -> Result<Result<Signer, String>> {
         let annotation = layer.annotation(SIGNATURE);
         let Some(signature) = annotation.and_then(|text| STANDARD.decode(text.trim()).ok()) else {
-            return Ok(Err("has no signature in its annotation"));
+            return Ok(Err("has no signature in its annotation".into()));
         };
         if layer.size > TEXT {
-            return Ok(Err("has no text that could be signed"));
+            return Ok(Err("has no text that could be signed".into()));
         }
         let text = match self.try_blob(cx, repository, &layer.digest).await {
             Ok(text) => text,
-            Err(Fault::Image { .. }) => return Ok(Err("is of a text that is damaged")),
+            Err(Fault::Image { .. }) => return Ok(Err("is of a text that is damaged".into())),
             Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Err("is of a text that is missing"));
+                return Ok(Err("is of a text that is missing".into()));
             }
             Err(Fault::Look(error)) => return Err(error),
         };
         // First whose it is, and only then what it says.
-        let Some(key) = keys.iter().find(|key| key.verifies(&text, &signature)) else {
-            return Ok(Err("is of no key that is trusted"));
+        let signer = match (trust.key_of(&text, [&signature]), trust.keyless()) {
+            (Some(signer), _) => signer,
+            (None, Some(root)) if layer.annotation(CERTIFICATE).is_some() => {
+                match root.text(&text, &signature, layer, trust) {
+                    Ok(signer) => signer,
+                    Err(why) => return Ok(Err(why)),
+                }
+            }
+            (None, _) => return Ok(Err("is of no key that is trusted".into())),
         };
         Ok(match serde_json::from_slice::<Text>(&text) {
-            Ok(Text { critical }) if critical.kind != TYPE => Err("is of a text that is not about an image"),
-            Ok(Text { critical }) if critical.image.digest != digest => Err("is that of another image"),
-            Ok(_) => Ok(key.clone()),
-            Err(_) => Err("is of a text that is not about an image"),
+            Ok(Text { critical }) if critical.kind != TYPE => Err("is of a text that is not about an image".into()),
+            Ok(Text { critical }) if critical.image.digest != digest => Err("is that of another image".into()),
+            Ok(_) => Ok(signer),
+            Err(_) => Err("is of a text that is not about an image".into()),
         })
     }
 }

@@ -4,8 +4,8 @@ use kargo_core::plugin::{Verdict, Verifier, VerifyRequest};
 use kargo_core::{Actor, ErrorKind, Result, VerificationId};
 use kargo_oci::testing::{Fault, Registry};
 use kargo_oci::{
-    AttestationCheck, AttestationVerifier, Client, ImageSpec, ProvenanceRule, PublicKey, Severity, Signed,
-    VulnerabilityRule,
+    AttestationCheck, AttestationVerifier, Client, ImageSpec, Platforms, ProvenanceRule, PublicKey, Severity, Signed,
+    Signer as By, Trust, VulnerabilityRule,
 };
 use serde_json::{Value, json};
 
@@ -15,11 +15,11 @@ use crate::{client, cx, freight, repository};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
-const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
-const VULNERABILITIES: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
+pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+pub(crate) const VULNERABILITIES: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 
 /// An envelope of a statement of this type about the image.
-fn envelope(signer: &Signer, digest: &str, predicate_type: &str, predicate: &Value) -> Value {
+pub(crate) fn envelope(signer: &Signer, digest: &str, predicate_type: &str, predicate: &Value) -> Value {
     let hash = digest.strip_prefix("sha256:").unwrap();
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate_type, "predicate": predicate,
@@ -43,7 +43,7 @@ fn put_bundle(registry: &Registry, digest: &str, envelope: &Value) {
     put_referrer(registry, digest, BUNDLE, &bundle.to_string());
 }
 
-fn put_referrer(registry: &Registry, digest: &str, kind: &str, text: &str) {
+pub(crate) fn put_referrer(registry: &Registry, digest: &str, kind: &str, text: &str) {
     let (config, layer) = (registry.put_blob("app", "{}"), registry.put_blob("app", text));
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind,
@@ -57,9 +57,17 @@ fn put_referrer(registry: &Registry, digest: &str, kind: &str, text: &str) {
 
 /// Stores envelopes as cosign 1 and 2 do: under a tag beside the image.
 fn put_beside(registry: &Registry, digest: &str, envelopes: &[Value]) {
-    let layer = |envelope: &Value| {
+    let envelopes: Vec<_> = envelopes.iter().map(|envelope| (envelope.clone(), json!({}))).collect();
+    put_envelopes(registry, digest, &envelopes);
+}
+
+/// The same with the annotations that each of them has.
+pub(crate) fn put_envelopes(registry: &Registry, digest: &str, envelopes: &[(Value, Value)]) {
+    let layer = |(envelope, annotations): &(Value, Value)| {
         let text = envelope.to_string();
-        json!({"mediaType": ENVELOPE, "digest": registry.put_blob("app", text.as_str()), "size": text.len()})
+        json!({
+            "mediaType": ENVELOPE, "digest": registry.put_blob("app", text.as_str()), "size": text.len(), "annotations": annotations,
+        })
     };
     let layers: Vec<Value> = envelopes.iter().map(layer).collect();
     let config = registry.put_blob("app", "{}");
@@ -69,7 +77,7 @@ fn put_beside(registry: &Registry, digest: &str, envelopes: &[Value]) {
     registry.put_manifest("app", &format!("{}.att", digest.replace(':', "-")), MANIFEST, manifest.to_string());
 }
 
-fn built_by(builder: &str, source: &str) -> Value {
+pub(crate) fn built_by(builder: &str, source: &str) -> Value {
     json!({
         "buildDefinition": {
             "buildType": "https://actions.github.io/buildtypes/workflow/v1",
@@ -81,7 +89,7 @@ fn built_by(builder: &str, source: &str) -> Value {
 }
 
 /// A report of Trivy, as cosign attests it.
-fn scanned(finished: &str, found: &[(&str, &str)]) -> Value {
+pub(crate) fn scanned(finished: &str, found: &[(&str, &str)]) -> Value {
     let found: Vec<Value> =
         found.iter().map(|(id, severity)| json!({"VulnerabilityID": id, "Severity": severity})).collect();
     json!({
@@ -178,8 +186,8 @@ async fn what_does_not_count_is_a_claim_that_says_why() {
         let reason = reason(&registry, &digest, check()).await;
         assert!(reason.contains(needle), "{needle}: {reason}");
         put_beside(&registry, &digest, &[envelope]);
-        let keys = [PublicKey::from_pem(&ours.public()).unwrap()];
-        let found = client().attestations(&cx(), &repository(&registry, "app"), &digest, &keys).await.unwrap();
+        let trust = Trust::from(PublicKey::from_pem(&ours.public()).unwrap());
+        let found = client().attestations(&cx(), &repository(&registry, "app"), &digest, &trust).await.unwrap();
         assert_eq!((found.signed.len(), found.claims.len()), (0, 2));
     }
 }
@@ -294,9 +302,9 @@ async fn reports_are_read_in_the_forms_of_several_scanners_and_no_other() {
 #[tokio::test]
 async fn a_signature_in_a_bundle_is_one() {
     let (registry, digest, ours) = with_an_image().await;
-    let keys = [PublicKey::from_pem(&ours.public()).unwrap()];
-    let app = repository(&registry, "app");
-    let signed_by = async || client().signed_by(&cx(), &app, &digest, &keys).await.unwrap();
+    let key = PublicKey::from_pem(&ours.public()).unwrap();
+    let (app, trust) = (repository(&registry, "app"), Trust::from(key.clone()));
+    let signed_by = async || client().signed_by(&cx(), &app, &digest, &trust).await.unwrap();
     // Other statements of the key are no signature of the image.
     put_bundle(&registry, &digest, &envelope(&ours, &digest, "https://spdx.dev/Document", &json!({})));
     assert_eq!(signed_by().await, Signed::No);
@@ -306,7 +314,7 @@ async fn a_signature_in_a_bundle_is_one() {
         matches!(signed_by().await, Signed::Badly { signatures: 1, why } if why.contains("no key that is trusted"))
     );
     put_bundle(&registry, &digest, &envelope(&ours, &digest, kind, &json!({})));
-    assert_eq!(signed_by().await, Signed::By(keys[0].clone()));
+    assert_eq!(signed_by().await, Signed::By(By::Key(key)));
 }
 
 #[tokio::test]
@@ -335,7 +343,7 @@ async fn a_check_that_demands_nothing_or_is_misspelt_is_refused_when_the_pipelin
     let key = Signer::new().public();
     for (config, needle) in [
         (json!({"keys": [key]}), "demands nothing"),
-        (json!({"keys": [], "sbom": true}), "no keys"),
+        (json!({"keys": [], "sbom": true}), "trusts nobody"),
         (json!({"keys": [key], "sboms": true}), "sboms"),
         (json!({"keys": [key], "vulnerabilities": {"maxSeverity": "awful"}}), "awful"),
         (json!({"keys": [key], "vulnerabilities": {}}), "maxSeverity"),
@@ -344,4 +352,132 @@ async fn a_check_that_demands_nothing_or_is_misspelt_is_refused_when_the_pipelin
         let error = verifier.validate(&config).unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains(needle), "{needle}: {error}");
     }
+}
+
+/// An index of two platforms, with what BuildKit keeps of each in it; returns its digest and those of the images.
+fn put_index(registry: &Registry, kept: impl Fn(&str) -> (String, String)) -> (String, [String; 2]) {
+    let index_type = "application/vnd.oci.image.index.v1+json";
+    let mut entries = Vec::new();
+    let images = ["amd64", "arm64"].map(|architecture| {
+        let image = registry.put_image("app", architecture, &ImageSpec::new("linux", architecture));
+        let platform = json!({"os": "linux", "architecture": architecture});
+        entries.push(json!({"mediaType": MANIFEST, "digest": image, "size": 1, "platform": platform}));
+        let (kind, text) = kept(&image);
+        let (config, layer) = (registry.put_blob("app", "{}"), registry.put_blob("app", text.as_str()));
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": {"digest": config, "size": 2},
+            "layers": [{
+                "mediaType": kind, "digest": layer, "size": text.len(), "annotations": {"in-toto.io/predicate-type": PROVENANCE},
+            }],
+        });
+        let attestation = registry.put_manifest("app", "attestation", MANIFEST, manifest.to_string());
+        entries.push(json!({
+            "mediaType": MANIFEST, "digest": attestation, "size": 1, "platform": {"os": "unknown", "architecture": "unknown"},
+            "annotations": {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image},
+        }));
+        image
+    });
+    registry.remove_tag("app", "attestation");
+    let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": entries});
+    (registry.put_manifest("app", "1.0.0", index_type, index.to_string()), images)
+}
+
+#[tokio::test]
+async fn what_is_said_of_the_images_of_an_index_counts_by_policy() {
+    let (registry, ours) = (Registry::start().await, Signer::new());
+    let bare = |_: &str| ("application/vnd.in-toto+json".to_owned(), "{}".to_owned());
+    let (index, [amd64, arm64]) = put_index(&registry, bare);
+    let check = || AttestationCheck::new(ours.public()).provenance(ProvenanceRule::default().builder("ci"));
+    let (any, all) = (|| check().platforms(Platforms::Any), || check().platforms(Platforms::All));
+    let say = |of: &str, builder: &str| {
+        put_bundle(&registry, of, &envelope(&ours, of, PROVENANCE, &built_by(builder, "https://github.com/acme/app")));
+    };
+    // BuildKit's own is a claim.
+    let why = reason(&registry, &index, any()).await;
+    assert!(
+        why.contains("of linux/amd64") && why.contains("not signed by itself") && why.contains(PROVENANCE),
+        "{why}"
+    );
+    assert!(!reason(&registry, &index, check()).await.contains("by itself"));
+
+    say(&arm64, "ci");
+    let why = reason(&registry, &index, all()).await;
+    assert!(why.contains("of linux/amd64") && !why.contains("arm64"), "{why}");
+    let good = evidence(verify(&registry, &index, any()).await.unwrap());
+    assert!(good.contains("linux/arm64") && !good.contains("amd64"), "{good}");
+    assert!(reason(&registry, &index, check()).await.contains("no provenance"), "what is not asked for does not count");
+    // Of another image of the index it says nothing.
+    put_bundle(&registry, &amd64, &envelope(&ours, &arm64, PROVENANCE, &built_by("ci", "https://github.com/acme/app")));
+    assert!(reason(&registry, &index, all()).await.contains("about another image"));
+    say(&amd64, "another");
+    assert!(reason(&registry, &index, all()).await.contains("builder \"another\""));
+    say(&amd64, "ci");
+    let good = evidence(verify(&registry, &index, all()).await.unwrap());
+    assert!(good.contains("linux/amd64") && good.contains("linux/arm64"), "{good}");
+    // Of the image alone, which is no index, the policy makes nothing else.
+    evidence(verify(&registry, &amd64, all()).await.unwrap());
+    assert!(
+        reason(&registry, &registry.put_image("app", "2", &ImageSpec::new("linux", "s390x")), all())
+            .await
+            .contains("no provenance")
+    );
+}
+
+#[tokio::test]
+async fn what_is_said_of_an_index_holds_for_its_images_and_what_is_missing_may_be_said_of_them() {
+    let (registry, ours) = (Registry::start().await, Signer::new());
+    let signed_within = |image: &str| {
+        let provenance = envelope(&ours, image, PROVENANCE, &built_by("ci", "https://github.com/acme/app"));
+        (ENVELOPE.to_owned(), provenance.to_string())
+    };
+    let (index, _) = put_index(&registry, signed_within);
+    let check = || {
+        let rule = ProvenanceRule::default().builder("ci");
+        AttestationCheck::new(ours.public()).provenance(rule).sbom().platforms(Platforms::All)
+    };
+    assert!(reason(&registry, &index, check()).await.contains("of linux/amd64, it has no SBOM"));
+    put_bundle(&registry, &index, &envelope(&ours, &index, "https://spdx.dev/Document", &json!({})));
+    let good = evidence(verify(&registry, &index, check()).await.unwrap());
+    assert!(good.contains("has an SBOM (linux/arm64)"), "{good}");
+    let config = serde_json::to_value(check()).unwrap();
+    assert_eq!(config["platforms"], "all");
+}
+
+#[tokio::test]
+async fn a_bundle_that_refers_to_what_buildkit_keeps_counts_for_the_image() {
+    let (registry, ours) = (Registry::start().await, Signer::new());
+    let bare = |_: &str| ("application/vnd.in-toto+json".to_owned(), "{}".to_owned());
+    let (index, images) = put_index(&registry, bare);
+    let manifest = client().manifest(&cx(), &repository(&registry, "app"), &index).await.unwrap();
+    let kargo_oci::ManifestContent::Index { entries } = manifest.content else { panic!("an index was put") };
+    for image in &images {
+        let kept = entries.iter().find(|entry| entry.annotations.values().any(|value| value == image)).unwrap();
+        put_bundle(
+            &registry,
+            &kept.digest,
+            &envelope(&ours, image, PROVENANCE, &built_by("ci", "https://github.com/acme/app")),
+        );
+    }
+    let check = AttestationCheck::new(ours.public()).provenance(ProvenanceRule::default()).platforms(Platforms::All);
+    evidence(verify(&registry, &index, check).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_image_that_is_named_by_sha512_is_asked_for_by_what_refers_to_it() {
+    let ours = Signer::new();
+    let digest = format!("sha512:{}", "5".repeat(128));
+    let (app, trust) = ("app", Trust::from(PublicKey::from_pem(&ours.public()).unwrap()));
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://sigstore.dev/cosign/sign/v1", "predicate": {},
+        "subject": [{"digest": {"sha512": "5".repeat(128)}}],
+    });
+    let registry = Registry::start().await;
+    put_bundle(&registry, &digest, &signed(&ours, "application/vnd.in-toto+json", &statement.to_string()));
+    let signed_by = client().signed_by(&cx(), &repository(&registry, app), &digest, &trust).await.unwrap();
+    assert!(matches!(signed_by, Signed::By(By::Key(_))), "{signed_by:?}");
+    // Without the referrers API the hash is cut to what a tag may have.
+    let old = Registry::builder().without_referrers().start().await;
+    old.put_image(app, "1.0.0", &ImageSpec::default());
+    assert_eq!(client().signed_by(&cx(), &repository(&old, app), &digest, &trust).await.unwrap(), Signed::No);
+    assert_eq!(old.count("GET", &format!("/manifests/sha512-{}", "5".repeat(64))), 1);
 }

@@ -6,12 +6,18 @@ mod auth;
 mod charts;
 mod copy;
 mod discovery;
+mod gate;
 mod hostile;
+mod kept;
+#[cfg(feature = "keyless")]
+mod keyless;
 mod listing;
 mod pace;
 mod retry;
 mod selection;
 mod signatures;
+#[cfg(feature = "keyless")]
+mod sigstore;
 mod steps;
 mod tag_writer;
 mod write;

@@ -17,34 +17,47 @@ impl Signer {
     }
 
     pub(crate) fn public(&self) -> String {
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(self.spki()))
+    }
+
+    /// The public key in DER.
+    pub(crate) fn spki(&self) -> Vec<u8> {
         let mut der =
             b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\0"
                 .to_vec();
         der.extend_from_slice(self.0.public_key().as_ref());
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+        der
+    }
+
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.0.sign(&SystemRandom::new(), bytes).unwrap().as_ref().to_vec()
     }
 
     /// A signature of these bytes, in base64.
     pub(crate) fn signature(&self, bytes: &[u8]) -> String {
-        STANDARD.encode(self.0.sign(&SystemRandom::new(), bytes).unwrap().as_ref())
+        STANDARD.encode(self.sign_bytes(bytes))
     }
 
     /// A layer of a signature of this text.
-    fn sign(&self, registry: &Registry, text: &str) -> serde_json::Value {
+    pub(crate) fn sign(&self, registry: &Registry, text: &str) -> serde_json::Value {
         layer(registry, text, &self.signature(text.as_bytes()))
     }
 }
 
 fn layer(registry: &Registry, text: &str, signature: &str) -> serde_json::Value {
+    signed_layer(registry, text, serde_json::json!({"dev.cosignproject.cosign/signature": signature}))
+}
+
+pub(crate) fn signed_layer(registry: &Registry, text: &str, annotations: serde_json::Value) -> serde_json::Value {
     serde_json::json!({
         "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
         "digest": registry.put_blob("app", text),
         "size": text.len(),
-        "annotations": {"dev.cosignproject.cosign/signature": signature},
+        "annotations": annotations,
     })
 }
 
-fn text_about(digest: &str) -> String {
+pub(crate) fn text_about(digest: &str) -> String {
     let critical = serde_json::json!({
         "identity": {"docker-reference": "somewhere.example/else"},
         "image": {"docker-manifest-digest": digest},
@@ -53,7 +66,7 @@ fn text_about(digest: &str) -> String {
     serde_json::json!({"critical": critical, "optional": null}).to_string()
 }
 
-fn put_signatures(registry: &Registry, digest: &str, layers: &[serde_json::Value]) {
+pub(crate) fn put_signatures(registry: &Registry, digest: &str, layers: &[serde_json::Value]) {
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let config = registry.put_blob("app", "{}");
     let manifest = serde_json::json!({

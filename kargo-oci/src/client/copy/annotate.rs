@@ -7,11 +7,8 @@ use serde_json::{Map, Value};
 
 use super::gather::Nodes;
 use super::{CopyOptions, Planned};
-use crate::client::manifest::ManifestContent;
+use crate::client::manifest::{ABOUT, ManifestContent};
 use crate::repository::digest_of;
-
-/// By which BuildKit's attestations in an index name the image that they are about.
-const ABOUT: &str = "vnd.docker.reference.digest";
 
 /// What is to be pushed: images with the annotations of the options, and indexes that name the digests that these have then.
 pub(super) fn annotate(nodes: Nodes, options: &CopyOptions) -> Result<Vec<Planned>> {

@@ -8,6 +8,7 @@ use kargo_core::{Error, ErrorKind, Result};
 use super::annotate::annotate;
 use super::gather::Nodes;
 use super::{Copied, CopyOptions, Route};
+use crate::client::tag_beside;
 
 /// How many manifests may come along with a copy because they refer to it, directly or not.
 const REFERRERS: usize = 1_000;
@@ -32,8 +33,7 @@ impl Route<'_> {
                 self.whole(cx, &referrer.digest, None, copied).await?;
                 left.push(referrer.digest);
             }
-            for end in BESIDE {
-                let tag = format!("{}.{end}", subject.replace(':', "-"));
+            for tag in BESIDE.iter().filter_map(|end| tag_beside(&subject, end)) {
                 match client.head_manifest(cx, from, &tag).await {
                     Ok(_) => self.whole(cx, &tag, Some(&tag), copied).await?,
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
