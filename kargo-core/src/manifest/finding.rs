@@ -1,5 +1,6 @@
 //! What is wrong with manifests, and where.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// How bad a finding is.
@@ -190,11 +191,26 @@ pub(super) fn shortened(text: String, most: usize) -> String {
     format!("{} … {}", &text[..begin], &text[end..])
 }
 
+/// From how many bytes on a pointer is told by its ends.
+const LONG_POINTER: usize = 2000;
+
+/// A segment of a JSON pointer as the key that it names.
+pub(super) fn unescaped(segment: &str) -> Cow<'_, str> {
+    match segment.contains('~') {
+        true => segment.replace("~1", "/").replace("~0", "~").into(),
+        false => segment.into(),
+    }
+}
+
 /// A JSON pointer as people write paths: `/spec/steps/2/config` is `spec.steps[2].config`.
 pub(super) fn path(pointer: &str) -> String {
+    // Of a long one only the ends are told, so that only they are looked at.
+    if pointer.len() > LONG_POINTER {
+        return path(&shortened(pointer.to_owned(), LONG_POINTER / 2));
+    }
     let mut path = String::new();
     for segment in pointer.split('/').skip(1) {
-        let segment = segment.replace("~1", "/").replace("~0", "~");
+        let segment = unescaped(segment);
         if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
             path += &format!("[{segment}]");
         } else if segment.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-')) {

@@ -14,6 +14,7 @@ mod tests;
 
 use serde_json::{Map, Number, Value};
 
+use super::finding::unescaped;
 pub(super) use entries::{Entries, Entry};
 pub(super) use parse::read;
 
@@ -120,10 +121,7 @@ impl Node {
         let mut node = self;
         for segment in pointer.split('/').skip(1) {
             let next = match &node.data {
-                Data::Map(entries) => {
-                    let key = segment.replace("~1", "/").replace("~0", "~");
-                    entries.get(&key).map(|entry| &entry.node)
-                }
+                Data::Map(entries) => entries.get(&unescaped(segment)).map(|entry| &entry.node),
                 Data::List(items) => segment.parse().ok().and_then(|index: usize| items.get(index)),
                 _ => None,
             };
