@@ -354,25 +354,44 @@ impl Driver {
 
 /// Asks every deployer, all at once. Each one's trouble is its own: it counts as not known, and the others' answers stay.
 async fn look(cx: &Context, subject: Subject, info: &PromotionInfo, targets: &[Target]) -> Seen {
-    let answers = join_all(targets.iter().map(|target| async move {
-        let answer = match &target.found {
-            Ok((deployer, call)) => {
-                // The plug-in's code runs also when the future is made.
-                let observe = async {
-                    let (config, secrets) = call.evaluate_begun(cx, info).await?;
-                    let request = ObserveRequest::new(&config).result_of(info, target.revision.clone());
-                    let answer = deployer.observe(&without_secrets(cx, &secrets), &request).await;
-                    let answer = answer.map_err(|error| secrets.mask_error(error))?;
-                    Ok(Observation { detail: secrets.mask(answer.detail), ..answer })
-                };
-                let answer = AssertUnwindSafe(cx.guard("look at the health", observe)).catch_unwind().await;
-                answer.unwrap_or_else(|payload| Err(panic_of("The deployer", payload)))
-            }
-            Err(missing) => Err(Error::new(ErrorKind::InvalidInput, missing.report())),
-        };
-        (target.alias.as_str(), answer)
+    // The configurations come first, since each deployer is told what later steps asked for.
+    let configured = join_all(targets.iter().map(|target| async move {
+        let (_, call) =
+            target.found.as_ref().map_err(|missing| Error::new(ErrorKind::InvalidInput, missing.report()))?;
+        caught(cx, async { call.evaluate_begun(cx, info).await }).await
+    }));
+    let configured = configured.await;
+    let uses = |at: usize| targets[at].found.as_ref().ok().map(|(_, call)| call.spec.uses.as_str());
+    let answers = join_all(targets.iter().enumerate().map(|(at, target)| {
+        let later = (at + 1..targets.len()).filter(|later| uses(*later) == uses(at));
+        let later: Vec<&Value> = later.filter_map(|later| Some(configured[later].as_ref().ok()?.0.as_ref())).collect();
+        let configured = &configured[at];
+        async move {
+            let answer = match (&target.found, configured) {
+                (Ok((deployer, _)), Ok((config, secrets))) => {
+                    // The plug-in's code runs also when the future is made.
+                    caught(cx, async {
+                        let request =
+                            ObserveRequest::new(config).result_of(info, target.revision.clone()).before(later);
+                        let answer = deployer.observe(&without_secrets(cx, secrets), &request).await;
+                        let answer = answer.map_err(|error| secrets.mask_error(error))?;
+                        Ok(Observation { detail: secrets.mask(answer.detail), ..answer })
+                    })
+                    .await
+                }
+                (Err(missing), _) => Err(Error::new(ErrorKind::InvalidInput, missing.report())),
+                (_, Err(error)) => Err(Error::new(error.kind(), error.report()).retry_as(error.retry())),
+            };
+            (target.alias.as_str(), answer)
+        }
     }));
     merge(subject, answers.await)
+}
+
+/// A part of a look, within its deadline. A panic is its answer.
+async fn caught<T>(cx: &Context, part: impl Future<Output = Result<T>>) -> Result<T> {
+    let part = AssertUnwindSafe(cx.guard("look at the health", part)).catch_unwind().await;
+    part.unwrap_or_else(|payload| Err(panic_of("The deployer", payload)))
 }
 
 /// The worst answer, and every answer's reason in the order of the steps.

@@ -154,12 +154,15 @@ pub struct ObserveRequest<'a> {
     /// The revision that the deployment there ended with. A target that runs another one is not healthy, however well that does,
     /// unless the deployer knows that it holds this one.
     pub revision: Option<Revision>,
+    /// The configurations of the later steps of that promotion which deployed through the same plug-in, in their order. Where one of them
+    /// deployed to the same place, what it asked for there has taken the place of what this one did.
+    pub later: Vec<&'a Value>,
 }
 
 impl<'a> ObserveRequest<'a> {
     /// Looks at the target that `config` names.
     pub fn new(config: &'a Value) -> Self {
-        Self { config, promotion: None, revision: None }
+        Self { config, promotion: None, revision: None, later: Vec::new() }
     }
 
     /// Says of which promotion the result is looked at, and which revision that made live.
@@ -167,6 +170,13 @@ impl<'a> ObserveRequest<'a> {
     pub fn result_of(mut self, promotion: &'a PromotionInfo, revision: Option<Revision>) -> Self {
         self.promotion = Some(promotion);
         self.revision = revision;
+        self
+    }
+
+    /// Says with which configurations later steps of the same promotion deployed.
+    #[must_use]
+    pub fn before(mut self, later: impl IntoIterator<Item = &'a Value>) -> Self {
+        self.later = later.into_iter().collect();
         self
     }
 }

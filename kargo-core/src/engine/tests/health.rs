@@ -321,3 +321,43 @@ fn a_stage_and_its_state_without_health_can_be_read() {
     let state: crate::state::StageState = serde_json::from_value(state).expect("reads");
     assert_eq!(state.health, None);
 }
+
+/// Says with which configuration it was asked, and with which ones later steps deployed.
+#[derive(Debug, Clone, Default)]
+struct Asked(Arc<Mutex<Vec<(Value, Vec<Value>)>>>);
+
+#[async_trait]
+impl Deployer for Asked {
+    async fn deploy(&self, _cx: &Context, _request: &DeployRequest<'_>) -> Result<Deployment> {
+        Ok(Deployment::Live { revision: "r1".into(), evidence: String::new() })
+    }
+
+    async fn observe(&self, _cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation> {
+        let later = request.later.iter().map(|config| (*config).clone()).collect();
+        self.0.lock().unwrap().push((request.config.clone(), later));
+        Ok(Observation::new(None, Health::Healthy, "all runs"))
+    }
+}
+
+/// ARGO-05: several steps of one promotion deploy to one place, and the last of them counts.
+#[tokio::test(start_paused = true)]
+async fn argo_05_a_deployer_is_told_what_later_steps_of_the_same_kind_asked_for() {
+    let (shop, asked, other) = (Shop::new(), Asked::default(), Target::standing(WELL));
+    let deploy = |name: &str, place: &str| StepSpec::deploy(name, json!({ "place": place }));
+    let steps = [deploy("asked", "a"), deploy("target", "b"), deploy("asked", "c"), deploy("asked", "d")];
+    let steps = steps.into_iter().enumerate().map(|(at, step)| step.named(format!("step-{at}")));
+    let stage = steps.fold(Stage::new("dev").direct("main").auto_promote(), |stage, step| stage.step(step));
+    let pipeline = Shop::of([stage.watch_health(MINUTE)]);
+    let plugins = Plugins::builder().source("versions", shop.source.clone()).step("ship", shop.ship.clone());
+    let plugins = plugins.deployer("asked", asked.clone()).deployer("target", other.clone()).build();
+    let engine = Engine::builder(pipeline, plugins).store(shop.store.clone()).clock(shop.clock.clone());
+    let engine = engine.start().await.expect("starts");
+    becomes(&engine, "dev", Health::Healthy).await;
+    let mut seen = asked.0.lock().unwrap().clone();
+    seen.sort_by_key(|(config, _)| config["place"].to_string());
+    let place = |place: &str| json!({ "place": place });
+    assert_eq!(
+        seen[..3],
+        [(place("a"), vec![place("c"), place("d")]), (place("c"), vec![place("d")]), (place("d"), Vec::new()),]
+    );
+}
