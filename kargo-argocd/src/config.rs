@@ -80,6 +80,10 @@ pub struct ArgoCdApp {
     /// Whether an application without resources counts as live. Default: no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_empty: Option<bool>,
+    /// Images that must be among those that the application runs, each as Argo CD shows it, such as `ghcr.io/example/shop:1.2.3`. Where they
+    /// are not, its manifests are rendered anew, past all caches. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     /// What becomes of a suspended application, such as one whose Rollout has paused. Default: it is waited for.
     #[serde(default, skip_serializing_if = "Paused::is_wait")]
     pub paused: Paused,
@@ -182,6 +186,7 @@ impl ArgoCdApp {
             wait_for_app: None,
             allow_drift: None,
             allow_empty: None,
+            images: Vec::new(),
             paused: Paused::Wait,
         }
     }
@@ -275,6 +280,13 @@ impl ArgoCdApp {
         self
     }
 
+    /// Demands that the application runs this image.
+    #[must_use]
+    pub fn image(mut self, image: impl Into<String>) -> Self {
+        self.images.push(image.into());
+        self
+    }
+
     /// Sets what becomes of a suspended application.
     #[must_use]
     pub fn paused(mut self, paused: Paused) -> Self {
@@ -319,6 +331,7 @@ impl ArgoCdApp {
             unwell_grace: self.degraded_grace.unwrap_or(default.unwell_grace),
             allow_drift: self.allow_drift.unwrap_or(default.allow_drift),
             allow_empty: self.allow_empty.unwrap_or(default.allow_empty),
+            images: self.images.clone(),
             paused: self.paused,
             ..default
         }

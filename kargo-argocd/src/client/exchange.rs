@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -245,9 +245,16 @@ impl Client {
                 format!("Argo CD at {host}, asked to {what}, did not answer in time; whether it did is not known.");
             return Error::new(ErrorKind::Timeout, text).because(error);
         }
-        let text = format!(
-            "Argo CD at {host}, asked to {what}, cannot be reached. Is the address right, the server up and its certificate trusted?"
-        );
+        if is_about_a_certificate(&error) {
+            let text = format!(
+                "Argo CD at {host}, asked to {what}, shows a certificate that is not trusted for this address. Give the authority that signed it \
+                 with `root_certificates_pem`, or use the address that it is made out to."
+            );
+            // It will not be trusted the next time either.
+            return Error::new(ErrorKind::Unavailable, text).retry_as(Retry::Never).because(error);
+        }
+        let text =
+            format!("Argo CD at {host}, asked to {what}, cannot be reached. Is the address right, and the server up?");
         Error::new(ErrorKind::Unavailable, text).because(error)
     }
 
@@ -263,6 +270,12 @@ impl Client {
             ),
         )
     }
+}
+
+/// Whether a server was not reached because of its certificate. The library that checks it tells that in words alone.
+fn is_about_a_certificate(error: &reqwest::Error) -> bool {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.any(|cause| cause.to_string().contains("invalid peer certificate"))
 }
 
 fn exposed(secrets: &[SecretString]) -> Vec<&str> {

@@ -7,6 +7,7 @@ mod fault;
 mod model;
 mod patch;
 mod resource;
+mod revision;
 mod selector;
 mod watch;
 
@@ -24,13 +25,15 @@ pub use auth::Credentials;
 pub use builder::ClientBuilder;
 pub use fault::{ApiError, Refusal};
 pub use model::{
-    Application, Automated, ComparedTo, Condition, HealthCode, HealthStatus, HistoryEntry, Info, Initiator, Metadata,
-    Operation, OperationPhase, OperationState, OwnerReference, Resource, ResourceResult, RetryStrategy, Source, Spec,
-    Status, SyncCode, SyncOperation, SyncPolicy, SyncResult, SyncStatus,
+    Application, Automated, ComparedTo, Condition, HealthCode, HealthStatus, HistoryEntry, HydrateTo, Hydration,
+    HydrationPhase, HydratorStatus, Info, Initiator, Metadata, Operation, OperationPhase, OperationState,
+    OwnerReference, Resource, ResourceResult, RetryStrategy, Source, SourceHydrator, Spec, Status, Summary, SyncCode,
+    SyncOperation, SyncPolicy, SyncResult, SyncSource, SyncStatus,
 };
 
 pub use patch::Edit;
 pub use resource::{Action, Node, ResourceRef};
+pub use revision::CommitMetadata;
 pub use selector::{Operator, Requirement, Selector};
 
 use auth::Session;

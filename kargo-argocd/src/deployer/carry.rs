@@ -18,8 +18,9 @@ const ROUNDS: usize = 8;
 /// After how many seconds Argo CD is asked to compare again when the last comparison told nothing.
 const STALE: i64 = 30;
 
-/// The least pause between two comparisons that one call asks for.
+/// The least pause between two comparisons that one call asks for, and between two for which everything is rendered anew.
 const RESTED: SignedDuration = SignedDuration::from_secs(1);
+const HARD_RESTED: SignedDuration = SignedDuration::from_secs(10);
 
 /// What one application is to become.
 pub(crate) struct Job<'a> {
@@ -62,8 +63,9 @@ impl Job<'_> {
 }
 
 /// Whether Argo CD may be asked to compare again. A comparison brings news of itself, on which another must not follow at once.
-fn rested(memory: &AppMemory, now: Timestamp) -> bool {
-    memory.refreshed_at.is_none_or(|at| now.duration_since(at) >= RESTED)
+fn rested(memory: &AppMemory, now: Timestamp, how: Refresh) -> bool {
+    let pause = if how == Refresh::Hard { HARD_RESTED } else { RESTED };
+    memory.refreshed_at.is_none_or(|at| now.duration_since(at) >= pause)
 }
 
 impl ArgoCd {
@@ -92,7 +94,12 @@ impl ArgoCd {
             memory.latches = judgement.latches;
             tracing::debug!(app = %job.app, verdict = ?judgement.verdict, "judged");
             let app = &job.app;
-            let needs_refresh = matches!(judgement.verdict, Verdict::Pending { next: Next::Refresh, .. });
+            let asked = match &judgement.verdict {
+                Verdict::Pending { next: Next::Refresh, .. } => Some(Refresh::Normal),
+                Verdict::Pending { next: Next::RefreshHard, .. } => Some(Refresh::Hard),
+                _ => None,
+            };
+            let how = asked.unwrap_or(Refresh::Normal);
             return Ok(match judgement.verdict {
                 Verdict::Live { revision, evidence } => Stand::Live { revision, evidence },
                 Verdict::Later { observed, evidence } => Stand::Live { revision: observed, evidence },
@@ -105,14 +112,14 @@ impl ArgoCd {
                     relations.learn(observed.as_str(), &wanted, relation);
                     continue;
                 }
-                Verdict::Pending { next: Next::Refresh, why, check_after }
+                Verdict::Pending { next: Next::Refresh | Next::RefreshHard, why, check_after }
                 | Verdict::Indeterminate { why, check_after }
-                    if !refreshed && (needs_refresh || job.is_stale(now)) && rested(memory, cx.now()) =>
+                    if !refreshed && (asked.is_some() || job.is_stale(now)) && rested(memory, cx.now(), how) =>
                 {
                     refreshed = true;
                     memory.refreshed_at = Some(cx.now());
                     // The client's own deadline means "not refreshed", which is no failure; the call's deadline is.
-                    let read = async { Ok(self.read(cx, app, Refresh::Normal).await) };
+                    let read = async { Ok(self.read(cx, app, how).await) };
                     match cx.guard("refresh the application", read).await? {
                         Ok(snapshot) => {
                             job.snapshot = snapshot;

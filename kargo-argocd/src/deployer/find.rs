@@ -5,7 +5,7 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, Result};
 
 use super::ArgoCd;
-use crate::client::{AppRef, Refresh, Snapshot, is_missing};
+use crate::client::{AppRef, Refresh, Search, Snapshot, is_missing};
 use crate::config::ArgoCdApp;
 
 /// What is found for one entry of a configuration.
@@ -44,6 +44,18 @@ impl ArgoCd {
         }
     }
 
+    /// The applications that are searched for, as they were listed last when nothing has been heard since, unless they are to be `fresh`.
+    pub(crate) async fn list(&self, cx: &Context, search: &Search, fresh: bool) -> Result<Vec<Snapshot>> {
+        let list = async {
+            if self.polls {
+                self.client.list(search).await
+            } else {
+                self.client.watch().list(cx, &self.client, search, fresh).await
+            }
+        };
+        cx.guard("list the applications", list).await
+    }
+
     /// What one entry means. Those that a selector finds come in the order of their namespaces and names.
     pub(super) async fn find<'a>(
         &self,
@@ -69,7 +81,7 @@ impl ArgoCd {
                 }
             }
             Some(selector) => {
-                let found = cx.guard("list the applications", self.client.list(&config.search(selector))).await?;
+                let found = self.list(cx, &config.search(selector), fresh).await?;
                 if !found.is_empty() {
                     let target = |snapshot: Snapshot| Target { app: AppRef::of(&snapshot.app), config, snapshot };
                     return Ok(found.into_iter().map(|snapshot| Found::App(Box::new(target(snapshot)))).collect());

@@ -26,6 +26,7 @@ pub(crate) use carry::{Job, Stand};
 pub(crate) use find::missing_app;
 use find::{Found, Target};
 pub(crate) use memory::{AppMemory, Memory};
+pub(crate) use observe::TakenOver;
 pub(crate) use target::is_repository;
 
 /// For how long one call waits for news of its applications before it lets the engine call again.
@@ -208,7 +209,7 @@ pub(crate) fn merge(stands: Vec<Stand>) -> Stand {
 }
 
 /// Where the server has it.
-fn place(snapshot: &Snapshot) -> (Option<String>, String) {
+pub(crate) fn place(snapshot: &Snapshot) -> (Option<String>, String) {
     let metadata = &snapshot.app.metadata;
     (metadata.namespace.clone(), metadata.name.clone())
 }
@@ -259,7 +260,10 @@ impl Deployer for ArgoCd {
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation> {
-        self.observe_all(cx, &ArgoCdApps::read(request.config)?, request.revision.as_ref()).await
+        let later: Vec<ArgoCdApp> =
+            request.later.iter().filter_map(|config| ArgoCdApps::read(config).ok()).flatten().collect();
+        let taken = self.taken_over(cx, &later).await;
+        self.observe_all(cx, &ArgoCdApps::read(request.config)?, request.revision.as_ref(), &taken).await
     }
 
     async fn abort(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<()> {

@@ -1,22 +1,45 @@
 //! How applications are, outside any deployment.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, stream};
 use kargo_core::plugin::{Context, Health, Observation, Relation};
 use kargo_core::{ErrorKind, Result, Revision};
 
 use super::find::missing;
-use super::{AT_ONCE, ArgoCd, target};
+use super::{AT_ONCE, ArgoCd, place, target};
 use crate::client::{AppRef, Refresh, Snapshot, is_missing};
 use crate::config::ArgoCdApp;
 use crate::judge::{Wanted, observe};
 
+/// The sources of applications for which a later step has asked for something else: where the server has the application, and the index.
+pub(crate) type TakenOver = BTreeSet<((Option<String>, String), usize)>;
+
 impl ArgoCd {
+    /// What later steps have taken over. Where one of them cannot be looked at, its own look says so.
+    pub(super) async fn taken_over(&self, cx: &Context, later: &[ArgoCdApp]) -> TakenOver {
+        let mut taken = TakenOver::new();
+        for config in later {
+            let found = match &config.selector {
+                None => self.get(cx, &config.reference()).await.map(|found| vec![found]),
+                Some(selector) => self.list(cx, &config.search(selector), false).await,
+            };
+            for snapshot in found.unwrap_or_default() {
+                let pins = target::pins(config, &snapshot.app).unwrap_or_default();
+                let source = target::source(config, &snapshot.app).ok();
+                taken.extend(source.into_iter().chain(pins.iter().map(|(at, _)| at)).map(|at| (place(&snapshot), at)));
+            }
+        }
+        taken
+    }
+
     /// All applications as one: the worst health, and every one's reason in the order of the configuration.
     pub(crate) async fn observe_all(
         &self,
         cx: &Context,
         apps: &[ArgoCdApp],
         revision: Option<&Revision>,
+        taken: &TakenOver,
     ) -> Result<Observation> {
         let mut seen = Vec::new();
         for config in apps {
@@ -24,7 +47,7 @@ impl ArgoCd {
             let targets: Vec<(AppRef, Option<Snapshot>)> = match &config.selector {
                 None => vec![(config.reference(), None)],
                 Some(selector) => {
-                    let found = cx.guard("list the applications", self.client.list(&config.search(selector))).await?;
+                    let found = self.list(cx, &config.search(selector), false).await?;
                     found.into_iter().map(|found| (AppRef::of(&found.app), Some(found))).collect()
                 }
             };
@@ -45,7 +68,7 @@ impl ArgoCd {
                     }),
                 };
                 let observation = match snapshot {
-                    Ok(snapshot) => self.observe_one(cx, &app, config, snapshot, wanted).await,
+                    Ok(snapshot) => self.observe_one(cx, &app, config, snapshot, (wanted, taken)).await,
                     Err(error) => Err(error),
                 };
                 (app.to_string(), observation)
@@ -61,10 +84,12 @@ impl ArgoCd {
         app: &AppRef,
         config: &ArgoCdApp,
         snapshot: Snapshot,
-        revision: Option<&Revision>,
+        (revision, taken): (Option<&Revision>, &TakenOver),
     ) -> Result<Observation> {
         let source = target::source(config, &snapshot.app)?;
-        let pins = target::pins(config, &snapshot.app)?;
+        let is_ours = |at: usize| !taken.contains(&(place(&snapshot), at));
+        let revision = revision.filter(|_| is_ours(source));
+        let pins = target::pins(config, &snapshot.app)?.only(is_ours);
         let observation = observe(&snapshot.app, source);
         if observation.health != Health::Unknown {
             return self.against(cx, &snapshot, observation, revision, &pins).await;
@@ -91,6 +116,13 @@ impl ArgoCd {
             return Ok(seen);
         }
         let mut pairs: Vec<(Revision, Revision)> = Vec::new();
+        if let (Some(wanted), None, Some(_)) = (revision, &seen.revision, &snapshot.app.spec.source_hydrator) {
+            let detail = format!(
+                "of which revision its manifests are rendered is not known, where {wanted} is wanted; {}",
+                seen.detail
+            );
+            return Ok(Observation::new(None, Health::Unknown, detail));
+        }
         pairs.extend(seen.revision.clone().zip(revision.cloned()));
         for (source, wanted) in pins.iter() {
             match observe(&snapshot.app, source).revision {

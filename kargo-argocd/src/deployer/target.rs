@@ -3,7 +3,7 @@
 use kargo_core::{Error, ErrorKind, Result, Revision};
 
 use crate::client::{Application, Source};
-use crate::config::{ArgoCdApp, SourceRef};
+use crate::config::{ArgoCdApp, Mode, SourceRef};
 use crate::judge::Wanted;
 use crate::scrub::without_userinfo;
 
@@ -16,15 +16,12 @@ fn fault(text: String) -> Error {
 
 /// What the application should run.
 pub(super) fn wanted(config: &ArgoCdApp, app: &Application, revision: Option<&Revision>) -> Result<Wanted> {
-    if app.spec.source_hydrator.is_some() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "Application {} is rendered by Argo CD's source hydrator, whose revisions are not those that a writer makes; \
-                 that cannot be judged yet. Give it a plain source.",
-                config.app
-            ),
-        ));
+    if app.spec.source_hydrator.is_some() && config.mode == Mode::Pinned {
+        return Err(fault(format!(
+            "Application {} is rendered ahead by Argo CD's source hydrator, onto commits of its own, so that no revision can be pinned; take \
+             the mode `tracking`.",
+            name(config, app)
+        )));
     }
     if app.metadata.annotations.get(SKIP_RECONCILE).is_some_and(|value| value == "true") {
         return Err(fault(format!(
@@ -60,7 +57,7 @@ pub(super) fn source(config: &ArgoCdApp, app: &Application) -> Result<usize> {
         return find(config, app, named);
     }
     // A source that only lends its files to others is not what a promotion changes, unless it is named; nor is one that is pinned.
-    let sources = app.spec.effective_sources();
+    let sources = app.spec.written_sources();
     let pinned = pins(config, app)?;
     let own: Vec<usize> = sources
         .iter()
@@ -89,7 +86,7 @@ fn name<'a>(config: &'a ArgoCdApp, app: &'a Application) -> &'a str {
 }
 
 fn find(config: &ArgoCdApp, app: &Application, source: &SourceRef) -> Result<usize> {
-    let sources = app.spec.effective_sources();
+    let sources = app.spec.written_sources();
     let name = name(config, app);
     match source {
         SourceRef::Index(index) if *index < sources.len().max(1) => Ok(*index),
@@ -218,7 +215,9 @@ mod tests {
     fn what_cannot_be_judged_is_refused() {
         let config = ArgoCdApp::new("shop");
         let hydrated = app(json!({"sourceHydrator": {"drySource": {}}}));
-        assert_eq!(wanted(&config, &hydrated, None).unwrap_err().kind(), ErrorKind::Unsupported);
+        let pinned = config.clone().mode(Mode::Pinned);
+        assert!(wanted(&pinned, &hydrated, None).unwrap_err().message().contains("no revision can be pinned"));
+        assert_eq!(wanted(&config, &hydrated, Some(&"abc".into())).unwrap(), Wanted::revision("abc"));
         let mut skipped = app(json!({"source": {"path": "dev"}}));
         skipped.metadata.annotations.insert(SKIP_RECONCILE.into(), "true".into());
         assert!(wanted(&config, &skipped, None).unwrap_err().message().contains("skip-reconcile"));

@@ -1,8 +1,52 @@
 //! Health and error conditions.
 
-use super::{Case, LATER, Latches, Next, SOON, Verdict, lasting, words};
-use crate::client::HealthCode;
+use std::time::Duration;
+
+use super::{Case, LATER, Latches, Next, SOON, Verdict, lasting, operation, words};
+use crate::client::{HealthCode, SyncCode};
 use crate::config::Paused;
+
+/// How long an application may be healthy without the wanted images before that is a failure. Argo CD sums images up from what runs, which
+/// it may hear of a little later.
+const IMAGES: Duration = Duration::from_secs(60);
+
+/// What would resume what has paused, where that is to be done.
+pub(super) fn resumes(paused: Paused) -> Option<Next> {
+    match paused {
+        Paused::Wait | Paused::Accept => None,
+        Paused::Resume => Some(Next::Resume { full: false }),
+        Paused::Promote => Some(Next::Resume { full: true }),
+    }
+}
+
+/// Whether the wanted images run: nothing when they do. Manifests may come from a cache that is older than the revision they are shown for,
+/// and then all looks well.
+fn images(case: &Case<'_>, latches: &mut Latches, running: &str) -> Option<Verdict> {
+    let run = &case.app.status.summary.images;
+    let missing: Vec<&str> =
+        case.policy.images.iter().filter(|wanted| !run.contains(wanted)).map(String::as_str).collect();
+    if missing.is_empty() {
+        latches.without_images_since = None;
+        return None;
+    }
+    let run = if run.is_empty() { "none that is known".to_owned() } else { run.join(", ") };
+    let why = format!(
+        "the application is healthy with {running}, and does not run {} but {run}; its manifests may come from an old cache",
+        missing.join(", ")
+    );
+    let lasted = lasting(&mut latches.without_images_since, case.now);
+    // Rendered anew, they differ from what runs.
+    let differs = case.app.status.sync.status == Some(SyncCode::OutOfSync);
+    if let Some(verdict) = differs.then(|| operation::again(case, latches, &why)).flatten() {
+        latches.without_images_since = None;
+        return Some(verdict);
+    }
+    Some(if lasted >= IMAGES {
+        Verdict::failed(format!("{why}. Is the image in the manifests of that revision, and is the path right?"))
+    } else {
+        Verdict::Pending { why, next: Next::RefreshHard, check_after: LATER }
+    })
+}
 
 /// What the application's error conditions say by themselves.
 pub(super) fn conditions(case: &Case<'_>, latches: &mut Latches) -> Option<Verdict> {
@@ -51,15 +95,13 @@ pub(super) fn gate(case: &Case<'_>, latches: &mut Latches, running: &str) -> Opt
                 "the application runs {running} and has no resources at all; is its path right? Set allowEmpty if that is meant"
             )))
         }
-        Some(HealthCode::Healthy) => None,
+        Some(HealthCode::Healthy) => images(case, latches, running),
         Some(HealthCode::Suspended) => {
             let why = format!("the application runs {running} and is suspended{message}{}", details());
-            let next = match case.policy.paused {
-                Paused::Accept => return None,
-                Paused::Wait => Next::Look,
-                Paused::Resume => Next::Resume { full: false },
-                Paused::Promote => Next::Resume { full: true },
-            };
+            if case.policy.paused == Paused::Accept {
+                return None;
+            }
+            let next = resumes(case.policy.paused).unwrap_or(Next::Look);
             Some(Verdict::Pending { why, next, check_after: SOON })
         }
         // An empty word is what Argo CD writes before it has looked.

@@ -11,6 +11,8 @@
 //! It must never do I/O, read a clock, or remember anything but its [`Latches`].
 
 mod health;
+mod hydration;
+mod latches;
 mod observe;
 mod operation;
 mod revision;
@@ -25,12 +27,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kargo_core::Revision;
 use kargo_core::plugin::Relation;
-use serde::{Deserialize, Serialize};
 
 use crate::client::{Application, OperationState};
 use crate::config::{Mode, Paused};
 use crate::scrub::without_userinfo;
+use hydration::Hydration;
 
+pub use latches::Latches;
 pub use observe::observe;
 pub use revision::{Relations, Wanted, same_revision};
 
@@ -129,6 +132,8 @@ pub enum Next {
     Look,
     /// A comparison, since the last one is too old to say.
     Refresh,
+    /// A comparison for which everything is rendered anew, since what is known may come from a cache.
+    RefreshHard,
     /// To learn how two revisions stand to each other.
     Relate {
         /// The revision that was seen.
@@ -148,48 +153,6 @@ pub enum Next {
     },
 }
 
-/// What is noted from one judgement to the next.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[non_exhaustive]
-pub struct Latches {
-    /// When the deployment was first looked at, by the server's time.
-    pub since: Option<Timestamp>,
-    /// When the comparison began that was the last one then. Only one that began later counts, whatever the server's time says: that may be
-    /// a proxy's, while this is Argo CD's own. Where there was none, one that began since the first look counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub compared: Option<Timestamp>,
-    /// The application's uid then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-    /// When the operation began that was the last one then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<Timestamp>,
-    /// How many syncs of ours were accepted.
-    pub syncs: u32,
-    /// When the last of them was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub posted_at: Option<Timestamp>,
-    /// When the operation began that was the last one before that, by Argo CD's own time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub posted_after: Option<Timestamp>,
-    /// Set when the server refused a revision by its id because the application syncs by itself.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub unpinnable: bool,
-    /// Since when it has been seen out of sync without anything happening.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub out_of_sync_since: Option<Timestamp>,
-    /// Since when it has been seen degraded, or without its resources, at the wanted revision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unwell_since: Option<Timestamp>,
-    /// Since when Argo CD has failed to compare.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_since: Option<Timestamp>,
-    /// Since when it has followed a revision that does not lead to the wanted one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub astray_since: Option<Timestamp>,
-}
-
 /// How patient and how strict a judgement is.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -205,6 +168,8 @@ pub struct Policy {
     pub drift_of_others: bool,
     /// Whether an application without resources counts as live. Default: no.
     pub allow_empty: bool,
+    /// Images that must be among those that the application runs. Default: none.
+    pub images: Vec<String>,
     /// What becomes of a suspended application, such as one whose Rollout has paused. Default: it is waited for.
     pub paused: Paused,
     /// Whether the application must be healthy. Default: yes. Otherwise it is called live as soon as the wanted revision is applied in full,
@@ -230,6 +195,7 @@ impl Default for Policy {
             allow_drift: true,
             drift_of_others: true,
             allow_empty: false,
+            images: Vec::new(),
             paused: Paused::Wait,
             healthy: true,
             unwell_grace: Duration::from_secs(30),
@@ -320,24 +286,6 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     Judgement { verdict, latches }
 }
 
-impl Latches {
-    /// The sources were changed: only a comparison that begins from now on says anything of them.
-    pub(crate) fn begin_anew(&mut self, app: &Application, now: Timestamp) {
-        self.since = None;
-        self.begin(app, now);
-    }
-
-    /// Notes how things stand at the first look, unless there was one.
-    pub(crate) fn begin(&mut self, app: &Application, now: Timestamp) {
-        if self.since.is_none() {
-            self.since = Some(whole_second(now));
-            self.compared = app.status.reconciled_at;
-            self.uid.clone_from(&app.metadata.uid);
-            self.baseline = app.status.operation_state.as_ref().and_then(|state| state.started_at);
-        }
-    }
-}
-
 fn begin(case: &Case<'_>) -> Latches {
     let mut latches = case.latches.clone();
     let uid = &case.app.metadata.uid;
@@ -356,17 +304,29 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
     if let Some(at) = case.app.metadata.deletion_timestamp {
         return Verdict::Gone { why: format!("the application is being deleted, since {at}") };
     }
-    if let Some(verdict) = operation::in_progress(case, latches) {
+    // Of manifests that are rendered ahead, what is synced is a commit of what came of the wanted revision.
+    let noted = latches.rendered.clone();
+    let hydration = Hydration::of(case, noted.as_ref());
+    let rendered = hydration.as_ref().map(|hydration| (hydration.rendered(), hydration.relations(case.relations)));
+    let (wanted, relations) = rendered.as_ref().map_or((case.wanted, case.relations), |(wanted, of)| (wanted, of));
+    let synced = &Case { wanted, relations, ..*case };
+    if let Some(verdict) = operation::in_progress(synced, latches) {
         // While something runs, nothing lasts.
         latches.out_of_sync_since = None;
         latches.unwell_since = None;
+        latches.without_images_since = None;
         return verdict;
     }
-    operation::own_outcome(case, latches)
-        .or_else(|| freshness(case, latches))
-        .or_else(|| health::conditions(case, latches))
-        .or_else(|| operation::others_outcome(case, latches))
-        .unwrap_or_else(|| standing::decide(case, latches))
+    let verdict = operation::own_outcome(synced, latches)
+        .or_else(|| freshness(synced, latches))
+        .or_else(|| health::conditions(synced, latches))
+        .or_else(|| hydration.as_ref().and_then(|hydration| hydration.gate(case, synced, latches)))
+        .or_else(|| operation::others_outcome(synced, latches))
+        .unwrap_or_else(|| standing::decide(synced, latches));
+    match hydration {
+        Some(hydration) => hydration.told(case, verdict),
+        None => verdict,
+    }
 }
 
 /// Whether the last comparison is recent enough to say anything: it must have begun after the deployment was first looked at, and clearly

@@ -56,8 +56,19 @@ pub fn observe(app: &Application, source: usize) -> Observation {
     observation(health, format!("Argo CD's health: {word}{}{drift}", words::unhealthy(&status.resources)))
 }
 
-/// What runs: the compared revision when the cluster holds it, else the newest that was deployed.
+/// What runs: for manifests that are rendered ahead the dry revision, where that is known; otherwise what is synced.
 fn running(app: &Application, source: usize) -> Option<Revision> {
+    let synced = synced(app, source)?;
+    if app.spec.source_hydrator.is_none() {
+        return Some(synced);
+    }
+    let last = app.status.source_hydrator.last_successful_operation.as_ref()?;
+    let same = last.hydrated_sha.as_deref().is_some_and(|commit| super::same_revision(commit, synced.as_str()));
+    last.dry_sha.as_deref().filter(|dry| same && !dry.is_empty()).map(Revision::from)
+}
+
+/// What is synced: the compared revision when the cluster holds it, else the newest that was deployed.
+fn synced(app: &Application, source: usize) -> Option<Revision> {
     let sources = app.spec.effective_sources().len();
     let sync = &app.status.sync;
     if sync.status == Some(SyncCode::Synced) {

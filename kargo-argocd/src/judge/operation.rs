@@ -5,13 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::revision::Standing;
-use super::{Case, Latches, Next, SOON, Verdict, WINDOW, is_tagged, plus, words};
-use crate::client::{Application, OperationPhase, OperationState, SyncResult};
+use super::{Case, Latches, Next, SOON, Verdict, WINDOW, health, plus, words};
+use crate::client::{HealthCode, OperationPhase, OperationState, Source, SyncResult};
 
 /// How long an operation may look lost before it is called so.
 const LOST: Duration = Duration::from_secs(60);
-/// How long an accepted sync may stay unseen: a server may answer a read from a cache that is older than its own acceptance.
-const UNSEEN: Duration = Duration::from_secs(30);
 
 pub(super) fn is_dry_run(state: &OperationState) -> bool {
     state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run == Some(true))
@@ -86,7 +84,13 @@ pub(super) fn in_progress(case: &Case<'_>, latches: &mut Latches) -> Option<Verd
                     "the sync failed and is tried again (retry {tries}{limit}){message}"
                 )));
             }
-            Some(Verdict::look(format!("the sync runs{message}")))
+            let why = format!("the sync runs{message}");
+            if paused_by_us(case, state) {
+                // A hook or a later wave waits for what has paused, and so would this for ever.
+                let next = health::resumes(case.policy.paused).unwrap_or(Next::Look);
+                return Some(Verdict::Pending { why, next, check_after: SOON });
+            }
+            Some(Verdict::look(why))
         }
         (None, Some(state)) if !is_completed(state) => Some(if older_than(state.started_at) {
             let why = "an operation is called running, but none is asked for any more; Argo CD has lost hold of it";
@@ -100,6 +104,13 @@ pub(super) fn in_progress(case: &Case<'_>, latches: &mut Latches) -> Option<Verd
     }
 }
 
+/// Whether a Rollout that this operation has applied may be what holds it up. Before that, what is suspended is what ran before.
+fn paused_by_us(case: &Case<'_>, state: &OperationState) -> bool {
+    let suspended = case.app.status.health.status == Some(HealthCode::Suspended);
+    let applied = state.sync_result.iter().flat_map(|result| &result.resources);
+    suspended && applied.into_iter().any(|one| one.kind == "Rollout" && one.status.as_deref() == Some("Synced"))
+}
+
 /// Pending while a sync that was accepted has not shown up yet.
 fn unseen(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
     latches.is_unseen(case.app, case.tag, case.now).then(|| Verdict::Pending {
@@ -107,26 +118,6 @@ fn unseen(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
         next: Next::Look,
         check_after: Duration::from_secs(1),
     })
-}
-
-impl Latches {
-    /// Notes that a sync of `app`, as it was read before, was accepted at `at`.
-    pub(crate) fn posted(&mut self, app: &Application, at: Timestamp) {
-        self.syncs += 1;
-        self.posted_at = Some(at);
-        self.posted_after = app.status.operation_state.as_ref().and_then(|state| state.started_at);
-    }
-
-    /// Whether a sync was accepted just now of which the application does not show anything.
-    pub(crate) fn is_unseen(&self, app: &Application, tag: &str, now: Timestamp) -> bool {
-        let Some(posted) = self.posted_at else { return false };
-        let state = app.status.operation_state.as_ref();
-        let began = state.and_then(|state| state.started_at);
-        let owned = state.is_some_and(|state| is_tagged(&state.operation.info, tag));
-        // Only Argo CD's own stamps are compared: the server's time may be a proxy's.
-        let seen = began > self.posted_after || (self.syncs <= 1 && owned);
-        !seen && now < plus(posted, UNSEEN)
-    }
 }
 
 /// One more sync, when the deployment may ask for one.
@@ -205,7 +196,8 @@ pub(super) fn applied(case: &Case<'_>) -> Option<Standing> {
         && !is_dry_run(state)
         && !is_partial(state)
         && result.resources.iter().all(|resource| resource.status.as_deref() != Some("SyncFailed"))
-        && is_newest(case, state, result);
+        && is_newest(case, state, result)
+        && is_of_these_sources(case, result);
     complete.then(|| case.standing(result.revision.as_deref(), &result.revisions))
 }
 
@@ -219,6 +211,16 @@ fn is_newest(case: &Case<'_>, state: &OperationState, result: &SyncResult) -> bo
         // No history is kept at all.
         None => case.app.spec.revision_history_limit == Some(0),
     }
+}
+
+/// Whether it synced the sources as they are now: an image that changed since, at the same revision, is not what it applied. What it does
+/// not say is not held against it.
+fn is_of_these_sources(case: &Case<'_>, result: &SyncResult) -> bool {
+    let now = case.app.spec.effective_sources();
+    let then: &[Source] = if result.sources.is_empty() { result.source.as_slice() } else { &result.sources };
+    // Beside a list of sources Argo CD writes an empty one.
+    let said = then.iter().any(|source| !source.repo_url.is_empty());
+    !said || (then.len() == now.len() && then.iter().zip(now.iter()).all(|(then, now)| then.holds_the_same(now)))
 }
 
 /// Whether the last operation synced what the last comparison compared with.

@@ -29,6 +29,13 @@ impl Wanted {
         self
     }
 
+    /// Those whose source's index is as `keep` says.
+    #[must_use]
+    pub(crate) fn only(mut self, keep: impl Fn(usize) -> bool) -> Self {
+        self.0.retain(|(at, _)| keep(*at));
+        self
+    }
+
     /// The wanted revisions, with the index of their source.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Revision)> {
         self.0.iter().map(|(index, revision)| (*index, revision))

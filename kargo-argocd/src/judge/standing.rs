@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::revision::{Standing, shown};
 use super::{Case, LATER, Latches, Next, SOON, Verdict, compared_after, health, lasting, operation, words};
-use crate::client::SyncCode;
+use crate::client::{Source, SyncCode};
 use crate::config::Mode;
 
 /// How much later than the end of its operation a comparison must begin to count when its sync status proves nothing: Argo CD's view of
@@ -52,7 +52,7 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
         }
         None => {}
     }
-    match head {
+    match &head {
         _ if case.policy.mode == Mode::Pinned => {
             trigger(case, latches, "the application does not run the wanted revision")
         }
@@ -71,9 +71,8 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
             ),
             unhurried(case, latches),
         ),
-        Standing::Diverged(observed) => astray(case, latches, DIVERGED, &observed, "does not hold"),
-        Standing::Unknown(observed) => {
-            astray(case, latches, case.policy.revision_grace, &observed, "is not known to hold")
+        Standing::Diverged(_) | Standing::Unknown(_) => {
+            astray(case, latches, case.app.spec.effective_sources().first(), &head)
         }
         Standing::Absent | Standing::Ask(..) => Verdict::Indeterminate {
             why: "Argo CD does not say which revision each source of the application is at".into(),
@@ -98,7 +97,7 @@ fn later(case: &Case<'_>, latches: &mut Latches, observed: &str) -> Verdict {
     })
 }
 
-fn ask(observed: String, wanted: Revision) -> Verdict {
+pub(super) fn ask(observed: String, wanted: Revision) -> Verdict {
     let why = format!("the application is at {observed}, wanted is {wanted}");
     Verdict::Pending { why, next: Next::Relate { observed: observed.into(), wanted }, check_after: SOON }
 }
@@ -173,9 +172,20 @@ fn trigger(case: &Case<'_>, latches: &mut Latches, why: &str) -> Verdict {
     })
 }
 
-fn astray(case: &Case<'_>, latches: &mut Latches, grace: Duration, observed: &str, how: &str) -> Verdict {
+/// What is followed does not lead to the wanted revision, or is not known to.
+pub(super) fn astray(
+    case: &Case<'_>,
+    latches: &mut Latches,
+    followed: Option<&Source>,
+    standing: &Standing,
+) -> Verdict {
+    let (grace, observed, how) = match standing {
+        Standing::Diverged(observed) => (DIVERGED, observed.as_str(), "does not hold"),
+        Standing::Unknown(observed) => (case.policy.revision_grace, observed.as_str(), "is not known to hold"),
+        _ => (case.policy.revision_grace, "nothing that is known", "does not hold"),
+    };
     let lasted = lasting(&mut latches.astray_since, case.now);
-    let target = case.app.spec.effective_sources().first().and_then(|source| source.target_revision.as_deref());
+    let target = followed.and_then(|source| source.target_revision.as_deref());
     let target = target.filter(|target| !target.is_empty()).unwrap_or("HEAD");
     let why = format!(
         "the application follows {target}, which leads to {observed}; that {how} the wanted {}",
@@ -190,7 +200,7 @@ fn astray(case: &Case<'_>, latches: &mut Latches, grace: Duration, observed: &st
 }
 
 /// The pause between refreshes that only time can make useful: each costs Argo CD a look at the repository and a rendering.
-fn unhurried(case: &Case<'_>, latches: &Latches) -> Duration {
+pub(super) fn unhurried(case: &Case<'_>, latches: &Latches) -> Duration {
     let lasted = latches.since.map(|since| case.now.duration_since(since).as_secs()).unwrap_or_default();
     if lasted < 20 { SOON } else { LATER }
 }
@@ -199,13 +209,11 @@ fn unhurried(case: &Case<'_>, latches: &Latches) -> Duration {
 fn compared_to_spec(case: &Case<'_>) -> bool {
     let spec = &case.app.spec;
     let compared = &case.app.status.sync.compared_to;
-    if spec.source_hydrator.is_some() {
-        return true;
-    }
     // Beside a list of sources Argo CD writes an empty one. A list says nothing of a single source, nor the other way round.
     let one = compared.source.as_ref().filter(|source| !source.repo_url.is_empty());
     let sources = if spec.sources.is_empty() {
-        compared.sources.is_empty() && (one.is_none() || spec.source.is_none() || one == spec.source.as_ref())
+        let own = spec.effective_sources();
+        compared.sources.is_empty() && (one.is_none() || own.is_empty() || one == own.first())
     } else {
         compared.sources == spec.sources || (compared.sources.is_empty() && one.is_none())
     };
@@ -220,7 +228,8 @@ fn same_destination(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
 impl Case<'_> {
     /// Whether a sync is to name the wanted revision. Applications that sync by themselves refuse that.
     pub(super) fn pins(&self, latches: &Latches) -> bool {
-        let may = !self.wanted.is_anything();
+        // A commit of rendered manifests is Argo CD's own, and what it follows leads there.
+        let may = !self.wanted.is_anything() && self.app.spec.source_hydrator.is_none();
         may && match self.policy.mode {
             Mode::Pinned => true,
             Mode::Tracking => false,

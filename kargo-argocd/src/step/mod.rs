@@ -51,7 +51,7 @@ impl Wanted<'_> {
         let mut search = Search::new();
         search.selector = self.selector.cloned();
         search.namespace = self.namespace.map(str::to_owned);
-        let found = cx.guard("list the applications", argocd.client.list(&search)).await?;
+        let found = argocd.list(cx, &search, false).await?;
         Ok(found.into_iter().map(|snapshot| Found { app: AppRef::of(&snapshot.app), snapshot }).collect())
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::rollout::Canary;
 use super::settings::FakeApp;
-use crate::client::{Info, Source};
+use crate::client::{Info, Source, SourceHydrator};
 
 /// What really runs.
 #[derive(Debug, Clone)]
@@ -32,6 +32,11 @@ pub(crate) enum Fate {
 }
 
 impl Live {
+    /// Whether its Rollout waits for somebody.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.canary.as_ref().is_some_and(Canary::is_paused)
+    }
+
     pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
         self.complete && self.health(now) == "Healthy"
     }
@@ -57,6 +62,22 @@ pub(crate) struct Operation {
     pub(crate) username: String,
     pub(crate) automated: bool,
     pub(crate) infos: Vec<Info>,
+    /// The sources as they were when it began.
+    pub(crate) sources: Vec<Source>,
+}
+
+/// What the hydrator wrote last, and what it does next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hydrator {
+    pub(crate) looked_at: Option<String>,
+    pub(crate) phase: Option<&'static str>,
+    pub(crate) message: String,
+    /// The revision that was rendered last, the commit that holds what came of it, and with which settings.
+    pub(crate) last: Option<(String, String, SourceHydrator)>,
+    /// When it goes on, and whether it has begun.
+    pub(crate) due: Option<(Timestamp, bool)>,
+    /// Whether it is asked to render in any case.
+    pub(crate) hard: bool,
 }
 
 /// What the operation worker wrote last.
@@ -68,8 +89,10 @@ pub(crate) struct OperationState {
     pub(crate) started_at: Timestamp,
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) retries: u32,
-    /// How its hook stands, when it has one and came that far.
-    pub(crate) hook: Option<&'static str>,
+    /// How its hooks stand, each with its type, as far as it came.
+    pub(crate) hooks: Vec<(&'static str, &'static str)>,
+    /// Whether it has changed the cluster.
+    pub(crate) applied: bool,
 }
 
 /// What the operation worker does next.
@@ -78,6 +101,8 @@ pub(crate) enum Step {
     Begin,
     /// A later try: as a begin, but the operation keeps its start.
     Retry,
+    /// The hook before the sync has ended.
+    PreSync,
     Apply,
     /// Applies what the first wave did not.
     LastWave,
@@ -98,6 +123,7 @@ pub(crate) struct Shown {
     pub(crate) reconciled_at: Option<Timestamp>,
     pub(crate) error: Option<String>,
     pub(crate) resources: bool,
+    pub(crate) images: Vec<String>,
 }
 
 /// A comparison that has begun, and what it will write.
@@ -140,6 +166,9 @@ pub(crate) struct App {
     /// without its time.
     pub(crate) touch_at: Option<Timestamp>,
     pub(crate) history: Vec<Entry>,
+    pub(crate) hydrator: Hydrator,
+    /// What a cache of manifests holds for any revision.
+    pub(crate) rendered: Option<String>,
     /// The revisions that automatic sync has tried already.
     pub(crate) attempted: Option<Vec<String>>,
     /// An older rendering that the server still answers with, and how often.
@@ -150,6 +179,7 @@ pub(crate) struct App {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Event {
     Operation,
+    Hydrate,
     Health,
     Touch,
     CompareEnd,
@@ -175,6 +205,8 @@ impl App {
             health_at: None,
             touch_at: None,
             history: Vec::new(),
+            hydrator: Hydrator::default(),
+            rendered: None,
             attempted: None,
             cached: None,
         }
@@ -189,6 +221,7 @@ impl App {
         let operation = self.step.map(|(at, _)| (at, Event::Operation));
         let health = self.health_at.map(|at| (at, Event::Health));
         let touch = self.touch_at.map(|at| (at, Event::Touch));
-        [operation, health, touch].into_iter().flatten().fold(compare, std::cmp::min)
+        let hydrate = self.hydrator.due.map(|(at, _)| (at, Event::Hydrate));
+        [operation, hydrate, health, touch].into_iter().flatten().fold(compare, std::cmp::min)
     }
 }

@@ -23,7 +23,8 @@ impl World {
         if app.shown.reconciled_at.is_none() || app.shown.error.is_some() || app.shown.sources != app.spec.sources {
             return;
         }
-        let manifests = self.render(&app.spec.sources, &app.shown.revisions);
+        let (sources, revisions) = (app.spec.sources.clone(), app.shown.revisions.clone());
+        let manifests = self.rendered(app, &sources, &revisions);
         let seen = self.seen(app, at);
         let (health, sync) = (seen.map_or("Missing", |live| live.health(at)), sync_of(app, seen, manifests.as_ref()));
         (app.shown.health, app.shown.sync) = (health, sync);
@@ -36,20 +37,22 @@ impl World {
     }
 
     pub(super) fn begin_comparison(&mut self, app: &mut App, at: Timestamp) {
+        self.look_at_dry(app, at);
         let result = self.compare(app, at);
         app.comparison = Some(Comparison { began: at, due: later(at, self.timings.comparison), result });
         app.compare_at = later(at, self.timings.resync);
     }
 
     /// What a comparison that begins now will write: all of it from the same look at the cluster.
-    fn compare(&self, app: &App, at: Timestamp) -> Shown {
+    fn compare(&self, app: &mut App, at: Timestamp) -> Shown {
         let sources = app.spec.sources.clone();
         let mut shown = Shown { sources: sources.clone(), reconciled_at: Some(at), ..Shown::default() };
-        let seen = self.seen(app, at);
-        shown.health = seen.map_or("Missing", |live| live.health(at));
         let target = |source: &crate::client::Source| source.target_revision.clone().unwrap_or_else(|| "HEAD".into());
         let heads: Option<Vec<String>> = sources.iter().map(|source| self.resolve(source, &target(source))).collect();
-        let manifests = heads.and_then(|heads| self.render(&sources, &heads).map(|found| (heads, found)));
+        let manifests = heads.and_then(|heads| self.rendered(app, &sources, &heads).map(|found| (heads, found)));
+        let seen = self.seen(app, at);
+        shown.health = seen.map_or("Missing", |live| live.health(at));
+        shown.images = seen.and_then(|live| live.manifests.as_deref()).map(images).unwrap_or_default();
         let Some((heads, manifests)) = manifests else {
             shown.sync = "Unknown";
             let first = sources.first();
@@ -83,6 +86,11 @@ impl World {
             self.accept(app, heads, request, at);
         }
     }
+}
+
+/// The images that manifests name.
+fn images(manifests: &str) -> Vec<String> {
+    manifests.lines().filter_map(|line| Some(line.trim().strip_prefix("image:")?.trim().to_owned())).collect()
 }
 
 fn sync_of(app: &App, seen: Option<&Live>, manifests: Option<&String>) -> &'static str {

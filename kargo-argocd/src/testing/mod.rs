@@ -48,6 +48,7 @@ mod app;
 mod clock;
 mod commits;
 mod compare;
+mod hydrate;
 mod operate;
 mod render;
 mod rollout;
@@ -360,6 +361,16 @@ impl FakeArgoCd {
     /// Lets operations at `revision` fail with `message`.
     pub fn fail_sync_of(&self, revision: &str, message: &str) {
         self.shared.world().failing.insert(revision.to_owned(), message.to_owned());
+    }
+
+    /// Lets the rendering of `revision` ahead fail with `message`.
+    pub fn fail_rendering_of(&self, revision: &str, message: &str) {
+        self.shared.world().unrenderable.insert(revision.to_owned(), message.to_owned());
+    }
+
+    /// Lets what could not be rendered be rendered after all.
+    pub fn mend_rendering(&self) {
+        self.shared.world().unrenderable.clear();
     }
 
     /// Answers the next `times` syncs with a write conflict.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::app::{App, Entry, Fate, Live, OperationState, Step};
+use super::app::{App, Entry, Fate, Live, Operation, OperationState, Step};
 use super::rollout::Canary;
 use super::world::{World, later};
 
@@ -25,6 +25,9 @@ impl World {
                     true => "Sync operation blocked by sync window",
                     false => "waiting for completion of the apply",
                 };
+                let mut operation = operation;
+                operation.sources.clone_from(&app.spec.sources);
+                app.operation = Some(operation.clone());
                 let started_at = app.state.as_ref().map_or(at, |state| state.started_at);
                 app.state = Some(OperationState {
                     operation,
@@ -33,20 +36,29 @@ impl World {
                     started_at,
                     finished_at: None,
                     retries: 0,
-                    hook: None,
+                    hooks: Vec::new(),
+                    applied: false,
                 });
-                app.step = Some(if held { (later(at, HELD), Step::Begin) } else { (later(at, half), Step::Apply) });
+                app.step = Some(if held { (later(at, HELD), Step::Begin) } else { self.first_step(app, at) });
             }
             Step::Retry => {
                 if let Some(state) = &mut app.state {
                     (state.finished_at, state.message) = (None, "waiting for completion of the apply".into());
+                    (state.hooks, state.applied) = (Vec::new(), false);
                 }
-                app.step = Some((later(at, half), Step::Apply));
+                app.step = Some(self.first_step(app, at));
+            }
+            Step::PreSync => {
+                let refused = app.spec.pre_sync == Some(false);
+                if let Some(state) = &mut app.state {
+                    state.hooks = vec![("PreSync", if refused { "Failed" } else { "Succeeded" })];
+                }
+                app.step = Some(if refused { (at, Step::End) } else { (later(at, half), Step::Apply) });
             }
             Step::Apply => {
                 let applies = self.failure(app).is_none();
                 if applies {
-                    self.apply(app, &operation.revisions, at);
+                    self.apply(app, &operation, at);
                 }
                 // A wave after the first waits until what the first brought is well.
                 let waits = applies && app.spec.waves && app.live.as_ref().is_some_and(|live| !live.complete);
@@ -66,15 +78,35 @@ impl World {
                 app.step = Some((later(at, half), self.after_apply(app)));
             }
             Step::Hook => {
-                // A hook after the sync begins once all is well, and takes as long as that.
+                // A hook after the sync begins once all is well, which a Rollout that has paused is not, and takes as long as that.
                 let settled = app.live.as_ref().map_or(at, |live| live.settled_at).max(at);
+                if app.live.as_ref().is_some_and(Live::is_paused) {
+                    if let Some(state) = &mut app.state {
+                        state.message = "waiting for healthy state of argoproj.io/Rollout".into();
+                    }
+                    app.step = Some((Timestamp::MAX, Step::Hook));
+                    return;
+                }
                 if let Some(state) = &mut app.state {
-                    (state.hook, state.message) = (Some("Running"), "waiting for completion of hook".into());
+                    state.hooks.push(("PostSync", "Running"));
+                    state.message = "waiting for completion of hook".into();
                 }
                 app.step = Some((later(settled, self.timings.ready), Step::End));
             }
             Step::End => self.end(app, at),
         }
+    }
+
+    /// What comes first: the hook before the sync, if there is one.
+    fn first_step(&self, app: &mut App, at: Timestamp) -> (Timestamp, Step) {
+        if app.spec.pre_sync.is_none() || self.failure(app).is_some() {
+            return (later(at, self.timings.operation / 2), Step::Apply);
+        }
+        if let Some(state) = &mut app.state {
+            state.hooks = vec![("PreSync", "Running")];
+            state.message = "waiting for completion of hook".into();
+        }
+        (later(at, self.timings.ready), Step::PreSync)
     }
 
     fn after_apply(&self, app: &App) -> Step {
@@ -95,10 +127,14 @@ impl World {
 
     /// Why the operation has failed, if it has: also by a wave that did not get well, or by its hook.
     fn failure_at_end(&self, app: &App) -> Option<String> {
-        let hook = app.spec.post_sync == Some(false) && app.state.as_ref().is_some_and(|state| state.hook.is_some());
+        let ran = |kind: &str| app.state.as_ref().is_some_and(|state| state.hooks.iter().any(|(of, _)| *of == kind));
+        let hook = (app.spec.post_sync == Some(false) && ran("PostSync"))
+            || (app.spec.pre_sync == Some(false) && ran("PreSync"));
         let wave = app.live.as_ref().is_some_and(|live| !live.complete && live.fate == Fate::Broken);
         let tasks = "one or more synchronization tasks completed unsuccessfully";
-        self.failure(app).or_else(|| (hook || wave).then(|| tasks.into()))
+        // What failed a try may be over when the try ends.
+        let applied = app.state.as_ref().is_some_and(|state| state.applied);
+        self.failure(app).or_else(|| (hook || wave || !applied).then(|| tasks.into()))
     }
 
     fn end(&mut self, app: &mut App, at: Timestamp) {
@@ -109,7 +145,9 @@ impl World {
         let limit = app.spec.retries;
         if let Some(state) = &mut app.state {
             state.finished_at = Some(at);
-            state.hook = state.hook.map(|_| if failure.is_some() { "Failed" } else { "Succeeded" });
+            if let Some((_, phase)) = state.hooks.last_mut() {
+                *phase = if failure.is_some() { "Failed" } else { "Succeeded" };
+            }
             if let Some(message) = failure.as_ref().filter(|_| state.phase == "Running" && state.retries < limit) {
                 let pause = BACKOFF * 2_u32.saturating_pow(state.retries.min(5));
                 state.retries += 1;
@@ -126,6 +164,9 @@ impl World {
                 let id = app.history.last().map_or(0, |entry| entry.id + 1);
                 let (started_at, revisions) = (state.started_at, state.operation.revisions.clone());
                 app.history.push(Entry { id, revisions, started_at, deployed_at: at });
+                let kept = app.spec.history_limit.unwrap_or(10);
+                let gone = app.history.len().saturating_sub(kept);
+                app.history.drain(..gone);
             }
         }
         app.operation = None;
@@ -133,8 +174,12 @@ impl World {
         app.compare_at = app.compare_at.min(later(at, self.timings.notice));
     }
 
-    fn apply(&self, app: &mut App, revisions: &[String], at: Timestamp) {
-        let manifests = self.render(&app.spec.sources, revisions);
+    fn apply(&self, app: &mut App, operation: &Operation, at: Timestamp) {
+        let revisions = operation.revisions.as_slice();
+        let manifests = self.rendered(app, &operation.sources, revisions);
+        if let Some(state) = &mut app.state {
+            state.applied = true;
+        }
         let unchanged = app.live.as_ref().is_some_and(|live| live.complete && live.manifests == manifests);
         app.before = app.live.clone();
         match &mut app.live {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::app::{App, Operation, OperationState};
 use super::settings::FakeApp;
 use super::world::CONTROL;
-use crate::client::Source;
+use crate::client::{Source, SourceHydrator};
 
 /// Argo CD's stamps have whole seconds.
 fn stamp(at: Timestamp) -> Value {
@@ -18,6 +18,34 @@ fn source(source: &Source) -> Value {
     let mut shown = serde_json::to_value(source).unwrap_or_default();
     if let Some(fields) = shown.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
+    }
+    shown
+}
+
+fn hydrator(settings: &SourceHydrator) -> Value {
+    let mut shown = serde_json::to_value(settings).unwrap_or_default();
+    shown["drySource"] = source(&settings.dry_source);
+    if settings.hydrate_to.is_none()
+        && let Some(fields) = shown.as_object_mut()
+    {
+        fields.remove("hydrateTo");
+    }
+    shown
+}
+
+/// How it is with manifests that are rendered ahead.
+fn hydration(app: &App) -> Value {
+    let known = &app.hydrator;
+    let mut shown = json!({"lastComparedDryRevision": known.looked_at});
+    if let Some(phase) = known.phase {
+        shown["currentOperation"] = json!({"phase": phase, "message": known.message});
+    }
+    if let Some((dry, commit, settings)) = &known.last {
+        let last = json!({"drySHA": dry, "hydratedSHA": commit, "sourceHydrator": hydrator(settings)});
+        if known.phase == Some("Hydrated") {
+            shown["currentOperation"] = json!({"phase": "Hydrated", "drySHA": dry, "hydratedSHA": commit});
+        }
+        shown["lastSuccessfulOperation"] = last;
     }
     shown
 }
@@ -55,10 +83,15 @@ fn operation(spec: &FakeApp, operation: &Operation) -> Value {
 }
 
 fn state(spec: &FakeApp, state: &OperationState) -> Value {
-    let hook =
-        state.hook.map(|phase| json!([{"kind": "Job", "name": "after", "hookType": "PostSync", "hookPhase": phase}]));
-    let mut result = json!({ "resources": hook });
+    let kind = if spec.canary.is_empty() { "Deployment" } else { "Rollout" };
+    let workload = state.applied.then(|| json!({"kind": kind, "name": spec.name, "status": "Synced"}));
+    let hooks = state.hooks.iter().map(|(of, phase)| {
+        let name = if *of == "PreSync" { "before" } else { "after" };
+        json!({"kind": "Job", "name": name, "hookType": of, "hookPhase": phase})
+    });
+    let mut result = json!({"resources": workload.into_iter().chain(hooks).collect::<Vec<_>>()});
     revisions(spec, &state.operation.revisions, &mut result);
+    sources(spec, &state.operation.sources, &mut result);
     let mut shown = json!({
         "operation": operation(spec, &state.operation),
         "phase": state.phase,
@@ -98,7 +131,13 @@ fn metadata(app: &App) -> Value {
 fn specification(spec: &FakeApp) -> Value {
     let destination = json!({"server": "https://kubernetes.default.svc", "namespace": spec.name});
     let mut shown = json!({"project": spec.project, "destination": destination});
-    sources(spec, &spec.sources, &mut shown);
+    match &spec.hydrator {
+        Some(settings) => shown["sourceHydrator"] = hydrator(settings),
+        None => sources(spec, &spec.sources, &mut shown),
+    }
+    if let Some(limit) = spec.history_limit {
+        shown["revisionHistoryLimit"] = limit.into();
+    }
     let mut policy = Map::new();
     if spec.auto_sync {
         policy.insert("automated".into(), json!({"prune": spec.auto_prune}));
@@ -154,6 +193,12 @@ pub(crate) fn application(app: &App) -> Value {
     }
     if let Some(error) = &app.shown.error {
         status["conditions"] = json!([{"type": "ComparisonError", "message": error}]);
+    }
+    if spec.hydrator.is_some() {
+        status["sourceHydrator"] = hydration(app);
+    }
+    if !app.shown.images.is_empty() {
+        status["summary"] = json!({"images": app.shown.images});
     }
     if app.shown.resources {
         status["resources"] = resources(app);

@@ -8,7 +8,7 @@ use kargo_core::{Clock, Result, SystemClock};
 
 use super::world::{CONTROL, Manifests, Resolve, World};
 use super::{Commits, FakeArgoCd, FastClock};
-use crate::client::Source;
+use crate::client::{Source, SourceHydrator, SyncSource};
 
 /// The token that the fake accepts. It has the form of a JSON Web Token, as the real one demands.
 pub(super) const TOKEN: &str = "fake.argocd.token";
@@ -34,6 +34,8 @@ pub struct Timings {
     pub lag: Duration,
     /// From a change of the cluster to the comparison that this causes, at the revisions that are known. Default: 100 milliseconds.
     pub touch: Duration,
+    /// From the sight of a new revision to the commit of what it is rendered as; it is begun halfway. Default: 1 second.
+    pub hydration: Duration,
     /// Between two comparisons that nothing causes. Default: 3 minutes.
     pub resync: Duration,
 }
@@ -48,6 +50,7 @@ impl Default for Timings {
             notice: Duration::from_millis(500),
             lag: Duration::ZERO,
             touch: Duration::from_millis(100),
+            hydration: Duration::from_secs(1),
             resync: Duration::from_secs(180),
         }
     }
@@ -110,8 +113,16 @@ pub struct FakeApp {
     pub deleting: bool,
     /// Whether its resources are applied in two waves, the second once the first is well.
     pub waves: bool,
+    /// Whether it has a hook before the sync, and if so whether that succeeds.
+    pub pre_sync: Option<bool>,
     /// Whether it has a hook after the sync, and if so whether that succeeds.
     pub post_sync: Option<bool>,
+    /// Whether its manifests come from a cache that holds those of before, until a hard refresh.
+    pub stale_manifests: bool,
+    /// How many entries of its history are kept. Default: 10.
+    pub history_limit: Option<usize>,
+    /// How its manifests are rendered ahead, when they are. `sources` is then the branch they are rendered onto.
+    pub hydrator: Option<SourceHydrator>,
     /// The weights at which its Rollout pauses; none is an application without a Rollout.
     pub canary: Vec<u32>,
     /// The ApplicationSet that made it.
@@ -137,7 +148,11 @@ impl FakeApp {
             drifts: false,
             deleting: false,
             waves: false,
+            pre_sync: None,
             post_sync: None,
+            stale_manifests: false,
+            history_limit: None,
+            hydrator: None,
             canary: Vec::new(),
             application_set: None,
         }
@@ -157,6 +172,29 @@ impl FakeApp {
             path: Some(path.into()),
             ..Source::default()
         })
+    }
+
+    /// Has it rendered ahead: from a path in a Git repository onto a branch there, under the same path.
+    #[must_use]
+    pub fn hydrated(
+        mut self,
+        repo_url: impl Into<String>,
+        target_revision: impl Into<String>,
+        path: impl Into<String>,
+        branch: impl Into<String>,
+    ) -> Self {
+        let path = path.into();
+        let dry_source = Source {
+            repo_url: repo_url.into(),
+            target_revision: Some(target_revision.into()),
+            path: Some(path.clone()),
+            ..Source::default()
+        };
+        let sync_source = SyncSource { target_branch: branch.into(), path, ..SyncSource::default() };
+        let hydrator = SourceHydrator { dry_source, sync_source, hydrate_to: None };
+        self.sources = vec![hydrator.rendered()];
+        self.hydrator = Some(hydrator);
+        self
     }
 
     /// Adds a chart in a repository.
@@ -259,6 +297,7 @@ pub struct FakeArgoCdBuilder {
     timings: Timings,
     resolve: Resolve,
     manifests: Manifests,
+    hydrated: Commits,
 }
 
 impl std::fmt::Debug for FakeArgoCdBuilder {
@@ -277,6 +316,7 @@ impl Default for FakeArgoCdBuilder {
             timings: Timings::default(),
             resolve: Arc::new(|_, _| None),
             manifests: Arc::new(|_, revision, _| Some(revision.to_owned())),
+            hydrated: Commits::new(),
         }
     }
 }
@@ -318,9 +358,10 @@ impl FakeArgoCdBuilder {
         self
     }
 
-    /// Takes revisions and content from `commits`, whatever the repository's URL.
+    /// Takes revisions and content from `commits`, whatever the repository's URL, and has what is rendered ahead committed there.
     #[must_use]
-    pub fn commits(self, commits: &Commits) -> Self {
+    pub fn commits(mut self, commits: &Commits) -> Self {
+        self.hydrated = commits.clone();
         let (heads, contents) = (commits.clone(), commits.clone());
         self.revisions(move |_, target| heads.head(target))
             .manifests(move |_, revision, path| contents.content(revision, path))
@@ -331,6 +372,8 @@ impl FakeArgoCdBuilder {
     /// # Errors
     /// When no port can be listened on.
     pub async fn start(self) -> Result<FakeArgoCd> {
-        FakeArgoCd::serve(self.clock, World::new(self.timings, self.resolve, self.manifests)).await
+        let mut world = World::new(self.timings, self.resolve, self.manifests);
+        world.hydrated = self.hydrated;
+        FakeArgoCd::serve(self.clock, world).await
     }
 }

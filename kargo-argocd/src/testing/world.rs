@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::SyncRecord;
 use super::app::{App, Event, Operation, Step};
 use super::settings::{FakeApp, Fault, Timings};
+use super::{Commits, SyncRecord};
 use crate::client::{Info, Source};
 
 pub(crate) type Resolve = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
@@ -31,6 +31,10 @@ pub(crate) struct World {
     pub(crate) broken: BTreeSet<String>,
     pub(crate) stalled: BTreeSet<String>,
     pub(crate) failing: BTreeMap<String, String>,
+    /// The branches that the hydrator commits to.
+    pub(crate) hydrated: Commits,
+    /// Why revisions cannot be rendered.
+    pub(crate) unrenderable: BTreeMap<String, String>,
     pub(crate) fault: Option<Fault>,
     pub(crate) session: Option<String>,
     pub(crate) logins: u32,
@@ -86,6 +90,8 @@ impl World {
             broken: BTreeSet::new(),
             stalled: BTreeSet::new(),
             failing: BTreeMap::new(),
+            hydrated: Commits::new(),
+            unrenderable: BTreeMap::new(),
             fault: None,
             session: None,
             logins: 0,
@@ -144,6 +150,7 @@ impl World {
             let Some(mut app) = self.apps.remove(&name) else { return };
             match event {
                 Event::Operation => self.operate(&mut app, at),
+                Event::Hydrate => self.hydrate(&mut app, at),
                 Event::Health => self.write_health(&mut app, at),
                 Event::Touch => self.touch(&mut app, at),
                 Event::CompareBegin => self.begin_comparison(&mut app, at),
@@ -158,19 +165,32 @@ impl World {
     }
 
     /// Begins to compare an application at `at`, if that is not done already before.
-    pub(crate) fn ask_comparison(&mut self, key: &str, at: Timestamp) {
+    pub(crate) fn ask_comparison(&mut self, key: &str, hard: bool, at: Timestamp) {
         if let Some(app) = self.apps.get_mut(key) {
             app.compare_at = app.compare_at.min(at);
+            if hard {
+                (app.hydrator.hard, app.rendered, app.spec.stale_manifests) = (true, None, false);
+            }
         }
         self.advance(at);
     }
 
+    /// What the sources hold, or what a cache holds in its place.
+    pub(super) fn rendered(&self, app: &mut App, sources: &[Source], revisions: &[String]) -> Option<String> {
+        if let Some(old) = app.rendered.as_ref().filter(|_| app.spec.stale_manifests) {
+            return Some(old.clone());
+        }
+        app.rendered = self.render(sources, revisions);
+        app.rendered.clone()
+    }
+
     /// What the sources hold, when all of them can be rendered.
-    pub(super) fn render(&self, sources: &[Source], revisions: &[String]) -> Option<String> {
+    pub(crate) fn render(&self, sources: &[Source], revisions: &[String]) -> Option<String> {
         let mut texts = Vec::new();
         for (source, revision) in sources.iter().zip(revisions).filter(|(source, _)| !source.is_reference_only()) {
             let path = source.chart.as_deref().or(source.path.as_deref()).unwrap_or(".");
-            let known = (self.manifests)(&source.repo_url, revision, path);
+            let of_hydrator = self.hydrated.content(revision, path);
+            let known = of_hydrator.or_else(|| (self.manifests)(&source.repo_url, revision, path));
             // A chart that is not known is what its name and version say.
             let mut text = known.or_else(|| Some(format!("{} {revision}", source.chart.as_ref()?)))?;
             if !source.rest.is_empty() {
@@ -187,7 +207,10 @@ impl World {
             Some(_) => target.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && !target.contains('x'),
             None => is_commit(target),
         };
-        if concrete { Some(target.to_owned()) } else { (self.resolve)(&source.repo_url, target) }
+        if concrete {
+            return Some(target.to_owned());
+        }
+        (self.resolve)(&source.repo_url, target).or_else(|| self.hydrated.head(target))
     }
 
     /// Accepts or refuses an operation, as the API server does.
@@ -250,7 +273,8 @@ impl World {
 
     pub(super) fn accept(&mut self, app: &mut App, revisions: Vec<String>, request: Request, at: Timestamp) {
         let Request { prune, username, automated, infos, .. } = request;
-        app.operation = Some(Operation { revisions, prune, username, automated, infos });
+        let sources = app.spec.sources.clone();
+        app.operation = Some(Operation { revisions, prune, username, automated, infos, sources });
         // The server takes the last operation's outcome away, so that nobody mistakes it for the new one's.
         app.state = None;
         app.step = Some((later(at, self.timings.queue), Step::Begin));
@@ -279,6 +303,10 @@ impl World {
         if done && let Some(live) = app.live.as_mut() {
             live.settled_at = later(now, self.timings.ready);
             (app.health_at, app.touch_at) = (Some(live.settled_at), Some(now));
+            // What has waited for this goes on once all is well, or once it is known that it is not.
+            if let Some((at, Step::Hook | Step::LastWave)) = &mut app.step {
+                *at = if live.is_paused() { Timestamp::MAX } else { live.settled_at };
+            }
             self.actions.push(format!("{name} Rollout/{} {action}", app.spec.name));
         }
         self.apps.insert(name.to_owned(), app);

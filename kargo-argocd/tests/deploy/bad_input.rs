@@ -7,7 +7,7 @@ use kargo_argocd::client::Refresh;
 use kargo_argocd::testing::{FakeApp, FakeArgoCd};
 use kargo_argocd::{AppRef, ArgoCd, ArgoCdApp, Client};
 use kargo_core::plugin::{Context, Deployer, Deployment, ObserveRequest};
-use kargo_core::{Actor, ErrorKind};
+use kargo_core::{Actor, ErrorKind, Retry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +20,10 @@ use crate::bench::{Bench, REPO, assert_live};
 /// A certificate that signs itself, for `localhost`.
 const CERTIFICATE: &[u8] = include_bytes!("tls/cert.pem");
 const KEY: &[u8] = include_bytes!("tls/key.pem");
+/// A certificate for `localhost` that an authority has signed, and that authority.
+const SIGNED: &[u8] = include_bytes!("tls/signed.pem");
+const SIGNED_KEY: &[u8] = include_bytes!("tls/signed-key.pem");
+const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 
 fn shop() -> FakeApp {
     FakeApp::new("shop").source(REPO, "main", "dev")
@@ -85,16 +89,16 @@ async fn a_body_that_is_cut_is_an_error_and_no_application() {
     assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
 }
 
-#[tokio::test]
-async fn a_self_signed_certificate_is_refused_unless_it_is_given() {
+/// A server with this certificate, which tells its version.
+async fn server_with(certificate: &[u8], key: &[u8]) -> u16 {
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+    let certificate = CertificateDer::from_pem_slice(certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key).unwrap();
     let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
             let Ok(mut connection) = acceptor.accept(connection).await else { continue };
@@ -109,11 +113,32 @@ async fn a_self_signed_certificate_is_refused_unless_it_is_given() {
             let _ = connection.shutdown().await;
         }
     });
-    let error = Client::builder(&url).build().unwrap().version().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.message().contains("certificate trusted"), "{error}");
-    let trusting = Client::builder(&url).root_certificates_pem(CERTIFICATE).build().unwrap();
-    assert_eq!(trusting.version().await.unwrap(), "v3.2.0");
+    port
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_and_that_of_an_unknown_authority_are_refused_unless_they_are_given() {
+    for (certificate, key, root) in [(CERTIFICATE, KEY, CERTIFICATE), (SIGNED, SIGNED_KEY, AUTHORITY)] {
+        let port = server_with(certificate, key).await;
+        let url = format!("https://localhost:{port}");
+        let error = Client::builder(&url).build().unwrap().version().await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Never));
+        let text = error.message();
+        assert!(
+            text.contains("a certificate that is not trusted") && text.contains("root_certificates_pem"),
+            "{error}"
+        );
+        let trusting = Client::builder(&url).root_certificates_pem(root).build().unwrap();
+        assert_eq!(trusting.version().await.unwrap(), "v3.2.0");
+        // One that is trusted, and made out to another address.
+        if root == CERTIFICATE {
+            continue;
+        }
+        let elsewhere =
+            Client::builder(format!("https://127.0.0.1:{port}")).root_certificates_pem(root).build().unwrap();
+        let error = elsewhere.version().await.unwrap_err();
+        assert!(error.message().contains("not trusted for this address"), "{error}");
+    }
 }
 
 #[tokio::test]

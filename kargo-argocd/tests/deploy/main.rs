@@ -5,6 +5,7 @@ mod abort;
 mod access;
 mod bad_input;
 mod bench;
+mod hydrated;
 mod outcome;
 mod pace;
 mod restart;

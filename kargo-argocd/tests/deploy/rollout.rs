@@ -71,3 +71,21 @@ async fn an_aborted_canary_is_degraded_and_fails_after_the_grace() {
     let ended = deploy.run().await.unwrap();
     assert!(assert_failed(&ended).contains("Degraded"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn report_34_a_canary_that_holds_up_its_own_sync_is_driven_on() {
+    let (bench, wanted) = canary().await;
+    // The hook waits until all is well, which a paused canary is not; so the operation runs for ever.
+    bench.fake.edit_app("shop", |app| app.post_sync = Some(true));
+    let mut waiting = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    waiting.run_until("the sync runs").await;
+    bench.pass(600);
+    assert!(matches!(waiting.poll().await.unwrap(), kargo_core::plugin::Deployment::Pending { .. }));
+    assert!(bench.fake.is_operating("shop"));
+    // The same deployment, told to drive.
+    let mut driving = bench.deploy("p1", ArgoCdApp::new("shop").paused(Paused::Resume), &wanted);
+    assert_live(&driving.run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.actions(), ["shop Rollout/shop resume", "shop Rollout/shop resume"]);
+    assert!(bench.fake.is_ready("shop"));
+    assert_eq!(bench.fake.syncs().len(), 1);
+}

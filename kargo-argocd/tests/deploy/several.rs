@@ -218,3 +218,16 @@ async fn reads_from_a_stale_cache_lead_to_no_second_sync() {
     assert_live(&bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).run().await.unwrap(), &wanted);
     assert_eq!(bench.fake.syncs().len(), 1);
 }
+
+#[tokio::test]
+async fn argo_15_only_commits_are_asked_about_by_their_id() {
+    let (bench, _) = Bench::running(chart_and_values()).await;
+    let client = bench.fake.client().unwrap();
+    let app = kargo_argocd::AppRef::new("shop");
+    let [version, commit] = bench.fake.live_revisions("shop").try_into().unwrap();
+    assert_eq!(client.commit_metadata(&app, &version, 0).await.unwrap(), None);
+    let found = client.commit_metadata(&app, &commit, 1).await.unwrap().unwrap();
+    assert!(found.author.starts_with("alice") && found.message == commit, "{found:?}");
+    let asked = bench.fake.requests().into_iter().filter(|request| request.ends_with("/metadata"));
+    assert_eq!(asked.collect::<Vec<_>>(), [format!("GET /api/v1/applications/shop/revisions/{commit}/metadata")]);
+}

@@ -198,3 +198,126 @@ async fn an_aborted_update_stops_its_own_sync() {
     update.abort(&cx, &request).await.unwrap();
     assert!(!bench.fake.is_operating("shop"));
 }
+
+/// What a health watch asks of a step of a promotion, with the steps that came after it.
+async fn watched(
+    bench: &Bench,
+    update: &ArgoCdUpdate,
+    config: &Value,
+    later: &[&Value],
+) -> kargo_core::plugin::Observation {
+    let promotion = promotion(bench);
+    let request = ObserveRequest::new(config).result_of(&promotion, None).before(later.iter().copied());
+    update.deployer().unwrap().observe(&bench.context("observe"), &request).await.unwrap()
+}
+
+#[tokio::test]
+async fn argo_05_of_several_updates_of_one_source_the_last_one_says_what_is_right() {
+    let (bench, _) = Bench::running(shop("shop")).await;
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let mut configs = Vec::new();
+    for content in ["v2", "v3", "v4"] {
+        let revision = bench.commits.commit("side", [("dev", content)]);
+        let source = json!({"repoURL": REPO, "desiredRevision": revision, "updateTargetRevision": true});
+        let config = json!({"apps": [{"name": "shop", "sources": [source]}]});
+        outputs(run(&bench, &update, &config).await.unwrap());
+        configs.push(config);
+    }
+    bench.pass(60);
+    let [first, second, last] = configs.as_slice() else { panic!("three") };
+    let alone = watched(&bench, &update, first, &[]).await;
+    assert_eq!(alone.health, Health::Healthy, "the last one holds it: {alone:?}");
+    let back = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": first["apps"][0]["sources"][0]["desiredRevision"], "updateTargetRevision": true}]}]});
+    outputs(run(&bench, &update, &back).await.unwrap());
+    bench.pass(60);
+    let contradicted = watched(&bench, &update, last, &[]).await;
+    assert_eq!(contradicted.health, Health::Unhealthy, "{contradicted:?}");
+    let told = watched(&bench, &update, last, &[&back]).await;
+    assert_eq!(told.health, Health::Healthy, "{told:?}");
+    assert_eq!(watched(&bench, &update, second, &[last, &back]).await.health, Health::Healthy);
+    assert_eq!(watched(&bench, &update, &back, &[]).await.health, Health::Healthy);
+    // A later step about something else takes nothing over.
+    bench.fake.create_app(shop("other"));
+    let other = json!({"apps": [{"name": "other", "sources": [{"repoURL": REPO}]}]});
+    assert_eq!(watched(&bench, &update, last, &[&other]).await.health, Health::Unhealthy);
+}
+
+#[tokio::test]
+async fn an_image_that_changes_alone_is_synced_though_the_revision_and_drift_say_all_is_done() {
+    let mut app = shop("shop");
+    app.drifts = true;
+    let (bench, first) = Bench::running(app).await;
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let image = |tag: &str| {
+        let image = json!({"repoURL": "nginx", "tag": tag});
+        json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "kustomize": {"images": [image]}}]}]})
+    };
+    let before = bench.fake.live_history("shop").len();
+    outputs(run(&bench, &update, &image("1.27")).await.unwrap());
+    assert_eq!(bench.fake.live_history("shop").len(), before + 1, "what drifts anyway says nothing of the new image");
+    assert_eq!(bench.fake.live_revision("shop"), Some(first.clone()));
+    // Somebody else's sync of the same sources is as good, where nothing drifts.
+    bench.fake.edit_app("shop", |app| app.drifts = false);
+    assert!(bench.fake.sync_as_user("shop", "bob", None));
+    bench.pass(60);
+    let syncs = bench.fake.syncs().len();
+    outputs(run(&bench, &update, &image("1.27")).await.unwrap());
+    assert_eq!(bench.fake.syncs().len(), syncs, "nothing is synced that is in sync");
+    // With Helm's parameters it is the same.
+    let helm = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "helm": {"images": [{"key": "image.tag", "value": "9"}]}}]}]});
+    outputs(run(&bench, &update, &helm).await.unwrap());
+    assert_eq!(bench.fake.syncs().len(), syncs + 1);
+    assert_eq!(bench.fake.app("shop").unwrap().sources[0].rest["helm"]["parameters"][0]["value"], "9");
+}
+
+#[tokio::test]
+async fn a_hook_before_the_sync_that_refuses_fails_the_step_after_one_sync() {
+    for retries in [0, 2] {
+        let mut app = shop("shop");
+        (app.pre_sync, app.retries) = (Some(false), retries);
+        let bench = Bench::new().await;
+        let wanted = bench.commits.commit("main", [("dev", "v1")]);
+        bench.fake.create_app(app);
+        let update = ArgoCdUpdate::new(bench.argocd.clone());
+        let config = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": wanted}]}]});
+        let ended = run(&bench, &update, &config).await.unwrap();
+        let StepOutcome::Failed { reason } = ended else { panic!("not failed: {ended:?}") };
+        assert!(reason.contains("Job/before"), "{reason}");
+        assert_eq!(bench.fake.syncs().len(), 1, "tries of the same operation are Argo CD's business");
+        assert_eq!(bench.fake.live_revision("shop"), None, "nothing was applied");
+    }
+}
+
+#[tokio::test]
+async fn a_desired_revision_of_an_application_that_is_rendered_ahead_is_the_dry_one() {
+    let bench = Bench::new().await;
+    bench.commits.commit("main", [("dev", "v1")]);
+    let app = FakeApp::new("shop").hydrated(REPO, "main", "dev", "env/dev").annotation(AUTHORIZED, "shop:dev");
+    bench.fake.create_app(app);
+    bench.pass(60);
+    let wanted = bench.commits.commit("release", [("dev", "v2")]);
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let source = json!({"repoURL": REPO, "desiredRevision": wanted, "updateTargetRevision": true});
+    let config = json!({"apps": [{"name": "shop", "sources": [source]}]});
+    outputs(run(&bench, &update, &config).await.unwrap());
+    let live = bench.fake.live_revision("shop").unwrap();
+    assert_eq!(bench.commits.content(&live, "dev").as_deref(), Some("v2"));
+    let dry = bench.fake.app("shop").unwrap().hydrator.unwrap().dry_source;
+    assert_eq!(dry.target_revision.as_deref(), Some(wanted.as_str()));
+    bench.pass(60);
+    assert_eq!(watched(&bench, &update, &config, &[]).await.health, Health::Healthy);
+    let image = json!({"repoURL": REPO, "kustomize": {"images": [{"repoURL": "nginx", "tag": "2"}]}});
+    let error = run(&bench, &update, &json!({"apps": [{"name": "shop", "sources": [image]}]})).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn race_p_drift_after_anothers_sync_of_the_same_sources_is_synced_once_by_an_update() {
+    let mut app = shop("shop");
+    app.drifts = true;
+    let (bench, _) = Bench::running(app).await;
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let config = json!({"apps": [{"name": "shop"}]});
+    outputs(run(&bench, &update, &config).await.unwrap());
+    assert_eq!(bench.fake.syncs().len(), 1, "the sync before was alice's");
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Fault, Timings};
-use kargo_argocd::{ArgoCd, ArgoCdApp};
+use kargo_argocd::{ArgoCd, ArgoCdApp, Selector};
 use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, ObserveRequest};
 use kargo_core::{Actor, Freight, PromotionInfo};
 
@@ -167,4 +167,37 @@ async fn a_stream_that_loses_what_it_should_tell_does_not_make_a_deployment_wait
     let done = deploy(&fake, &argocd, "shop", &wanted);
     tokio::time::timeout(Duration::from_secs(60), done).await.expect("it ends");
     assert!(fake.is_ready("shop"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn applications_by_their_labels_cost_no_request_while_nothing_happens() {
+    let commits = Commits::new();
+    commits.commit("main", [("dev", "v1")]);
+    let fake = slow_fake(&commits).await;
+    let labelled = |name: &str| FakeApp::new(name).source(REPO, "main", "dev").label("tier", "web");
+    for name in ["web-1", "web-2"] {
+        fake.create_app(labelled(name));
+    }
+    let argocd = ArgoCd::new(fake.client().unwrap());
+    listening(&fake, &argocd, "web-1").await;
+    let config = serde_json::to_value(ArgoCdApp::selected(Selector::label("tier", "web"))).unwrap();
+    let cx = Context::new(fake.clock(), Actor::engine(), "observe");
+    let observe = async || argocd.observe(&cx, &ObserveRequest::new(&config)).await.unwrap();
+    // Each is compared once when it is made, and once it is known that nothing runs there.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    observe().await;
+    let before = fake.requests().len();
+    for _ in 0..20 {
+        observe().await;
+    }
+    assert_eq!(fake.requests().len(), before, "{:?}", fake.requests().split_off(before));
+    // A new one is found by one list.
+    fake.create_app(labelled("web-3"));
+    fake.edit_app("web-3", |app| app.deleting = true);
+    let found = async {
+        while !observe().await.detail.contains("web-3: the application is being deleted") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), found).await.unwrap();
 }

@@ -15,12 +15,14 @@ use serde_json::{Map, Value};
 pub use operation::{
     Info, Initiator, Operation, OperationState, ResourceResult, RetryStrategy, SyncOperation, SyncResult,
 };
-pub use spec::{Automated, Source, Spec, SyncPolicy};
-pub use status::{ComparedTo, Condition, HealthStatus, HistoryEntry, Resource, Status, SyncStatus};
-pub use words::{HealthCode, OperationPhase, SyncCode};
+pub use spec::{Automated, HydrateTo, Source, SourceHydrator, Spec, SyncPolicy, SyncSource};
+pub use status::{
+    ComparedTo, Condition, HealthStatus, HistoryEntry, Hydration, HydratorStatus, Resource, Status, Summary, SyncStatus,
+};
+pub use words::{HealthCode, HydrationPhase, OperationPhase, SyncCode};
 
 /// `null` as the default, like a missing field.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -29,7 +31,7 @@ where
 }
 
 /// A time that cannot be read counts as absent, so that one odd stamp does not hide the whole application.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::words::OperationPhase;
-use super::{or_default, time};
+use super::{Source, or_default, time};
 
 /// A name and a value that travel with an operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +115,11 @@ pub struct SyncResult {
     /// The same for several sources.
     #[serde(deserialize_with = "or_default")]
     pub revisions: Vec<String>,
+    /// The source as it was then, for a single one.
+    pub source: Option<Source>,
+    /// The same for several sources.
+    #[serde(deserialize_with = "or_default")]
+    pub sources: Vec<Source>,
     /// What was done to each resource.
     #[serde(deserialize_with = "or_default")]
     pub resources: Vec<ResourceResult>,

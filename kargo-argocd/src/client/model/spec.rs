@@ -1,5 +1,7 @@
 //! What is wanted: an application's specification.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,8 +22,8 @@ pub struct Spec {
     /// Its sources; when there are any, `source` does not count.
     #[serde(deserialize_with = "or_default")]
     pub sources: Vec<Source>,
-    /// Set when its manifests are rendered ahead onto a branch.
-    pub source_hydrator: Option<Value>,
+    /// Set when its manifests are rendered ahead onto a branch; then neither `source` nor `sources` counts.
+    pub source_hydrator: Option<SourceHydrator>,
     /// How it is synced.
     pub sync_policy: Option<SyncPolicy>,
     /// How many history entries are kept.
@@ -29,9 +31,23 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The sources that count, in order.
-    pub fn effective_sources(&self) -> &[Source] {
-        if self.sources.is_empty() { self.source.as_slice() } else { &self.sources }
+    /// The sources that are compared and synced, in order. Of an application whose manifests are rendered ahead, that is the branch they
+    /// are rendered onto.
+    pub fn effective_sources(&self) -> Cow<'_, [Source]> {
+        match &self.source_hydrator {
+            Some(hydrator) => Cow::Owned(vec![hydrator.rendered()]),
+            None => Cow::Borrowed(self.written_sources()),
+        }
+    }
+
+    /// The sources that people and promotions write to, in order. Of an application whose manifests are rendered ahead, that is what they
+    /// are rendered from.
+    pub fn written_sources(&self) -> &[Source] {
+        match &self.source_hydrator {
+            Some(hydrator) => std::slice::from_ref(&hydrator.dry_source),
+            None if self.sources.is_empty() => self.source.as_slice(),
+            None => &self.sources,
+        }
     }
 
     /// Whether Argo CD syncs by itself.
@@ -77,6 +93,63 @@ impl Source {
     pub fn is_reference_only(&self) -> bool {
         self.reference.is_some() && self.path.is_none() && self.chart.is_none()
     }
+
+    /// Whether both hold the same at the same revision, whatever they follow.
+    pub(crate) fn holds_the_same(&self, other: &Self) -> bool {
+        let followed = |source: &Self| Self { target_revision: None, ..source.clone() };
+        followed(self) == followed(other)
+    }
+}
+
+/// How an application's manifests are rendered ahead, onto a branch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceHydrator {
+    /// What is rendered; promotions write there.
+    #[serde(deserialize_with = "or_default")]
+    pub dry_source: Source,
+    /// What is synced.
+    #[serde(deserialize_with = "or_default")]
+    pub sync_source: SyncSource,
+    /// Where it is rendered to, when that is another branch than the synced one, which somebody else has to bring there.
+    pub hydrate_to: Option<HydrateTo>,
+}
+
+impl SourceHydrator {
+    /// The branch that is synced, as a source.
+    pub(crate) fn rendered(&self) -> Source {
+        let repo_url = self.sync_source.repo_url.as_ref().filter(|url| !url.is_empty());
+        Source {
+            repo_url: repo_url.unwrap_or(&self.dry_source.repo_url).clone(),
+            target_revision: Some(self.sync_source.target_branch.clone()),
+            path: Some(self.sync_source.path.clone()),
+            ..Source::default()
+        }
+    }
+}
+
+/// The branch that rendered manifests are synced from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyncSource {
+    /// The repository; none is that of what is rendered.
+    #[serde(rename = "repoURL", skip_serializing_if = "Option::is_none")]
+    pub repo_url: Option<String>,
+    /// The branch.
+    #[serde(deserialize_with = "or_default")]
+    pub target_branch: String,
+    /// The path there.
+    #[serde(deserialize_with = "or_default")]
+    pub path: String,
+}
+
+/// The branch that manifests are rendered onto.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HydrateTo {
+    /// The branch.
+    #[serde(deserialize_with = "or_default")]
+    pub target_branch: String,
 }
 
 /// How an application is synced.

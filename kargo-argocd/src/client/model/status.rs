@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::words::{HealthCode, SyncCode};
-use super::{OperationState, Source, or_default, time};
+use super::words::{HealthCode, HydrationPhase, SyncCode};
+use super::{OperationState, Source, SourceHydrator, or_default, time};
 
 /// What is, written by two workers of Argo CD: `operation_state` by one, all else by the other.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,51 @@ pub struct Status {
     /// The managed resources.
     #[serde(deserialize_with = "or_default")]
     pub resources: Vec<Resource>,
+    /// How it is with manifests that are rendered ahead.
+    #[serde(deserialize_with = "or_default")]
+    pub source_hydrator: HydratorStatus,
+    /// What is summed up over all resources.
+    #[serde(deserialize_with = "or_default")]
+    pub summary: Summary,
+}
+
+/// What is summed up over all resources.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Summary {
+    /// The images that run.
+    #[serde(deserialize_with = "or_default")]
+    pub images: Vec<String>,
+}
+
+/// How it is with manifests that are rendered ahead.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HydratorStatus {
+    /// The last rendering, under way or ended.
+    pub current_operation: Option<Hydration>,
+    /// The last one that succeeded.
+    pub last_successful_operation: Option<Hydration>,
+    /// The last revision that was looked at. It may have brought nothing new, or its rendering may still wait to be begun.
+    pub last_compared_dry_revision: Option<String>,
+}
+
+/// One rendering of manifests onto a branch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Hydration {
+    /// How it stands; one that is known to have succeeded does not say.
+    pub phase: Option<HydrationPhase>,
+    /// The revision that was rendered.
+    #[serde(rename = "drySHA")]
+    pub dry_sha: Option<String>,
+    /// The commit that holds what came of it.
+    #[serde(rename = "hydratedSHA")]
+    pub hydrated_sha: Option<String>,
+    /// Why it failed.
+    pub message: Option<String>,
+    /// The settings with which it was rendered.
+    pub source_hydrator: Option<SourceHydrator>,
 }
 
 /// The result of a comparison.

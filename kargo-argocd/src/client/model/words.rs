@@ -88,6 +88,18 @@ words! {
     }
 }
 
+words! {
+    /// How a rendering stands.
+    HydrationPhase {
+        /// Under way.
+        Hydrating,
+        /// Done.
+        Hydrated,
+        /// Ended without success; it is tried again after a while.
+        Failed,
+    }
+}
+
 impl OperationPhase {
     /// Whether the operation has ended.
     pub fn is_completed(&self) -> bool {

@@ -13,7 +13,7 @@ fn health(read: &super::Read) -> Health {
 }
 
 #[test]
-fn report_07_argo_06_progressing_long_after_the_deployment_is_progressing() {
+fn race_ao_report_07_argo_06_progressing_long_after_the_deployment_is_progressing() {
     assert_eq!(health(&read().set("status.health.status", "Progressing")), Health::Progressing);
     assert_eq!(health(&read().set("status.health.status", "Suspended")), Health::Progressing);
 }

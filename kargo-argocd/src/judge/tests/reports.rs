@@ -242,3 +242,60 @@ fn report_34_a_sync_that_a_paused_rollout_holds_up_is_waited_for() {
         .set("status.health.status", "Suspended");
     assert!(paused.is_pending(&Next::Look).contains("the sync runs"));
 }
+
+#[test]
+fn report_34_a_rollout_that_holds_up_its_own_sync_is_resumed_where_that_is_asked_for() {
+    let running = read()
+        .operation("Running", &wanted())
+        .set("status.operationState.finishedAt", Value::Null)
+        .requested(super::TAG)
+        .set("status.health.status", "Suspended")
+        .policy(|policy| policy.paused = crate::config::Paused::Resume);
+    // What is suspended may be what ran before, as long as the sync has not applied its own.
+    running.is_pending(&Next::Look);
+    let rollout = json!([{"kind": "Rollout", "name": "shop", "status": "Synced"}]);
+    let applied = running.set("status.operationState.syncResult.resources", rollout);
+    applied.is_pending(&Next::Resume { full: false });
+    applied.clone().policy(|policy| policy.paused = crate::config::Paused::Wait).is_pending(&Next::Look);
+    applied.clone().set("status.health.status", "Progressing").is_pending(&Next::Look);
+    applied.set("operation.info", Value::Null).of_another().is_pending(&Next::Look);
+}
+
+#[test]
+fn report_27_synced_from_an_old_cache_is_not_live_when_the_image_is_demanded() {
+    let images = |images: Value| {
+        read().set("status.summary", json!({ "images": images })).policy(|policy| policy.images = vec!["shop:2".into()])
+    };
+    images(json!(["db:1", "shop:2"])).is_live();
+    let old = images(json!(["shop:1"]));
+    let why = old.is_pending(&Next::RefreshHard);
+    assert!(why.contains("shop:2") && why.contains("shop:1") && why.contains("cache"), "{why}");
+    // Rendered anew it differs, and is synced again, though the last operation was at that very revision.
+    old.clone()
+        .set("status.sync.status", "OutOfSync")
+        .set("status.reconciledAt", stamp("10:00:08"))
+        .is_pending(&Next::Sync { pin: true });
+    assert!(old.again_after(60).is_failed().contains("shop:2"));
+    images(Value::Null).is_pending(&Next::RefreshHard);
+    images(json!(["shop:1"])).policy(|policy| policy.images.clear()).is_live();
+}
+
+#[test]
+fn an_operation_of_other_sources_at_the_same_revision_proves_nothing() {
+    let source = |image: &str| {
+        json!({
+            "repoURL": "https://git.example/config", "targetRevision": "main", "path": "dev", "kustomize": {"images": [image]},
+        })
+    };
+    let edited = read()
+        .set("spec.source", source("shop:2"))
+        .set("status.sync.comparedTo.source", source("shop:2"))
+        .set("status.sync.status", "OutOfSync")
+        .set("status.reconciledAt", stamp("10:00:08"))
+        .set("status.operationState.syncResult.source", source("shop:1"));
+    edited.is_pending(&Next::Sync { pin: true });
+    // Drift after a sync of these very sources is drift, wherever they lead.
+    let mut same = source("shop:2");
+    same["targetRevision"] = "release".into();
+    edited.set("status.operationState.syncResult.source", same).is_live();
+}

@@ -21,7 +21,7 @@ use super::config::{Update, UpdateApp};
 use super::{AT_ONCE, Found, output};
 use crate::client::{AppRef, OwnerReference, Refresh};
 use crate::config::{ArgoCdApp, SourceRef};
-use crate::deployer::{AppMemory, ArgoCd, Job, Memory, Stand, merge};
+use crate::deployer::{AppMemory, ArgoCd, Job, Memory, Stand, TakenOver, is_repository, merge, place};
 use crate::judge::Policy;
 use plan::Plan;
 
@@ -273,6 +273,26 @@ impl Step for ArgoCdUpdate {
 #[derive(Debug)]
 struct Updated(ArgoCdUpdate);
 
+impl Updated {
+    /// The sources that later steps of the same promotion have updated as well: what they asked for has taken the place of what this one did.
+    async fn taken_over(&self, cx: &Context, request: &ObserveRequest<'_>) -> TakenOver {
+        let mut taken = TakenOver::new();
+        let later = request.later.iter().filter_map(|config| Update::read(config).ok());
+        for entry in later.flat_map(|config| config.apps) {
+            // Where one of them cannot be looked at, its own look says so.
+            let found = entry.wanted().find(cx, &self.0.argocd).await.unwrap_or_default();
+            for Found { snapshot, .. } in &found {
+                let sources = snapshot.app.spec.written_sources();
+                let updated = sources.iter().enumerate().filter(|(_, source)| {
+                    entry.sources.iter().any(|of| is_repository(source, &of.repo_url, of.chart.as_deref()))
+                });
+                taken.extend(updated.map(|(at, _)| (place(snapshot), at)));
+            }
+        }
+        taken
+    }
+}
+
 #[async_trait]
 impl Deployer for Updated {
     async fn deploy(&self, _cx: &Context, _request: &DeployRequest<'_>) -> Result<Deployment> {
@@ -282,6 +302,7 @@ impl Deployer for Updated {
     /// The applications at the desired revisions. Whether their sources still ask for them is not part of the health: what runs is.
     async fn observe(&self, cx: &Context, request: &ObserveRequest<'_>) -> Result<Observation> {
         let config = Update::read(request.config)?;
+        let taken = self.taken_over(cx, request).await;
         let mut apps = Vec::new();
         for entry in &config.apps {
             let before = apps.len();
@@ -295,7 +316,8 @@ impl Deployer for Updated {
                 let plan = Plan::of(&found.snapshot.app, &entry.sources)?;
                 let mut app = ArgoCdApp::new(found.app.name).source(SourceRef::Index(0));
                 (app.namespace, app.project) = (found.app.namespace, found.app.project);
-                for (source, revision) in plan.wanted.iter() {
+                let here = place(&found.snapshot);
+                for (source, revision) in plan.wanted.only(|at| !taken.contains(&(here.clone(), at))).iter() {
                     app = app.pin(SourceRef::Index(source), revision.as_str());
                 }
                 apps.push(app);
@@ -306,6 +328,6 @@ impl Deployer for Updated {
                 return Ok(Observation::new(None, Health::Unknown, detail));
             }
         }
-        self.0.argocd.observe_all(cx, &apps, None).await
+        self.0.argocd.observe_all(cx, &apps, None, &taken).await
     }
 }

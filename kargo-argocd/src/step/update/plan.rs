@@ -22,7 +22,7 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when an update meets no source.
     pub(super) fn of(app: &Application, updates: &[SourceUpdate]) -> Result<Self> {
-        let sources = app.spec.effective_sources();
+        let sources = app.spec.written_sources();
         let meets =
             |source: &Source, update: &SourceUpdate| is_repository(source, &update.repo_url, update.chart.as_deref());
         if let Some(lost) = updates.iter().find(|update| !sources.iter().any(|source| meets(source, update))) {
@@ -34,9 +34,12 @@ impl Plan {
             );
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
-        if app.spec.source_hydrator.is_some() {
+        let is_rendered = app.spec.source_hydrator.is_some();
+        if is_rendered && updates.iter().any(|update| update.kustomize.is_some() || update.helm.is_some()) {
+            // Argo CD does not render a revision again for other settings alone, and would call the old manifests theirs.
             let text = format!(
-                "Application {} is rendered by Argo CD's source hydrator, which argocd-update does not know.",
+                "Application {} is rendered ahead by Argo CD's source hydrator, which does not render a revision anew for other images; write \
+                 them to the repository, and give `desiredRevision`.",
                 app.metadata.name
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
@@ -50,8 +53,11 @@ impl Plan {
                 wanted = wanted.at(index, desired.as_str());
             }
             let next = mine().fold(source.clone(), updated);
-            let at =
-                if app.spec.sources.is_empty() { "/spec/source".to_owned() } else { format!("/spec/sources/{index}") };
+            let at = match app.spec.sources.is_empty() {
+                _ if is_rendered => "/spec/sourceHydrator/drySource".to_owned(),
+                true => "/spec/source".to_owned(),
+                false => format!("/spec/sources/{index}"),
+            };
             edit = edit.and(difference(&at, source, &next));
         }
         Ok(Self { wanted, edit })

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::Shared;
 use super::super::render::application;
 use super::{error, hidden, key, show};
-use crate::client::{Source, Spec};
+use crate::client::{Source, SourceHydrator, Spec};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,10 +50,10 @@ pub(super) async fn patch(State(shared): State<Arc<Shared>>, Path(name): Path<St
         let edited = apply(application(&app), &changes);
         let sources = edited.and_then(|edited| {
             let spec: Spec = serde_json::from_value(edited["spec"].clone()).map_err(|fault| fault.to_string())?;
-            Ok(spec.effective_sources().to_vec())
+            Ok((spec.effective_sources().to_vec(), spec.source_hydrator))
         });
-        let answer = sources.map(|sources: Vec<Source>| {
-            app.spec.sources = sources;
+        let answer = sources.map(|(sources, hydrator): (Vec<Source>, Option<SourceHydrator>)| {
+            (app.spec.sources, app.spec.hydrator) = (sources, hydrator);
             // An edit makes the controller compare at once.
             app.compare_at = app.compare_at.min(now);
             world.changed(&mut app);

@@ -33,6 +33,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/applications/{name}", get(read).patch(edit::patch))
         .route("/api/v1/applications/{name}/sync", post(sync))
         .route("/api/v1/applications/{name}/operation", delete(terminate))
+        .route("/api/v1/applications/{name}/revisions/{revision}/metadata", get(commit))
         .route("/api/v1/applications/{name}/resource-tree", get(resource::tree))
         .route("/api/v1/applications/{name}/resource", get(resource::read))
         .route("/api/v1/applications/{name}/resource/actions", get(resource::actions).post(resource::act_old))
@@ -218,15 +219,15 @@ async fn read(State(shared): State<Arc<Shared>>, Path(name): Path<String>, Query
         return answer;
     }
     if find.refresh.is_some() {
-        refresh(&shared, &key).await;
+        refresh(&shared, &key, find.refresh.as_deref() == Some("hard")).await;
     }
     show(&shared, &key)
 }
 
 /// Waits for a comparison that begins from now on.
-async fn refresh(shared: &Shared, key: &str) {
+async fn refresh(shared: &Shared, key: &str, hard: bool) {
     let asked = shared.clock.now();
-    shared.world().ask_comparison(key, asked);
+    shared.world().ask_comparison(key, hard, asked);
     shared.changed.notify_one();
     loop {
         let due = {
@@ -289,6 +290,15 @@ async fn sync(State(shared): State<Arc<Shared>>, Path(name): Path<String>, body:
     drop(world);
     shared.changed.notify_one();
     axum::Json(shown).into_response()
+}
+
+/// As the real server, it fails at what is no commit.
+async fn commit(Path((_, revision)): Path<(String, String)>) -> Response {
+    if !super::world::is_commit(&revision) {
+        return error(500, 2, format!("failed to fetch {revision}: exit status 128"));
+    }
+    axum::Json(json!({"author": "alice <alice@example.com>", "date": "2026-01-01T10:00:00Z", "message": revision}))
+        .into_response()
 }
 
 async fn terminate(State(shared): State<Arc<Shared>>, Path(name): Path<String>, Query(find): Query<Find>) -> Response {

@@ -4,12 +4,12 @@
 //! read. But where a stream has been open since the last read and told nothing, that read still counts for a while, and an application
 //! that does nothing costs no request.
 
-use std::collections::HashMap;
+mod known;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -17,10 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::model::Metadata;
-use super::{AppRef, Client, Inner, Refresh, Snapshot};
+use super::{AppRef, Client, Inner, Refresh, Search, Snapshot};
+use known::Known;
 
-/// For how long a read counts while the stream tells nothing.
-const TRUST: Duration = Duration::from_secs(300);
 /// The server sends a comment every 15 seconds; after so long a silence the connection is dead.
 const SILENCE: Duration = Duration::from_secs(45);
 /// The pause before the first new connection; each further one is twice as long.
@@ -28,8 +27,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// No event is this long: the fields asked for are a few names.
 const MAX_LINE: usize = 1 << 20;
-/// Of how many applications the last read is kept.
-const MAX_KNOWN: usize = 4096;
 
 /// The stream, and what was read of applications since it is open.
 pub(crate) struct Watch {
@@ -41,28 +38,6 @@ struct Shared {
     known: Mutex<Known>,
     /// Counts what was heard, so that waiting calls look.
     heard: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Known {
-    connected: bool,
-    /// By name: events name the namespace, where a reference may leave it out.
-    apps: HashMap<String, Vec<Entry>>,
-    count: usize,
-}
-
-struct Entry {
-    app: AppRef,
-    /// Counts what was heard of it.
-    heard: u64,
-    /// The last read, and what had been heard when it began.
-    read: Option<Read>,
-}
-
-struct Read {
-    snapshot: Snapshot,
-    at: Timestamp,
-    heard: u64,
 }
 
 /// A line of the stream; of the fields only those that are asked for.
@@ -119,18 +94,41 @@ impl Watch {
     /// Reads an application.
     pub(crate) async fn read(&self, cx: &Context, client: &Client, app: &AppRef, refresh: Refresh) -> Result<Snapshot> {
         // What is heard while the read is under way may be newer than it.
-        let heard = self.shared.known().entry(app).heard;
+        let began = {
+            let mut known = self.shared.known();
+            known.expect(app);
+            known.clock()
+        };
         let snapshot = client.get(app, refresh).await?;
-        let mut known = self.shared.known();
-        if known.connected {
-            known.entry(app).read = Some(Read { snapshot: snapshot.clone(), at: cx.now(), heard });
-        }
+        self.shared.known().keep(app, &snapshot, cx.now(), began);
         Ok(snapshot)
+    }
+
+    /// The applications that are searched for: as they were listed last when nothing has been heard since, unless they are to be `fresh`,
+    /// else listed anew.
+    pub(crate) async fn list(
+        &self,
+        cx: &Context,
+        client: &Client,
+        search: &Search,
+        fresh: bool,
+    ) -> Result<Vec<Snapshot>> {
+        let began = {
+            let mut known = self.shared.known();
+            let is_open = !fresh && !self.task.is_finished();
+            if let Some(found) = is_open.then(|| known.still_listed(search, cx.now())).flatten() {
+                return Ok(found);
+            }
+            known.clock()
+        };
+        let mut found = client.list(search).await?;
+        self.shared.known().keep_list(search, &mut found, cx.now(), began);
+        Ok(found)
     }
 
     /// The application was changed by ourselves.
     pub(crate) fn touched(&self, app: &AppRef) {
-        self.shared.known().entry(app).heard += 1;
+        self.shared.known().touched(app);
     }
 
     /// Waits until something is heard of one of `apps`, the stream ends, or `pause` is over. Returns whether something was heard.
@@ -139,20 +137,17 @@ impl Watch {
     /// When the call is cancelled or out of time.
     pub(crate) async fn wait(&self, cx: &Context, apps: &[AppRef], pause: Duration) -> Result<bool> {
         let mut news = self.shared.heard.subscribe();
-        // Of an application that was found by a list there is no read to compare with: what counts is what is heard from now on.
+        // Where there is no read to compare with, what counts is what is heard from now on.
         let marks: Vec<u64> = {
             let known = self.shared.known();
-            apps.iter().map(|app| known.find(app).map_or(0, |entry| entry.heard)).collect()
+            apps.iter().map(|app| known.heard(app)).collect()
         };
         let heard = async {
             loop {
                 news.borrow_and_update();
                 {
                     let known = self.shared.known();
-                    let anew = |(app, mark): (&AppRef, &u64)| match known.find(app) {
-                        Some(entry) if entry.read.is_some() => known.is_stale(app),
-                        found => found.map_or(0, |entry| entry.heard) != *mark,
-                    };
+                    let anew = |(app, mark): (&AppRef, &u64)| known.has_news(app, *mark);
                     if !known.connected || apps.iter().zip(&marks).any(anew) {
                         return;
                     }
@@ -167,44 +162,6 @@ impl Watch {
             () = heard => Ok(true),
             slept = cx.sleep(pause) => slept.map(|()| false),
         }
-    }
-}
-
-impl Known {
-    fn find(&self, app: &AppRef) -> Option<&Entry> {
-        self.apps.get(&app.name)?.iter().find(|entry| entry.app == *app)
-    }
-
-    fn entry(&mut self, app: &AppRef) -> &mut Entry {
-        if self.find(app).is_none() {
-            if self.count >= MAX_KNOWN {
-                // All are read anew once; better than to remember without bound.
-                (self.apps, self.count) = (HashMap::new(), 0);
-            }
-            self.count += 1;
-        }
-        let same_name = self.apps.entry(app.name.clone()).or_default();
-        let at = same_name.iter().position(|entry| entry.app == *app).unwrap_or_else(|| {
-            same_name.push(Entry { app: app.clone(), heard: 0, read: None });
-            same_name.len() - 1
-        });
-        &mut same_name[at]
-    }
-
-    fn is_stale(&self, app: &AppRef) -> bool {
-        self.find(app).and_then(|entry| Some(entry.read.as_ref()?.heard != entry.heard)).unwrap_or(true)
-    }
-
-    /// The last read, where it still counts, with the server's time as it is by now.
-    fn still(&self, app: &AppRef, now: Timestamp) -> Option<Snapshot> {
-        if !self.connected || self.is_stale(app) {
-            return None;
-        }
-        let read = self.find(app)?.read.as_ref()?;
-        let age = Duration::try_from(now.duration_since(read.at)).ok().filter(|age| *age < TRUST)?;
-        let mut snapshot = read.snapshot.clone();
-        snapshot.server_time = snapshot.server_time.and_then(|time| time.checked_add(age).ok());
-        Some(snapshot)
     }
 }
 
@@ -261,11 +218,7 @@ impl Shared {
 
     /// What was known before may have changed unheard.
     fn connected(&self, connected: bool) {
-        {
-            let mut known = self.known();
-            known.connected = connected;
-            known.apps.values_mut().flatten().for_each(|entry| (entry.heard, entry.read) = (entry.heard + 1, None));
-        }
+        self.known().connected(connected);
         self.told();
     }
 
@@ -312,26 +265,7 @@ impl Shared {
     }
 
     fn heard_of(&self, metadata: &Metadata) {
-        let number = |text: Option<&String>| text.and_then(|text| text.parse::<u64>().ok());
-        let version = number(metadata.resource_version.as_ref());
-        let mut news = false;
-        for entry in self.known().apps.get_mut(&metadata.name).into_iter().flatten() {
-            if entry.app.namespace.is_some()
-                && metadata.namespace.is_some()
-                && entry.app.namespace != metadata.namespace
-            {
-                continue;
-            }
-            let read = entry.read.as_ref().map(|read| &read.snapshot.app.metadata);
-            let same_namespace = read.is_some_and(|read| read.namespace == metadata.namespace);
-            let known = read.and_then(|read| number(read.resource_version.as_ref()));
-            // What was read already is no news; that of another application is none either.
-            let old = same_namespace && version.is_some() && known >= version;
-            if !old && (same_namespace || read.is_none() || entry.app.namespace.is_some()) {
-                entry.heard += 1;
-                news = true;
-            }
-        }
+        let news = self.known().heard_of(metadata);
         if news {
             self.told();
         }

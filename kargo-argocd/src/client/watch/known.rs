@@ -1,0 +1,390 @@
+//! What was read of applications, and whether that still counts.
+//!
+//! All that is heard is counted. A read counts as long as nothing was heard of its application since it began; what a read says already is no
+//! news. It must never take an older read for a newer one, however late its answer comes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::super::model::Metadata;
+use super::super::{AppRef, Search, Snapshot};
+
+/// For how long a read counts while the stream tells nothing.
+const TRUST: Duration = Duration::from_secs(300);
+/// Of how many applications the last read is kept.
+const MAX_KNOWN: usize = 4096;
+/// How many lists are kept.
+const MAX_LISTS: usize = 64;
+
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) connected: bool,
+    /// By name: events name the namespace, where a reference may leave it out.
+    apps: HashMap<String, Vec<Entry>>,
+    count: usize,
+    /// How much was heard in all.
+    clock: u64,
+    /// When something was last heard of an application that is not known here. It may become known by a read that began before.
+    strangers: u64,
+    uses: u64,
+    lists: Vec<Listed>,
+}
+
+struct Entry {
+    app: AppRef,
+    /// When something was last heard of it.
+    heard: u64,
+    /// The newest version that it was heard of since the last read began.
+    version: Option<u64>,
+    /// Whether something was heard since then that has no version.
+    vague: bool,
+    read: Option<Read>,
+    used: u64,
+}
+
+struct Read {
+    snapshot: Snapshot,
+    at: Timestamp,
+    /// How much had been heard when it began.
+    began: u64,
+}
+
+struct Listed {
+    search: Search,
+    at: Timestamp,
+    began: u64,
+    found: Vec<AppRef>,
+}
+
+fn version_of(metadata: &Metadata) -> Option<u64> {
+    metadata.resource_version.as_ref()?.parse().ok()
+}
+
+/// Whether one read of an application is newer than another of the same object.
+fn is_newer(one: &Snapshot, than: &Snapshot) -> bool {
+    let (one, than) = (&one.app.metadata, &than.app.metadata);
+    one.uid == than.uid && version_of(one) > version_of(than)
+}
+
+impl Entry {
+    fn is_stale(&self) -> bool {
+        self.read.as_ref().is_none_or(|read| self.heard > read.began)
+    }
+}
+
+impl Known {
+    /// How much has been heard by now; to be asked before a read begins.
+    pub(super) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    fn find(&self, app: &AppRef) -> Option<&Entry> {
+        self.apps.get(&app.name)?.iter().find(|entry| entry.app == *app)
+    }
+
+    fn entry(&mut self, app: &AppRef) -> &mut Entry {
+        if self.find(app).is_none() {
+            if self.count >= MAX_KNOWN {
+                self.forget_some();
+            }
+            self.count += 1;
+        }
+        self.uses += 1;
+        let (uses, strangers) = (self.uses, self.strangers);
+        let same_name = self.apps.entry(app.name.clone()).or_default();
+        let at = same_name.iter().position(|entry| entry.app == *app).unwrap_or_else(|| {
+            same_name.push(Entry {
+                app: app.clone(),
+                heard: strangers,
+                version: None,
+                vague: false,
+                read: None,
+                used: uses,
+            });
+            same_name.len() - 1
+        });
+        same_name[at].used = uses;
+        &mut same_name[at]
+    }
+
+    /// Forgets the eighth that has not been used for longest; those are read anew when they are needed.
+    fn forget_some(&mut self) {
+        let mut used: Vec<u64> = self.apps.values().flatten().map(|entry| entry.used).collect();
+        let eighth = used.len() / 8;
+        let (_, oldest_kept, _) = used.select_nth_unstable(eighth);
+        let oldest_kept = *oldest_kept;
+        self.apps.values_mut().for_each(|entries| entries.retain(|entry| entry.used >= oldest_kept));
+        self.apps.retain(|_, entries| !entries.is_empty());
+        self.count = self.apps.values().map(Vec::len).sum();
+    }
+
+    /// Makes room for an application, so that what is heard of it counts from now on.
+    pub(super) fn expect(&mut self, app: &AppRef) {
+        self.entry(app);
+    }
+
+    /// When something was last heard of an application.
+    pub(super) fn heard(&self, app: &AppRef) -> u64 {
+        self.find(app).map_or(0, |entry| entry.heard)
+    }
+
+    /// Whether something was heard of it since it was read, or since `mark` when there is no read.
+    pub(super) fn has_news(&self, app: &AppRef, mark: u64) -> bool {
+        match self.find(app) {
+            Some(entry) if entry.read.is_some() => entry.is_stale(),
+            found => found.map_or(0, |entry| entry.heard) != mark,
+        }
+    }
+
+    /// The application was changed by ourselves.
+    pub(super) fn touched(&mut self, app: &AppRef) {
+        self.clock += 1;
+        let clock = self.clock;
+        let entry = self.entry(app);
+        (entry.heard, entry.vague) = (clock, true);
+    }
+
+    /// Keeps a read that began when `began` had been heard.
+    pub(super) fn keep(&mut self, app: &AppRef, snapshot: &Snapshot, at: Timestamp, began: u64) {
+        if !self.connected {
+            return;
+        }
+        let entry = self.entry(app);
+        if let Some(read) = entry.read.as_ref().filter(|_| !entry.is_stale())
+            && is_newer(&read.snapshot, snapshot)
+        {
+            return;
+        }
+        // What was told while the read was under way may be in it.
+        let holds = entry.version.is_some() && entry.version <= version_of(&snapshot.app.metadata);
+        if holds && !entry.vague {
+            entry.heard = entry.heard.min(began);
+        }
+        if entry.heard <= began {
+            (entry.version, entry.vague) = (None, false);
+        }
+        entry.read = Some(Read { snapshot: snapshot.clone(), at, began });
+    }
+
+    /// The last read, where it still counts, with the server's time as it is by now.
+    pub(super) fn still(&mut self, app: &AppRef, now: Timestamp) -> Option<Snapshot> {
+        if !self.connected || self.find(app).is_none_or(Entry::is_stale) {
+            return None;
+        }
+        let read = self.entry(app).read.as_ref()?;
+        let age = Duration::try_from(now.duration_since(read.at)).ok().filter(|age| *age < TRUST)?;
+        let mut snapshot = read.snapshot.clone();
+        snapshot.server_time = snapshot.server_time.and_then(|time| time.checked_add(age).ok());
+        Some(snapshot)
+    }
+
+    /// Keeps what a list found, and each of it as a read. A server may list from a cache that is older than a read: then the read counts.
+    pub(super) fn keep_list(&mut self, search: &Search, found: &mut [Snapshot], at: Timestamp, began: u64) {
+        if !self.connected {
+            return;
+        }
+        for snapshot in found.iter_mut() {
+            let app = AppRef::of(&snapshot.app);
+            match self.still(&app, at) {
+                Some(read) if is_newer(&read, snapshot) => *snapshot = read,
+                _ => self.keep(&app, snapshot, at, began),
+            }
+        }
+        self.lists.retain(|list| list.search != *search);
+        if self.lists.len() >= MAX_LISTS {
+            self.lists.remove(0);
+        }
+        let found = found.iter().map(|snapshot| AppRef::of(&snapshot.app)).collect();
+        self.lists.push(Listed { search: search.clone(), at, began, found });
+    }
+
+    /// What a list found, where nothing at all was heard since: any application may come to be among those that are searched for.
+    pub(super) fn still_listed(&mut self, search: &Search, now: Timestamp) -> Option<Vec<Snapshot>> {
+        let list = self.lists.iter().find(|list| list.search == *search && list.began == self.clock)?;
+        let age = Duration::try_from(now.duration_since(list.at)).ok()?;
+        let found = Some(list.found.clone()).filter(|_| self.connected && age < TRUST)?;
+        found.iter().map(|app| self.still(app, now)).collect()
+    }
+
+    /// The stream has begun or ended. What was known before may have changed unheard.
+    pub(super) fn connected(&mut self, connected: bool) {
+        self.connected = connected;
+        self.clock += 1;
+        self.strangers = self.clock;
+        let clock = self.clock;
+        for entry in self.apps.values_mut().flatten() {
+            (entry.heard, entry.version, entry.vague, entry.read) = (clock, None, false, None);
+        }
+        self.lists.clear();
+    }
+
+    /// An application was told of. Returns whether that is news for somebody here.
+    pub(super) fn heard_of(&mut self, metadata: &Metadata) -> bool {
+        let version = version_of(metadata);
+        let clock = self.clock + 1;
+        let (mut news, mut known) = (false, false);
+        for entry in self.apps.get_mut(&metadata.name).into_iter().flatten() {
+            let read = entry.read.as_ref().map(|read| &read.snapshot.app.metadata);
+            let namespace = read.map_or(&entry.app.namespace, |read| &read.namespace);
+            if namespace.is_some() && metadata.namespace.is_some() && *namespace != metadata.namespace {
+                continue;
+            }
+            known = true;
+            // What was read already is no news.
+            let said = read.and_then(version_of);
+            if said.is_some() && version.is_some() && said >= version {
+                continue;
+            }
+            entry.version = entry.version.max(version);
+            entry.vague |= version.is_none();
+            entry.heard = clock;
+            news = true;
+        }
+        if !known {
+            self.strangers = clock;
+        }
+        if news || !known {
+            self.clock = clock;
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn snapshot(name: &str, version: u64) -> Snapshot {
+        let metadata = json!({"name": name, "namespace": "argocd", "uid": "1", "resourceVersion": version.to_string()});
+        let app = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        Snapshot { app, server_time: Some(at(0)) }
+    }
+
+    fn event(name: &str, version: u64) -> Metadata {
+        snapshot(name, version).app.metadata
+    }
+
+    fn known() -> Known {
+        let mut known = Known::default();
+        known.connected(true);
+        known
+    }
+
+    fn shop() -> AppRef {
+        AppRef::of(&snapshot("shop", 1).app)
+    }
+
+    fn version(snapshot: Option<Snapshot>) -> Option<u64> {
+        version_of(&snapshot?.app.metadata)
+    }
+
+    #[test]
+    fn a_read_counts_until_something_newer_is_heard() {
+        let mut known = known();
+        known.expect(&shop());
+        let began = known.clock();
+        known.keep(&shop(), &snapshot("shop", 5), at(0), began);
+        assert!(!known.heard_of(&event("shop", 5)), "it says that already");
+        assert_eq!(version(known.still(&shop(), at(1))), Some(5));
+        assert!(known.still(&shop(), at(300)).is_none(), "not for ever");
+        assert!(known.heard_of(&event("shop", 6)));
+        assert!(known.still(&shop(), at(1)).is_none());
+    }
+
+    #[test]
+    fn what_is_told_while_a_read_is_under_way_counts_only_when_the_read_does_not_hold_it() {
+        for (told, holds) in [(6, true), (8, false)] {
+            let mut known = known();
+            known.expect(&shop());
+            let began = known.clock();
+            known.heard_of(&event("shop", told));
+            known.keep(&shop(), &snapshot("shop", 7), at(0), began);
+            assert_eq!(known.still(&shop(), at(1)).is_some(), holds, "{told}");
+        }
+        // Our own change has no version that could be compared.
+        let mut known = known();
+        known.expect(&shop());
+        let began = known.clock();
+        known.touched(&shop());
+        known.heard_of(&event("shop", 6));
+        known.keep(&shop(), &snapshot("shop", 7), at(0), began);
+        assert!(known.still(&shop(), at(1)).is_none());
+    }
+
+    #[test]
+    fn a_list_is_a_read_of_each_and_no_older_one_takes_the_place_of_a_newer() {
+        let mut known = known();
+        let search = Search::new().project("web");
+        let began = known.clock();
+        known.keep_list(&search, &mut [snapshot("shop", 5), snapshot("till", 4)], at(0), began);
+        assert_eq!(version(known.still(&shop(), at(1))), Some(5));
+        assert_eq!(known.still_listed(&search, at(1)).map(|found| found.len()), Some(2));
+        assert!(known.still_listed(&Search::new(), at(1)).is_none(), "another search");
+        // Read anew; a list from an older cache comes in later.
+        let began = known.clock();
+        known.keep(&shop(), &snapshot("shop", 7), at(1), began);
+        let mut late = [snapshot("shop", 5)];
+        known.keep_list(&search, &mut late, at(2), began);
+        assert_eq!(version(Some(late[0].clone())), Some(7));
+        assert_eq!(version(known.still(&shop(), at(2))), Some(7));
+    }
+
+    #[test]
+    fn a_list_does_not_count_once_anything_was_heard_even_of_what_it_does_not_hold() {
+        let mut known = known();
+        let search = Search::new();
+        let began = known.clock();
+        known.keep_list(&search, &mut [snapshot("shop", 5)], at(0), began);
+        known.heard_of(&event("other", 9));
+        assert!(known.still_listed(&search, at(1)).is_none());
+        assert!(known.still(&shop(), at(1)).is_some(), "of this one nothing was heard");
+    }
+
+    #[test]
+    fn what_is_told_of_an_unknown_application_while_a_list_is_under_way_is_not_lost() {
+        let mut known = known();
+        let began = known.clock();
+        known.heard_of(&event("shop", 6));
+        known.keep_list(&Search::new(), &mut [snapshot("shop", 5)], at(0), began);
+        assert!(known.still(&shop(), at(1)).is_none());
+    }
+
+    #[test]
+    fn when_too_many_are_known_those_that_were_not_used_for_longest_are_forgotten() {
+        let mut known = known();
+        let began = known.clock();
+        let app = |number: usize| snapshot(&format!("app-{number}"), 1);
+        for number in 0..MAX_KNOWN {
+            known.keep(&AppRef::of(&app(number).app), &app(number), at(0), began);
+        }
+        assert!(known.still(&AppRef::of(&app(0).app), at(1)).is_some(), "used just now");
+        known.keep(&AppRef::of(&app(MAX_KNOWN).app), &app(MAX_KNOWN), at(0), began);
+        let kept = |known: &mut Known, number| known.still(&AppRef::of(&app(number).app), at(1)).is_some();
+        assert!(kept(&mut known, 0) && kept(&mut known, MAX_KNOWN) && kept(&mut known, MAX_KNOWN - 1));
+        assert!(!kept(&mut known, 1));
+        let left = (0..=MAX_KNOWN).filter(|number| kept(&mut known, *number)).count();
+        assert_eq!(left, MAX_KNOWN - MAX_KNOWN / 8 + 1);
+        assert_eq!(known.count, left);
+    }
+
+    #[test]
+    fn a_new_stream_begins_with_nothing() {
+        let mut known = known();
+        let began = known.clock();
+        known.keep_list(&Search::new(), &mut [snapshot("shop", 5)], at(0), began);
+        known.connected(false);
+        known.connected(true);
+        assert!(known.still(&shop(), at(1)).is_none() && known.still_listed(&Search::new(), at(1)).is_none());
+        // A read that began before the stream did may miss what nobody told.
+        known.keep(&shop(), &snapshot("shop", 5), at(0), began);
+        assert!(known.still(&shop(), at(1)).is_none());
+    }
+}

@@ -1,0 +1,82 @@
+//! Judges that make a mistake on purpose, each of which the schedules must find out.
+
+use jiff::SignedDuration;
+
+use super::super::super::{Case, Judgement, Verdict, judge};
+use super::{Judge, SCHEDULES, first_fault};
+use crate::client::{OperationPhase, SyncCode};
+
+/// Takes a comparison that began in the second of the operation's end for a later one.
+fn believes_equal_stamps(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    let ended = app.status.operation_state.as_ref().and_then(|state| state.finished_at);
+    if ended.is_some() && ended == app.status.reconciled_at {
+        app.status.reconciled_at = ended.map(|at| at + SignedDuration::from_secs(10));
+    }
+    judge(&Case { app: &app, ..*case })
+}
+
+/// Does not look at the sync status.
+fn ignores_the_sync_status(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    app.status.sync.status = Some(SyncCode::Synced);
+    judge(&Case { app: &app, ..*case })
+}
+
+/// Is content with an operation that succeeded.
+fn trusts_the_phase(case: &Case<'_>) -> Judgement {
+    let state = case.app.status.operation_state.as_ref();
+    let succeeded =
+        state.is_some_and(|state| state.phase == Some(OperationPhase::Succeeded)) && case.owns_last_operation();
+    let mut judgement = judge(case);
+    if succeeded && let Some((_, revision)) = case.wanted.iter().next() {
+        judgement.verdict = Verdict::Live { revision: revision.clone(), evidence: "it succeeded".into() };
+    }
+    judgement
+}
+
+/// Takes a revision that was looked at for one that was rendered.
+fn trusts_a_look(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    let status = &mut app.status.source_hydrator;
+    if let Some(last) = &mut status.last_successful_operation {
+        last.dry_sha = status.last_compared_dry_revision.clone();
+    }
+    judge(&Case { app: &app, ..*case })
+}
+
+/// Takes the commit that was rendered last for one of the wanted revision.
+fn trusts_the_last_rendering(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    let wanted = case.wanted.iter().next().map(|(_, revision)| revision.to_string());
+    if let Some(last) = &mut app.status.source_hydrator.last_successful_operation {
+        last.dry_sha = wanted;
+    }
+    judge(&Case { app: &app, ..*case })
+}
+
+/// Does not look at the sources that an operation was of, nor at those that were compared.
+fn ignores_the_sources(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    app.status.sync.compared_to.source = None;
+    if let Some(result) = app.status.operation_state.as_mut().and_then(|state| state.sync_result.as_mut()) {
+        result.source = None;
+    }
+    judge(&Case { app: &app, ..*case })
+}
+
+#[test]
+fn a_judge_that_makes_a_mistake_is_found_out() {
+    let mutants: [(&str, Judge); 6] = [
+        ("equal stamps", believes_equal_stamps),
+        ("no sync status", ignores_the_sync_status),
+        ("phase alone", trusts_the_phase),
+        ("a look at a revision", trusts_a_look),
+        ("the last rendering", trusts_the_last_rendering),
+        ("no sources", ignores_the_sources),
+    ];
+    for (name, mutant) in mutants {
+        let fault = first_fault(mutant, 0..SCHEDULES).unwrap_or_else(|| panic!("{name} is not found out"));
+        assert!(fault.contains("called live with"), "{name} fails for another reason: {fault}");
+    }
+}
