@@ -44,7 +44,7 @@ impl World {
             Step::Retry => {
                 if let Some(state) = &mut app.state {
                     (state.finished_at, state.message) = (None, "waiting for completion of the apply".into());
-                    state.hooks.clear();
+                    (state.hooks, state.applied) = (Vec::new(), false);
                 }
                 app.step = Some(self.first_step(app, at));
             }
@@ -132,7 +132,9 @@ impl World {
             || (app.spec.pre_sync == Some(false) && ran("PreSync"));
         let wave = app.live.as_ref().is_some_and(|live| !live.complete && live.fate == Fate::Broken);
         let tasks = "one or more synchronization tasks completed unsuccessfully";
-        self.failure(app).or_else(|| (hook || wave).then(|| tasks.into()))
+        // What failed a try may be over when the try ends.
+        let applied = app.state.as_ref().is_some_and(|state| state.applied);
+        self.failure(app).or_else(|| (hook || wave || !applied).then(|| tasks.into()))
     }
 
     fn end(&mut self, app: &mut App, at: Timestamp) {

@@ -9,8 +9,40 @@ use crate::approval::{Approver, Demand, Ground};
 use crate::plugin::{Channel, Encoding, SlackOptions, SmtpOptions};
 use crate::steps::typed::{Config, is_template};
 
-/// `send-message`: tells people something, through a [`Messenger`](crate::plugin::Messenger) of the host's. The output `slack.threadTS` is
-/// the thread at Slack, when there is one, for the messages of later steps.
+/// `send-message`: tells people something, in a channel of the host's.
+///
+/// The host says how messages are sent: [`steps::send_message`](crate::steps::send_message) takes its
+/// [`Messenger`](crate::plugin::Messenger).
+///
+/// # Outputs
+///
+/// - `slack.threadTS`: the thread at Slack, when there is one, for the messages of later steps.
+///
+/// # Errors
+///
+/// - The host has no channel of that name, which is told when the pipeline is put together, unless an expression names it.
+/// - The messenger cannot reach the service, or is refused there.
+/// - `message` is not what `encodingType` says: the step fails.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: send-message
+///   as: tell
+///   config:
+///     channel:
+///       kind: MessageChannel
+///       name: releases
+///     message: ${{ ctx.stage }} gets ${{ ctx.targetFreight.alias }}.
+/// - uses: send-message
+///   config:
+///     channel:
+///       kind: MessageChannel
+///       name: releases
+///     message: It is live.
+///     slack:
+///       threadTS: ${{ outputs.tell.slack.threadTS }}
+/// ```
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -51,11 +83,33 @@ impl Config for SendMessage {
     }
 }
 
-/// `wait-for-approval`: waits until people have approved. Somebody who rejects fails the step. The output `responses` lists who said what:
-/// `user`, `action` (`approved`), `time` and `message`.
+/// `wait-for-approval`: waits until people have approved.
 ///
 /// The people answer through the host, by [`Engine::answer`](crate::Engine::answer), and the step goes on at once. Until it has ended the last
 /// answer of a person counts, so that an approval can be taken back. It waits for a week when its entry sets no timeout.
+///
+/// # Outputs
+///
+/// - `responses`: who said what, with `user`, `action` (`approved`), `time` and `message` of each.
+///
+/// # Errors
+///
+/// - Somebody who is asked rejects: the step fails.
+/// - Its time is over.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: wait-for-approval
+///   as: ask
+///   config:
+///     minApprovals: 2
+///     approvers:
+///     - role: operator
+///       required: true
+///     - claim: groups
+///       value: developers
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -64,7 +118,7 @@ pub struct WaitForApproval {
     pub approvers: Vec<ApproverConfig>,
     /// How many persons have to. Default: 1.
     pub min_approvals: Option<usize>,
-    /// How long until the step looks again by itself. Default: [`POLL_INTERVAL`](super::POLL_INTERVAL).
+    /// How long until the step looks again by itself. Default: 30 seconds.
     pub poll_interval: Option<Span>,
 }
 
