@@ -186,7 +186,7 @@ impl Config for FileWrite {
 /// # Errors
 ///
 /// - The file is not there, or is not what its name says; where is told with line and column.
-/// - A key leads nowhere: in YAML and TOML it must be there and hold a single value. JSON gets keys that are missing.
+/// - A key leads nowhere: in YAML, TOML and HCL it must be there and hold a single value. JSON gets keys that are missing.
 /// - An index is out of range.
 ///
 /// # Example
@@ -222,6 +222,16 @@ impl Config for FileWrite {
 ///     - key: image.tag
 ///       value: ${{ imageFrom(vars.image).Tag }}
 /// ```
+///
+/// ```yaml
+/// - uses: hcl-update
+///   as: update
+///   config:
+///     path: ./infra/main.tf
+///     updates:
+///     - key: module.app.version
+///       value: ${{ imageFrom(vars.image).Tag }}
+/// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -237,7 +247,8 @@ pub struct Update {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SetValue {
-    /// The key, its parts joined by dots, as in `image.tag` and `images.0.tag`; a dot within a part is `\.`.
+    /// The key, its parts joined by dots, as in `image.tag` and `images.0.tag`; a dot within a part is `\.`. In HCL the
+    /// labels of blocks are parts too, as in `module.app.version`.
     pub key: String,
     /// The value: a text, a number or a bool. A text, which is also what an expression gives, stays a text, quoted where it would be
     /// read as something else, unless a number or a bool stands there already and it can be one too.

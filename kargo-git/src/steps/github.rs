@@ -64,18 +64,51 @@ impl GitHubPush {
     }
 }
 
+/// `github-push`: sends the commits of a checkout to GitHub, which makes them again through its API and signs them.
+///
+/// At most 10 commits are sent at once. When others have pushed meanwhile, they are put on top of theirs, as `git-push` does.
+///
+/// # Outputs
+///
+/// - `commit`: the id of the commit that the branch has now.
+/// - `branch`: the branch.
+/// - `commitURL`: the commit's page.
+///
+/// # Errors
+///
+/// - There is no checkout at `path`, or it is not of a repository at GitHub.
+/// - There is no token for GitHub: a key of ssh is not enough.
+/// - There are more than 10 commits: the step fails.
+/// - The same lines were changed here and by others: the step fails, and names the file.
+/// - Others have pushed again in each of `maxAttempts` tries.
+///
+/// # Example
+///
+/// ```yaml
+/// - uses: github-push
+///   as: push
+///   config:
+///     path: ./env
+///     targetBranch: main
+/// ```
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Config {
+    /// Where the checkout is.
     path: String,
+    /// The branch. Default: the one that is checked out.
     #[serde(default)]
     target_branch: Option<String>,
+    /// Whether it is a branch of the promotion's own, `kargo/promotion/<promotion>`. Default: no.
     #[serde(default)]
     generate_target_branch: bool,
+    /// Whether the branch is put where the checkout stands, whatever is there; for branches of promotions. Default: no.
     #[serde(default)]
     force: bool,
+    /// How often it is tried when others push at the same time. Default: 10.
     #[serde(default)]
     max_attempts: Option<u32>,
+    /// Whether any certificate of the API's is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
     skip_tls_verification: bool,
 }

@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use kargo_argocd::{ArgoCd, ArgoCdUpdate, ArgoCdWait};
 use kargo_core::manifest::{Manifests, lint};
+use kargo_core::testing::Outbox;
 use kargo_core::{Plugins, steps};
-use kargo_git::{CredentialRules, Forges, GitSource, GitSteps, MergePullRequest, OpenPullRequest, WaitForPullRequest};
+use kargo_git::{
+    CredentialRules, Forges, GitHubPush, GitSource, GitSteps, MergePullRequest, OpenPullRequest, WaitForPullRequest,
+};
 use kargo_oci::{Client, OciDownload, OciDownloadStep, OciPush, OciPushStep};
 use page::Page;
 use serde_json::{Map, Value, json};
@@ -24,8 +27,11 @@ fn plugins() -> Result<Plugins> {
     let argocd = ArgoCd::new(kargo_argocd::Client::builder("https://argocd.example").token("a.b.c").build()?);
     let registry = Client::anonymous()?;
     let forges = Forges::new(CredentialRules::new())?;
-    let plugins = GitSteps::new(GitSource::new()).register(steps::builtin());
+    let git = GitSteps::new(GitSource::new());
+    let plugins = git.register(steps::builtin());
     Ok(plugins
+        .step("send-message", steps::send_message(Outbox::new()))
+        .step("github-push", GitHubPush::new(git, forges.clone()))
         .step("git-open-pr", OpenPullRequest::new(forges.clone()))
         .step("git-wait-for-pr", WaitForPullRequest::new(forges.clone()))
         .step("git-merge-pr", MergePullRequest::new(forges))
