@@ -30,7 +30,7 @@ pub(super) struct GitPush(pub(super) GitSteps);
 
 /// `git-push`: sends the commits of a checkout, or a tag.
 ///
-/// When others have pushed meanwhile, the commits are made again on top of theirs, file by file. Nothing of theirs is ever lost: only
+/// When others have pushed meanwhile, the commits are made again on top of theirs, line by line as git does it. Nothing of theirs is ever lost: only
 /// branches of promotions (`kargo/promotion/…`, and those that the host allows) are forced, with a lease.
 ///
 /// # Outputs
@@ -42,7 +42,7 @@ pub(super) struct GitPush(pub(super) GitSteps);
 /// # Errors
 ///
 /// - There is no checkout at `path`, or it has no branch and none is named.
-/// - A file was changed here and by others: the step fails, and names it.
+/// - The same lines of a file were changed here and by others: the step fails, and names file and lines.
 /// - The server refuses the push, by a hook or a protected branch: the step fails with its words.
 /// - Others have pushed again in each of `maxAttempts` tries.
 ///

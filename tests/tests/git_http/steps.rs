@@ -109,6 +109,16 @@ async fn a_lost_answer_a_declining_hook_and_a_slow_one_have_the_right_outcome() 
     assert!(reason.contains("only on Mondays") && reason.contains("pre-receive hook declined"), "{reason}");
     assert_eq!(repository.log("main").len(), 1);
 
+    // A hook that takes its time is waited for.
+    let (name, repository) = server.repository("steps-patient");
+    hook(&repository, "pre-receive", "sleep 10");
+    let url = format!("{}/{name}", server.url);
+    let mut patient = promotion("dev.1", access(&server, &url));
+    change(&mut patient, &url, "v2").await;
+    let outputs = patient.run("git-push", push()).await;
+    assert_eq!((json!(repository.head("main")), repository.log("main").len()), (outputs["commit"].clone(), 2));
+
+    // With less patience than the hook needs, the push is settled by the next call.
     let (name, repository) = server.repository("steps-slow");
     hook(&repository, "pre-receive", "sleep 3");
     let url = format!("{}/{name}", server.url);
