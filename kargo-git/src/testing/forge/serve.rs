@@ -136,9 +136,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Resp
         origin: shared.origin.clone(),
     };
     let fault = shared.log(&request);
-    let answer = |shared: &Shared| match shared.database().as_ref().and_then(|database| database.git(&request)) {
-        Some(response) => response,
-        None => respond(answer(shared, &request)),
+    let answer = |shared: &Shared| {
+        // Let go of before the API looks at it, too.
+        let served = shared.database().as_ref().and_then(|database| database.git(&request));
+        served.unwrap_or_else(|| respond(answer(shared, &request)))
     };
     match fault {
         None => answer(&shared),
