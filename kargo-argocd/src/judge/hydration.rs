@@ -18,6 +18,9 @@ use crate::client::{Hydration as Rendering, HydrationPhase, SourceHydrator};
 /// note that they have looked before they begin to render, older ones only when there was nothing to do; a hard refresh has both render.
 const NOTHING_NEW: Duration = Duration::from_secs(60);
 
+/// How many renderings are noted.
+const NOTED: usize = 16;
+
 /// What is known of the manifests that were rendered ahead.
 #[derive(Debug)]
 pub(super) struct Hydration<'a> {
@@ -37,7 +40,7 @@ fn filled(text: &Option<String>) -> Option<&str> {
 
 impl<'a> Hydration<'a> {
     /// Nothing for an application whose manifests are not rendered ahead.
-    pub(super) fn of(case: &Case<'a>, noted: Option<&'a (String, String)>) -> Option<Self> {
+    pub(super) fn of(case: &Case<'a>, noted: &'a [(String, String)]) -> Option<Self> {
         let hydrator = case.app.spec.source_hydrator.as_ref()?;
         let status = &case.app.status.source_hydrator;
         let last = status.last_successful_operation.as_ref();
@@ -45,7 +48,7 @@ impl<'a> Hydration<'a> {
         // What our own sync has applied stays what counts: what is rendered next is not this deployment's business.
         let applied = case.state().filter(|_| case.owns_last_operation()).and_then(|state| state.sync_result.as_ref());
         let applied = applied.and_then(|result| filled(&result.revision));
-        let own = noted.filter(|(_, commit)| applied == Some(commit.as_str()));
+        let own = noted.iter().find(|(_, commit)| applied == Some(commit.as_str()));
         let own = last.zip(own).filter(|((_, _, commit), (_, own))| commit != own);
         Some(Self {
             hydrator,
@@ -59,6 +62,19 @@ impl<'a> Hydration<'a> {
     /// The commit that should be synced. Nothing in particular where none was rendered yet; then [`Self::gate`] lets nothing pass.
     pub(super) fn rendered(&self) -> Wanted {
         self.last.map_or_else(Wanted::anything, |(_, _, commit)| Wanted::revision(commit))
+    }
+
+    /// Notes what was rendered last.
+    pub(super) fn note(case: &Case<'_>, latches: &mut Latches) {
+        let last = case.app.status.source_hydrator.last_successful_operation.as_ref();
+        let seen =
+            last.and_then(|last| Some((filled(&last.dry_sha)?.to_owned(), filled(&last.hydrated_sha)?.to_owned())));
+        if let Some(seen) = seen.filter(|seen| !latches.rendered.contains(seen)) {
+            if latches.rendered.len() >= NOTED {
+                latches.rendered.remove(0);
+            }
+            latches.rendered.push(seen);
+        }
     }
 
     /// What is known of how commits stand to each other: what was rendered later holds what was rendered before.
@@ -100,8 +116,6 @@ impl<'a> Hydration<'a> {
             Standing::Ask(observed, wanted) => return Some(ask(observed.clone(), wanted.clone())),
             Standing::Same | Standing::Later(_) if !any_is_wanted || !self.is_under_way() => {
                 (latches.unrendered_since, latches.looked_at_since, latches.astray_since) = (None, None, None);
-                let seen = current.map(|(_, dry, commit)| (dry.to_owned(), commit.to_owned()));
-                latches.rendered = latches.rendered.take().or(seen);
                 self.brought_over(synced)
             }
             _ => self.unrendered(case, latches, current.is_some(), &standing),

@@ -51,9 +51,9 @@ pub struct Latches {
     /// Since when it has followed a revision that does not lead to the wanted one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub astray_since: Option<Timestamp>,
-    /// The first revision that was seen rendered and holds the wanted one, with the commit that holds what came of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rendered: Option<(String, String)>,
+    /// The revisions that were seen rendered, oldest first, each with the commit that holds what came of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rendered: Vec<(String, String)>,
     /// Since when the rendering of its manifests has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unrendered_since: Option<Timestamp>,

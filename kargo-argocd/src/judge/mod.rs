@@ -305,8 +305,9 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
         return Verdict::Gone { why: format!("the application is being deleted, since {at}") };
     }
     // Of manifests that are rendered ahead, what is synced is a commit of what came of the wanted revision.
+    Hydration::note(case, latches);
     let noted = latches.rendered.clone();
-    let hydration = Hydration::of(case, noted.as_ref());
+    let hydration = Hydration::of(case, &noted);
     let rendered = hydration.as_ref().map(|hydration| (hydration.rendered(), hydration.relations(case.relations)));
     let (wanted, relations) = rendered.as_ref().map_or((case.wanted, case.relations), |(wanted, of)| (wanted, of));
     let synced = &Case { wanted, relations, ..*case };

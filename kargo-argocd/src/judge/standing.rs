@@ -106,8 +106,14 @@ pub(super) fn ask(observed: String, wanted: Revision) -> Verdict {
 /// application follows has moved on, or because it is never in sync.
 fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &Standing) -> Option<Verdict> {
     let drifts = match (head, applied) {
-        // When any revision will do, what was synced must still be what is followed.
-        _ if case.wanted.is_anything() && !operation::synced_what_is_followed(case) => return None,
+        // When any revision will do, what somebody else synced must still be what is followed. Ours synced what was followed then, and
+        // chasing a branch that moves on is not this deployment's business.
+        _ if case.wanted.is_anything() && !operation::synced_what_is_followed(case) => {
+            if !case.owns_last_operation() {
+                return None;
+            }
+            false
+        }
         (_, Standing::Same) if case.policy.mode == Mode::Pinned => false,
         (Standing::Same, Standing::Same) => true,
         (Standing::Later(_), Standing::Same) => false,

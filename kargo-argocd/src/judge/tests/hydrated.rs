@@ -109,7 +109,7 @@ fn a_later_rendering_holds_the_wanted_revision() {
 fn what_is_rendered_after_our_sync_is_not_chased() {
     let next = "9".repeat(40);
     let noted = rendered().judgement().latches;
-    assert_eq!(noted.rendered, Some((wanted(), commit())));
+    assert_eq!(noted.rendered, [(wanted(), commit())]);
     let mut moved = rendered()
         .set("status.sourceHydrator.lastSuccessfulOperation.drySHA", later())
         .set("status.sourceHydrator.lastSuccessfulOperation.hydratedSHA", next.clone())

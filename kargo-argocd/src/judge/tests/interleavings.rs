@@ -435,9 +435,9 @@ impl Run {
                 // memory of ours is lost as well, or of what ours was rendered as, nothing tells that there was one.
                 for Carried { name, posts, .. } in &self.carried {
                     let auto_sync = self.world.apps[*name].spec.auto_sync;
-                    // Where any revision will do, it is the one that is followed, also when that moves on after our sync.
-                    let most = if auto_sync || self.wanted.is_anything() { self.policy.max_syncs } else { 1 };
+                    // One that is rendered and followed by another between two looks is not seen.
                     let moves = auto_sync || self.kind == Kind::Hydrated;
+                    let most = if moves { self.policy.max_syncs } else { 1 };
                     if *posts > most && !self.meddled && !(moves && self.crashed) {
                         return Err(format!("{posts} syncs of {name}"));
                     }

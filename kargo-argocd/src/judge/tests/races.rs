@@ -426,3 +426,14 @@ fn race_ak_a_comparison_with_one_source_says_nothing_of_a_list_of_sources_and_th
     let list = read().set("spec", json!({"project": "web", "sources": moved}));
     list.set("status.sync", json!({"status": "Synced", "revisions": [wanted()], "comparedTo": compared})).is_live();
 }
+
+#[test]
+fn where_any_revision_will_do_a_branch_that_moves_on_is_not_chased() {
+    let mut any = read()
+        .set("status.sync", json!({"status": "OutOfSync", "revision": later()}))
+        .set("status.reconciledAt", stamp("10:00:08"));
+    any.wanted = Wanted::anything();
+    assert!(matches!(any.verdict(), Verdict::Live { revision, .. } if revision.as_str() == wanted()));
+    // What somebody else synced before is not what it follows now.
+    any.of_another().is_pending(&UNPINNED);
+}
