@@ -112,15 +112,14 @@ impl<'a> Hydration<'a> {
         });
         let standing = self.standing(case, current.map(|(_, dry, _)| dry));
         let any_is_wanted = case.wanted.is_anything();
-        let verdict = match &standing {
-            Standing::Ask(observed, wanted) => return Some(ask(observed.clone(), wanted.clone())),
+        match &standing {
+            Standing::Ask(observed, wanted) => Some(ask(observed.clone(), wanted.clone())),
             Standing::Same | Standing::Later(_) if !any_is_wanted || !self.is_under_way() => {
                 (latches.unrendered_since, latches.looked_at_since, latches.astray_since) = (None, None, None);
                 self.brought_over(synced)
             }
             _ => self.unrendered(case, latches, current.is_some(), &standing),
-        };
-        verdict
+        }
     }
 
     fn is_under_way(&self) -> bool {
@@ -167,11 +166,8 @@ impl<'a> Hydration<'a> {
                 "Argo CD has looked at {} and not rendered it; whether that brings anything new is not known yet",
                 case.wanted_text()
             );
-            return (lasted < NOTHING_NEW).then(|| Verdict::Pending {
-                why,
-                next: Next::RefreshHard,
-                check_after: LATER,
-            });
+            let pending = Verdict::Pending { why, next: Next::RefreshHard, check_after: LATER };
+            return (lasted < NOTHING_NEW).then_some(pending);
         }
         latches.looked_at_since = None;
         Some(match standing {

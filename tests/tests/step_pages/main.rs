@@ -130,11 +130,18 @@ fn each_example_is_loaded_and_fits_its_step() -> Result<()> {
     Ok(())
 }
 
-/// A value of a field's kind, for what is only asked whether it is there.
-fn any(row: &Row) -> Value {
+/// A value of a field's kind, for what is only asked whether it is there. One with fields of its own has those that must be there.
+fn any(row: &Row, rows: &[Row]) -> Value {
     match row.kind.as_str() {
         kind if kind.starts_with("list") => json!([]),
-        kind if kind.starts_with("map") => json!({}),
+        kind if kind.starts_with("map") => {
+            let below = |one: &&Row| {
+                let own = one.path.strip_prefix(&row.path).and_then(|rest| rest.strip_prefix('.'));
+                one.required && own.is_some_and(|own| !own.contains(['.', '[']))
+            };
+            let name = |one: &Row| one.path.rsplit('.').next().unwrap_or_default().to_owned();
+            Value::Object(rows.iter().filter(below).map(|one| (name(one), any(one, rows))).collect())
+        }
         "true or false" => json!(true),
         "whole number" => json!(1),
         kind if kind.starts_with('`') => json!(kind.split('`').nth(1).unwrap_or_default()),
@@ -155,7 +162,7 @@ fn the_steps_take_the_fields_of_their_tables_and_no_others() -> Result<()> {
     for (name, page) in pages(&plugins)? {
         let fields: Vec<&Row> = page.rows.iter().filter(|row| !row.path.contains(['.', '['])).collect();
         let required: Vec<&&Row> = fields.iter().filter(|row| row.required).collect();
-        let whole: Map<String, Value> = required.iter().map(|row| (row.path.clone(), any(row))).collect();
+        let whole: Map<String, Value> = required.iter().map(|row| (row.path.clone(), any(row, &page.rows))).collect();
         let message = said(&plugins, &name, &whole)?;
         ensure!(!message.contains("missing field"), "{name}: {message}");
         for row in &required {
