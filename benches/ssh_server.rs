@@ -43,7 +43,8 @@ impl SshServer {
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\n"
         );
         std::fs::write(folder.join("sshd_config"), config).expect("the disk has room");
-        let sshd = Command::new(program).args(["-D", "-q", "-f"]).arg(folder.join("sshd_config")).stderr(Stdio::null());
+        let mut sshd = Command::new(program);
+        sshd.args(["-D", "-q", "-f"]).arg(folder.join("sshd_config")).stderr(Stdio::null());
         let sshd = sshd.spawn().expect("it is there");
         let user = Command::new("id").arg("-un").output().expect("a user").stdout;
         let user = String::from_utf8_lossy(&user).trim().to_owned();

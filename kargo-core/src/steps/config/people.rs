@@ -11,8 +11,7 @@ use crate::steps::typed::{Config, is_template};
 
 /// `send-message`: tells people something, in a channel of the host's.
 ///
-/// The host says how messages are sent: [`steps::send_message`](crate::steps::send_message) takes its
-/// [`Messenger`](crate::plugin::Messenger).
+/// The host says how messages are sent: `steps::send_message` takes its `Messenger`.
 ///
 /// # Outputs
 ///
@@ -85,7 +84,7 @@ impl Config for SendMessage {
 
 /// `wait-for-approval`: waits until people have approved.
 ///
-/// The people answer through the host, by [`Engine::answer`](crate::Engine::answer), and the step goes on at once. Until it has ended the last
+/// The people answer through the host, by `Engine::answer`, and the step goes on at once. Until it has ended the last
 /// answer of a person counts, so that an approval can be taken back. It waits for a week when its entry sets no timeout.
 ///
 /// # Outputs
