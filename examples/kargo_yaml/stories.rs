@@ -39,12 +39,12 @@ struct Visit {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
-    ByItself,
-    ByAlice,
+    Automatic,
+    Asked,
     /// The promotion waits for somebody to merge.
-    ByPullRequest,
+    PullRequest,
     /// The stage has no steps: it has what all those before it have.
-    ByBeingThere,
+    Inherited,
 }
 
 const fn visit(stage: &'static str, warehouse: &'static str, how: How) -> Visit {
@@ -69,9 +69,9 @@ pub(crate) const ALL: [Story; 4] = [
         repository: "https://git.example/acme/web-config.git",
         seed: quickstart,
         visits: &[
-            visit("dev", "web", How::ByItself),
-            after(Duration::from_secs(31 * 60), visit("staging", "web", How::ByItself)),
-            visit("prod", "web", How::ByAlice),
+            visit("dev", "web", How::Automatic),
+            after(Duration::from_secs(31 * 60), visit("staging", "web", How::Automatic)),
+            visit("prod", "web", How::Asked),
         ],
         shown: &[("stage/dev", "manifest-1.yaml"), ("stage/prod", "manifest-1.yaml")],
     },
@@ -82,8 +82,8 @@ pub(crate) const ALL: [Story; 4] = [
         repository: "https://git.example/acme/config.git",
         seed: orders,
         visits: &[
-            visit("test", "orders", How::ByAlice),
-            after(HOUR.saturating_mul(25), visit("prod", "orders", How::ByPullRequest)),
+            visit("test", "orders", How::Asked),
+            after(HOUR.saturating_mul(25), visit("prod", "orders", How::PullRequest)),
         ],
         shown: &[("main", "orders/values-test.yaml"), ("main", "orders/values-prod.yaml")],
     },
@@ -94,10 +94,10 @@ pub(crate) const ALL: [Story; 4] = [
         repository: "https://git.example/acme/catalog.git",
         seed: catalog,
         visits: &[
-            visit("canary", "chart", How::ByItself),
-            visit("prod-eu", "chart", How::ByAlice),
-            visit("prod-us", "chart", How::ByAlice),
-            visit("everywhere", "chart", How::ByBeingThere),
+            visit("canary", "chart", How::Automatic),
+            visit("prod-eu", "chart", How::Asked),
+            visit("prod-us", "chart", How::Asked),
+            visit("everywhere", "chart", How::Inherited),
         ],
         shown: &[("rendered/canary", "deployment.yaml"), ("rendered/prod-us", "deployment.yaml")],
     },
@@ -107,7 +107,7 @@ pub(crate) const ALL: [Story; 4] = [
         project: "billing",
         repository: "https://git.example/acme/billing.git",
         seed: billing,
-        visits: &[visit("dev", "config", How::ByAlice), visit("dev", "code", How::ByAlice)],
+        visits: &[visit("dev", "config", How::Asked), visit("dev", "code", How::Asked)],
         shown: &[("env/dev", "versions.json"), ("env/dev", "app/settings.yaml")],
     },
 ];
@@ -184,8 +184,8 @@ pub(crate) async fn tell(story: &Story) -> Result<()> {
             continue;
         };
         let how = match visit.how {
-            How::ByItself => "takes it by itself",
-            How::ByPullRequest => "by alice, and Bob merges the pull request",
+            How::Automatic => "takes it by itself",
+            How::PullRequest => "by alice, and Bob merges the pull request",
             _ => "by alice",
         };
         println!("  {:11} {how}: {}", visit.stage, promotion.phase);
@@ -209,8 +209,8 @@ pub(crate) async fn tell(story: &Story) -> Result<()> {
 async fn go(engine: &Engine, places: &Places, visit: &Visit) -> Result<Option<Promotion>> {
     let freight = newest(engine, visit.warehouse).await?;
     let promotion = match visit.how {
-        How::ByBeingThere => None,
-        How::ByItself => Some(
+        How::Inherited => None,
+        How::Automatic => Some(
             engine
                 .until(|state| {
                     let mine = |one: &&Promotion| one.stage.as_str() == visit.stage && one.freight == freight;
@@ -218,14 +218,14 @@ async fn go(engine: &Engine, places: &Places, visit: &Visit) -> Result<Option<Pr
                 })
                 .await?,
         ),
-        How::ByAlice | How::ByPullRequest => {
+        How::Asked | How::PullRequest => {
             while !engine.why(visit.stage, freight.clone()).admission.is_open() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Some(engine.promote(visit.stage, &freight, Actor::user("alice")).await?)
         }
     };
-    if visit.how == How::ByPullRequest {
+    if visit.how == How::PullRequest {
         let pull = loop {
             match places.forge.open_pull_request() {
                 Some(pull) => break pull,
@@ -251,12 +251,15 @@ async fn go(engine: &Engine, places: &Places, visit: &Visit) -> Result<Option<Pr
 
 /// The newest freight of a warehouse; of one that makes none by itself, what somebody puts together.
 async fn newest(engine: &Engine, warehouse: &str) -> Result<FreightId> {
-    while warehouse == "config" {
+    if warehouse == "config" {
         // It is there once all has been looked for.
-        match engine.assemble(warehouse, [], Actor::user("alice")).await {
-            Ok(freight) => return Ok(freight),
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        for _ in 0..500 {
+            if let Ok(freight) = engine.assemble(warehouse, [], Actor::user("alice")).await {
+                return Ok(freight);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        return Ok(engine.assemble(warehouse, [], Actor::user("alice")).await?);
     }
     let found = engine.until(|state| Some(state.newest_first(&warehouse.into()).next()?.freight().id().clone()));
     Ok(found.await?)
