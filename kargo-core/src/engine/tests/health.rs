@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::*;
 use crate::plugin::{Context, DeployRequest, Deployer, Deployment, Health, Observation, ObserveRequest};
@@ -324,7 +325,10 @@ fn a_stage_and_its_state_without_health_can_be_read() {
 
 /// Says with which configuration it was asked, and with which ones later steps deployed.
 #[derive(Debug, Clone, Default)]
-struct Asked(Arc<Mutex<Vec<(Value, Vec<Value>)>>>);
+struct Asked(Arc<Mutex<Vec<Question>>>);
+
+/// The configuration, and those of later steps.
+type Question = (Value, Vec<Value>);
 
 #[async_trait]
 impl Deployer for Asked {

@@ -54,7 +54,7 @@ fn a_line_of_ten_megabytes_with_a_hundred_thousand_faults_is_told_up_to_the_limi
         .collect();
     let text = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{}]}}"#, stages.join(", "));
     assert!(text.len() > 10_000_000 && !text.contains('\n'), "{}", text.len());
-    let findings = bounded(&[text.clone()]);
+    let findings = bounded(std::slice::from_ref(&text));
     assert_eq!(findings.len(), 10_000);
     let places = findings.iter().filter_map(|finding| finding.place.as_ref());
     let columns: Vec<usize> = places.filter(|place| place.path.contains("field")).map(|place| place.column).collect();

@@ -17,8 +17,10 @@ struct Bench {
 impl Bench {
     async fn new(stock: &Stock) -> Self {
         let remote = Remote::new(stock.path().to_str().unwrap()).unwrap();
-        let session = remote.session().unwrap();
-        Self { cx: Context::system("merge"), origin: GitOrigin::new(remote, session).await.unwrap() }
+        let cx = Context::system("merge");
+        let (session, key) = remote.open(&cx, false).await.unwrap();
+        let origin = GitOrigin::new(remote, key, session).await.unwrap();
+        Self { cx, origin }
     }
 
     async fn merge(&self, trees: &[String; 3]) -> Merged {
