@@ -57,7 +57,7 @@ impl Manifests {
     /// The manifests of a stream. `name` is what findings call it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when it cannot be read, is no UTF-8, or is too long.
+    /// [`crate::ErrorKind::InvalidInput`] when it cannot be read, is no UTF-8, or is too long.
     pub fn from_reader(name: impl Into<String>, stream: impl Read) -> Result<Self> {
         let name = name.into();
         Ok(Self::parse(name.clone(), text_of(&name, stream)?))
@@ -68,7 +68,7 @@ impl Manifests {
     /// with a dot, and symbolic links, are not followed.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when a path does not exist, [`ErrorKind::InvalidInput`] when something cannot be read.
+    /// [`crate::ErrorKind::NotFound`] when a path does not exist, [`crate::ErrorKind::InvalidInput`] when something cannot be read.
     pub fn load(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
         let mut set = Self::new();
         for path in paths {
