@@ -130,7 +130,8 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
         let retry = (latches.syncs == 0).then(|| operation::again(case, latches, &why)).flatten();
         return Some(retry.unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }
-    if drifts && !case.policy.drift_of_others && !case.owns_last_operation() {
+    // One that came after ours was of the same sources.
+    if drifts && !case.policy.drift_of_others && !case.owns_last_operation() && latches.syncs == 0 {
         let why = format!("the last sync was not of this deployment, and the application is OutOfSync since{differs}");
         return Some(operation::again(case, latches, &why).unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }

@@ -172,7 +172,8 @@ fn race_p_a_sync_of_anothers_says_nothing_of_sources_that_were_changed_since_at_
     let edited = read().set("status.sync.status", "OutOfSync").policy(|policy| policy.drift_of_others = false);
     let edited = edited.set("status.reconciledAt", stamp("10:00:08"));
     edited.clone().is_live();
-    edited.of_another().is_pending(&PINNED);
+    edited.clone().of_another().is_pending(&PINNED);
+    edited.of_another().latches(|latches| latches.syncs = 1).is_live();
 }
 
 #[test]
