@@ -359,9 +359,11 @@ async fn argo_05_a_deployer_is_told_what_later_steps_of_the_same_kind_asked_for(
     becomes(&engine, "dev", Health::Healthy).await;
     let mut seen = asked.0.lock().unwrap().clone();
     seen.sort_by_key(|(config, _)| config["place"].to_string());
+    // However often it was looked.
+    seen.dedup();
     let place = |place: &str| json!({ "place": place });
     assert_eq!(
-        seen[..3],
+        seen,
         [(place("a"), vec![place("c"), place("d")]), (place("c"), vec![place("d")]), (place("d"), Vec::new()),]
     );
 }
