@@ -349,7 +349,7 @@ async fn argo_05_a_deployer_is_told_what_later_steps_of_the_same_kind_asked_for(
     let (shop, asked, other) = (Shop::new(), Asked::default(), Target::standing(WELL));
     let deploy = |name: &str, place: &str| StepSpec::deploy(name, json!({ "place": place }));
     let steps = [deploy("asked", "a"), deploy("target", "b"), deploy("asked", "c"), deploy("asked", "d")];
-    let steps = steps.into_iter().enumerate().map(|(at, step)| step.named(format!("step-{at}")));
+    let steps = steps.into_iter().enumerate().map(|(at, step)| step.named(format!("deploy-{at}")));
     let stage = steps.fold(Stage::new("dev").direct("main").auto_promote(), |stage, step| stage.step(step));
     let pipeline = Shop::of([stage.watch_health(MINUTE)]);
     let plugins = Plugins::builder().source("versions", shop.source.clone()).step("ship", shop.ship.clone());
