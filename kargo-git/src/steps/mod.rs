@@ -40,8 +40,8 @@ pub use github::GitHubPush;
 ///
 /// - Commits are made of the journal's facts and carry trailers (promotion, freight, stage, actor, key), so that a step that is run again
 ///   makes the same commit, or finds the one that it had made.
-/// - A push never loses what others have pushed. When the branch has moved, the commits are made again on top of it, file by file: a file
-///   that both have changed is a conflict, which ends the promotion and is named. Only branches of promotions (`kargo/promotion/...`, and
+/// - A push never loses what others have pushed. When the branch has moved, the commits are made again on top of it, line by line as git
+///   does it: lines that both have changed are a conflict, which ends the promotion and is named. Only branches of promotions (`kargo/promotion/...`, and
 ///   those of [`GitSteps::own_branches`]) are ever forced, and those with a lease.
 ///
 /// Credentials, certificates and limits are those of a [`GitSource`], by the URL of the repository. With
