@@ -10,4 +10,4 @@ pub use git_server::{Counted, GitServer};
 pub use history::{History, Long, name, pipeline};
 pub use process::{forget_most, processor_time, resident, resident_at_most};
 pub use ssh_server::SshServer;
-pub use stock_git::{commit, git, import, measure, measure_after, repack};
+pub use stock_git::{Measured, commit, git, import, measure, measure_after, repack};

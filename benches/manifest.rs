@@ -103,6 +103,9 @@ fn manifests(c: &mut Criterion) {
     group.sample_size(10).throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("load", |b| b.iter(|| Manifests::parse("stages.yaml", black_box(text.as_str()))));
     group.bench_function("lint", |b| b.iter(|| lint(black_box(&loaded), &STEPS)));
+    group.bench_function("load and lint", |b| {
+        b.iter(|| lint(&Manifests::parse("stages.yaml", black_box(text.as_str())), &STEPS));
+    });
     group.bench_function("pipelines", |b| b.iter(|| black_box(&loaded).pipelines().expect("a pipeline")));
     group.finish();
 }

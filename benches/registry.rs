@@ -79,8 +79,9 @@ impl Bench {
 
     fn inspect(&self) {
         let count = self.size.inspected;
+        let mut each = Vec::new();
         for at_once in [1, 8] {
-            self.measure(&format!("inspect {count} images, {at_once} at once"), self.size.runs, || {
+            let took = self.measure(&format!("inspect {count} images, {at_once} at once"), self.size.runs, || {
                 let client = client();
                 let inspected = stream::iter(0..count)
                     .map(|number| {
@@ -92,14 +93,21 @@ impl Bench {
                 let inspected = self.runtime.block_on(inspected).expect("the registry answers");
                 assert!(inspected.iter().all(|(_, image)| image.created_at.is_some() && !image.labels.is_empty()));
             });
+            each.push(took);
         }
-        self.inspect_with_skopeo(count, self.size.runs);
+        let Some(skopeo) = self.inspect_with_skopeo(count, self.size.runs) else { return };
+        for (at_once, took) in [1, 8].into_iter().zip(each) {
+            let factor = skopeo.as_secs_f64() / took.as_secs_f64();
+            let took = took.as_secs_f64() * 1e3 / count as f64;
+            println!("{at_once} at once: {took:.2} ms for each image, {factor:.0} times faster than skopeo");
+            assert!(factor >= 5.0, "at least five times faster for each image");
+        }
     }
 
-    fn inspect_with_skopeo(&self, count: usize, runs: usize) {
+    fn inspect_with_skopeo(&self, count: usize, runs: usize) -> Option<Duration> {
         self.compare(&format!("skopeo inspect --no-tags, {count} one after the other"), runs, count, |number| {
             vec!["inspect".into(), "--no-tags".into(), format!("docker://{}:{}", self.app, tag(number))]
-        });
+        })
     }
 
     fn newest_build(&self) {
@@ -186,7 +194,7 @@ impl Bench {
     }
 
     /// Prints the median time of `work`, what it asked of the registry, and by how much it made this process grow.
-    fn measure(&self, name: &str, runs: usize, mut work: impl FnMut()) {
+    fn measure(&self, name: &str, runs: usize, mut work: impl FnMut()) -> Duration {
         let mut times: Vec<(Duration, usize, u64)> = (0..runs)
             .map(|_| {
                 self.registry.clear_requests();
@@ -202,13 +210,20 @@ impl Bench {
         times.sort_unstable();
         let (took, requests, _) = times[runs / 2];
         print(name, took, requests, grown);
+        took
     }
 
     /// The same for a program, called so many times in each run.
-    fn compare(&self, name: &str, runs: usize, calls: usize, arguments: impl Fn(usize) -> Vec<String>) {
+    fn compare(
+        &self,
+        name: &str,
+        runs: usize,
+        calls: usize,
+        arguments: impl Fn(usize) -> Vec<String>,
+    ) -> Option<Duration> {
         if !self.skopeo {
             println!("  {name}: skopeo is not installed");
-            return;
+            return None;
         }
         let mut most = 0;
         let mut times: Vec<(Duration, usize)> = (0..runs)
@@ -234,6 +249,7 @@ impl Bench {
         times.sort_unstable();
         let (took, requests) = times[runs / 2];
         print(&format!("  {name}"), took, requests, most);
+        Some(took)
     }
 }
 

@@ -9,13 +9,30 @@ use std::time::{Duration, Instant};
 
 use crate::Counted;
 
+/// What a piece of work took: the median, by time, of its runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// How long it took.
+    pub took: Duration,
+    /// How many requests the server answered.
+    pub requests: u64,
+    /// How many bytes the server sent.
+    pub bytes: u64,
+}
+
 /// Prints the median time of `work` and what it asked of the server.
-pub fn measure(name: &str, runs: usize, server: &dyn Counted, work: impl FnMut()) {
-    measure_after(name, runs, server, &mut || {}, work);
+pub fn measure(name: &str, runs: usize, server: &dyn Counted, work: impl FnMut()) -> Measured {
+    measure_after(name, runs, server, &mut || {}, work)
 }
 
 /// Prints the median time of `work`, each time after `prepare`, and what it asked of the server.
-pub fn measure_after(name: &str, runs: usize, server: &dyn Counted, prepare: &mut dyn FnMut(), mut work: impl FnMut()) {
+pub fn measure_after(
+    name: &str,
+    runs: usize,
+    server: &dyn Counted,
+    prepare: &mut dyn FnMut(),
+    mut work: impl FnMut(),
+) -> Measured {
     let mut times: Vec<(Duration, u64, u64)> = (0..runs)
         .map(|_| {
             prepare();
@@ -30,6 +47,7 @@ pub fn measure_after(name: &str, runs: usize, server: &dyn Counted, prepare: &mu
     times.sort_unstable();
     let (took, requests, bytes) = times[runs / 2];
     println!("{name:58} {:9.1} ms {requests:5} requests {:9.1} kB", took.as_secs_f64() * 1e3, bytes as f64 / 1e3);
+    Measured { took, requests, bytes }
 }
 
 /// Appends the beginning of the commit number `n` on main to what [`import`] reads.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use kargo_benches::{Counted, GitServer, SshServer, commit, git, import, measure, repack};
+use kargo_benches::{Counted, GitServer, Measured, SshServer, commit, git, import, measure, measure_after, repack};
 use kargo_core::plugin::Plugins;
 use kargo_git::testing::StepByStep;
 use kargo_git::{Credentials, GitSource, GitSteps};
@@ -45,13 +45,19 @@ fn main() {
     let (root, far, near) = (folder.path(), Duration::from_millis(50), Duration::ZERO);
     let repository = root.join("monorepo.git");
     let url = server.url("monorepo.git");
-    let all = |server: &dyn Counted, url: &str, source: GitSource, ssh: Option<&str>| {
-        Bench { size: &size, root, server, url, ssh }.run(source);
+    let all = |server: &dyn Counted, url: &str, source: &dyn Fn() -> GitSource, ssh: Option<&str>| {
+        Bench { size: &size, root, server, url, ssh }.run(source)
     };
-    all(&server, &url, GitSource::new(), None);
+    let holds = |all: All, limit: Option<Duration>| {
+        // The small repository of a test has nothing to be spared.
+        if !test {
+            all.holds(limit);
+        }
+    };
+    holds(all(&server, &url, &GitSource::new, None), Some(Duration::from_millis(500)));
     server.delay(far);
     println!("the same with 50 ms for each connection and each request");
-    all(&server, &url, GitSource::new(), None);
+    holds(all(&server, &url, &GitSource::new, None), None);
     server.delay(near);
     if let Some(server) = SshServer::start(root) {
         let (url, command) = (server.url(&repository), server.command());
@@ -60,16 +66,20 @@ fn main() {
             GitSource::new().known_hosts(server.known_hosts()).credentials(&url, credentials)
         };
         println!("the same over ssh, where each connection counts as one request");
-        all(&server, &url, source(), Some(&command));
+        holds(all(&server, &url, &source, Some(&command)), None);
         server.delay(far);
         println!("the same over ssh with a round trip of 50 ms");
-        all(&server, &url, source(), Some(&command));
+        holds(all(&server, &url, &source, Some(&command)), None);
     } else {
         println!("no sshd is installed, so nothing is measured over ssh");
     }
     git(&repository, &["config", "uploadpack.allowFilter", "false"]);
     println!("the same over http against a server that refuses filters");
-    all(&server, &url, GitSource::new(), None);
+    let unfiltered = all(&server, &url, &GitSource::new, None);
+    assert!(
+        unfiltered.ours.bytes <= unfiltered.shallow.bytes * 11 / 10,
+        "no more than a shallow clone: {unfiltered:?}"
+    );
 }
 
 /// Ten environments, so many apps, ten parts with ten files each.
@@ -91,28 +101,61 @@ struct Bench<'a> {
     ssh: Option<&'a str>,
 }
 
+/// One promotion by each way.
+#[derive(Debug)]
+struct All {
+    first: Measured,
+    ours: Measured,
+    shallow: Measured,
+    sparse: Measured,
+}
+
+impl All {
+    /// What the project promises of it.
+    fn holds(&self, limit: Option<Duration>) {
+        for ours in [self.ours] {
+            assert!(ours.requests <= 10 && ours.bytes <= 20_000, "{self:?}");
+            assert!(limit.is_none_or(|limit| ours.took <= limit), "{self:?}");
+        }
+        let (took, bytes) = (self.shallow.took.min(self.sparse.took), self.shallow.bytes.min(self.sparse.bytes));
+        let (faster, fewer) =
+            (took.as_secs_f64() / self.ours.took.as_secs_f64(), bytes as f64 / self.ours.bytes as f64);
+        println!("{faster:.1} times faster and {fewer:.0} times fewer bytes than the better of both");
+        assert!(limit.is_none() || (faster >= 3.0 && fewer >= 100.0), "{self:?}");
+    }
+}
+
 impl Bench<'_> {
-    fn run(&self, source: GitSource) {
+    fn run(&self, source: &dyn Fn() -> GitSource) -> All {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        // As in a host that is up for a while: what the server can do is known, and its connection may be there.
-        let plugins = GitSteps::new(source).register(Plugins::builder()).build();
+        let plugins = |source| GitSteps::new(source).register(Plugins::builder()).build();
         let mut n = 0;
-        measure("git-clone, git-commit, git-push", self.size.runs * 3, self.server, || {
+        let first =
+            measure("git-clone, git-commit, git-push: the first of a host", self.size.runs, self.server, || {
+                n += 1;
+                runtime.block_on(promote(StepByStep::new(&format!("dev.{n}"), plugins(source())), self.url, n));
+            });
+        // As in a host that is up for a while: what the server can do is known, and its connection may be there.
+        let plugins = plugins(source());
+        let ours = measure("git-clone, git-commit, git-push", self.size.runs * 3, self.server, || {
             n += 1;
             runtime.block_on(promote(StepByStep::new(&format!("dev.{n}"), plugins.clone()), self.url, n));
         });
         let depth = ["--depth", "1"];
-        self.stock("  git clone --depth 1, commit, push", &depth, false, self.size.runs.min(3));
+        // Writing so many files takes it a minute.
+        let shallow = self.stock("  git clone --depth 1, commit, push", &depth, false, 1);
         let sparse = ["--filter=blob:none", "--sparse", "--depth", "1"];
-        self.stock("  git clone --filter=blob:none --sparse --depth 1, ...", &sparse, true, self.size.runs);
+        let name = "  git clone --filter=blob:none --sparse --depth 1, ...";
+        let sparse = self.stock(name, &sparse, true, self.size.runs);
+        All { first, ours, shallow, sparse }
     }
 
-    fn stock(&self, name: &str, arguments: &[&str], sparse: bool, runs: usize) {
+    fn stock(&self, name: &str, arguments: &[&str], sparse: bool, runs: usize) -> Measured {
         let clone = self.root.join("clone");
         let ssh = self.ssh.map(|command| format!("core.sshCommand={command}"));
         let mut n = 0;
-        measure(name, runs, self.server, || {
-            let _ = std::fs::remove_dir_all(&clone);
+        let mut clear = || drop(std::fs::remove_dir_all(&clone));
+        measure_after(name, runs, self.server, &mut clear, || {
             let ssh: Vec<&str> = ssh.iter().flat_map(|command| ["-c", command]).collect();
             git(self.root, &[&["clone", "-q"], &ssh[..], arguments, &[self.url, "clone"]].concat());
             if sparse {
@@ -126,7 +169,7 @@ impl Bench<'_> {
             let who = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.example"];
             git(&clone, &[&who[..], &["commit", "-qam", "Edit"]].concat());
             git(&clone, &["push", "-q", "origin", "HEAD:main"]);
-        });
+        })
     }
 }
 

@@ -135,7 +135,9 @@ impl Driver {
         if self.in_flight.get(&task).is_some_and(|call| call.stopping) {
             return;
         }
-        if phase == Phase::Errored && !self.notes.of(&task).is_some_and(|note| note.called) {
+        // An answer that came in time counts, also when its step has had no turn since.
+        let heard = self.notes.of(&task).is_some_and(|note| note.called && !note.answered);
+        if phase == Phase::Errored && !heard && !self.in_flight.contains_key(&task) {
             return self.run_task(task, None, self.shared.clock.now());
         }
         let ended = self.in_flight.remove(&task).map(|call| {
@@ -221,6 +223,12 @@ impl Driver {
             Err(error) => Err(panicked("The plug-in", error)),
         };
         let now = self.shared.clock.now();
+        // It has ended without having heard what somebody has answered since it was called: until it has ended, answers can be changed.
+        if matches!(report, Ok(Report::Finished { .. })) && self.notes.of(task).is_some_and(|note| note.answered) {
+            self.notes.entry(task).not_before = None;
+            self.mark(task);
+            return Ok(());
+        }
         let mut recorded = Vec::new();
         let kind = match report {
             Ok(Report::Finished { mut phase, mut message, mut outputs, records, config_digest }) => {

@@ -67,9 +67,14 @@ pub(super) fn fits(what: &str, value: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn shorten(mut text: String) -> String {
-    if text.len() > MESSAGE_LIMIT {
-        let mut end = MESSAGE_LIMIT;
+pub(super) fn shorten(text: String) -> String {
+    shorten_to(MESSAGE_LIMIT, text)
+}
+
+/// The text, or its first `limit` bytes and a word about it.
+pub(super) fn shorten_to(limit: usize, mut text: String) -> String {
+    if text.len() > limit {
+        let mut end = limit;
         while !text.is_char_boundary(end) {
             end -= 1;
         }

@@ -11,6 +11,7 @@ use super::expression::{Secrets, Surroundings, Texts};
 use super::files::{Earlier, Files};
 use super::records::masked;
 use super::report::Report;
+use crate::approval::Demand;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::plugin::{Context, Progress, ProjectData, Step, StepOutcome, StepRequest};
 use crate::promotion::{Phase, PromotionInfo};
@@ -84,7 +85,14 @@ impl StepCall {
             }
             StepOutcome::Failed { reason } => Report::ended(Phase::Failed, secrets.mask(reason)),
             StepOutcome::Running { reason, check_after, state } => {
-                let state = state.map(|state| secrets.mask_value(state));
+                let asks = state.as_ref().is_some_and(|state| Demand::of_state(state).is_some());
+                let masked = state.clone().map(|state| secrets.mask_value(state));
+                if asks && masked != state {
+                    let why = "whom it asks comes from a secret, and the journal, from which it is told who may answer, keeps no secrets; name \
+                               the approvers in the configuration or in a config map.";
+                    return Ok(Report::ended(Phase::Failed, why.to_owned()));
+                }
+                let state = masked;
                 Report::Waiting { reason: secrets.mask(reason), check_after, state }
             }
         })
@@ -119,7 +127,8 @@ impl StepCall {
             return failed(why.to_owned(), ErrorKind::Conflict, Retry::Never);
         }
         let cx = without_secrets(cx, &secrets);
-        let request = StepRequest { resumed: true, ..self.request(info, &config) };
+        let journaled = |outputs| secrets.mask_map(outputs);
+        let request = StepRequest { resumed: true, journaled: Some(&journaled), ..self.request(info, &config) };
         let request = request.with_workspace(workspace).restoring(outputs);
         let outcome = self.step.run(&cx, &request).await.map_err(|error| secrets.mask_error(error));
         match outcome {
@@ -163,11 +172,40 @@ impl StepCall {
 }
 
 /// The digest of a configuration. Secrets count as masked: nothing about them can be guessed from it, and a token that was renewed since is
-/// no change.
+/// no change. The order of the keys is none either: it depends on how the host's binary was built.
 fn digest(config: &Value, secrets: &Secrets) -> String {
-    let masked = secrets.mask_value(config.clone());
-    let digest = Sha256::digest(masked.to_string());
+    let masked = secrets.mask_places(config.clone());
+    let mut text = String::new();
+    canonical(&masked, &mut text);
+    let digest = Sha256::digest(text);
     digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// JSON with sorted keys.
+fn canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            text.push('{');
+            for (key, value) in entries {
+                canonical(&Value::from(key.as_str()), text);
+                text.push(':');
+                canonical(value, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        other => text.push_str(&other.to_string()),
+    }
 }
 
 /// The context of a call that knows secrets: what it tells the log holds none.
@@ -177,4 +215,19 @@ pub(super) fn without_secrets(cx: &Context, secrets: &Secrets) -> Context {
     }
     let (below, secrets) = (cx.clone(), secrets.clone());
     cx.clone().with_progress(Progress::to(move |text| below.progress(secrets.mask(text.to_owned()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_a_configuration_does_not_depend_on_the_order_of_its_keys() {
+        let one: Value = serde_json::from_str(r#"{"b": {"d": [1, "x"], "c": null}, "a": true}"#).unwrap();
+        let other: Value = serde_json::from_str(r#"{"a": true, "b": {"c": null, "d": [1, "x"]}}"#).unwrap();
+        let secrets = Secrets::default();
+        assert_eq!(digest(&one, &secrets), digest(&other, &secrets));
+        let changed: Value = serde_json::from_str(r#"{"a": true, "b": {"c": null, "d": ["x", 1]}}"#).unwrap();
+        assert_ne!(digest(&one, &secrets), digest(&changed, &secrets));
+    }
 }

@@ -134,7 +134,12 @@ pub struct StepRequest<'a> {
     pub restored: Option<&'a Map<String, Value>>,
     pub(crate) workspace: Workspace,
     pub(crate) records: Arc<Mutex<Vec<Record>>>,
+    /// Masks what it puts out as the journal does.
+    pub(crate) journaled: Option<Journaled<'a>>,
 }
+
+/// Outputs as they come to stand in the journal.
+pub(crate) type Journaled<'a> = &'a (dyn Fn(Map<String, Value>) -> Map<String, Value> + Send + Sync);
 
 impl Debug for StepRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,6 +167,7 @@ impl<'a> StepRequest<'a> {
             restored: None,
             workspace: Workspace::new(),
             records: Arc::default(),
+            journaled: None,
         }
     }
 
@@ -194,6 +200,15 @@ impl<'a> StepRequest<'a> {
     pub fn restoring(mut self, outputs: &'a Map<String, Value>) -> Self {
         self.restored = Some(outputs);
         self
+    }
+
+    /// Whether this call is to bring back what the step did, and has come to other outputs than then. The journal has no secrets, so they
+    /// are compared without.
+    pub(crate) fn deviates(&self, outputs: &Map<String, Value>) -> bool {
+        self.restored.is_some_and(|before| match self.journaled {
+            Some(journaled) => journaled(outputs.clone()) != *before,
+            None => outputs != before,
+        })
     }
 
     /// Hands over what people answered.

@@ -54,14 +54,22 @@ impl Builtin for WaitForApproval {
     }
 }
 
+/// How many bytes of JSON the messages of all answers may take, so that many answers do not make more outputs than a step may have.
+const MESSAGES: usize = 256 << 10;
+
+/// The answers as an output. Messages are left out from the first that there is no room for.
 fn responses(answers: &[Answer]) -> Value {
-    let response = |answer: &Answer| {
+    let mut room = MESSAGES;
+    let mut response = |answer: &Answer| {
+        let message = Value::from(answer.message.as_str());
+        let size = message.to_string().len();
+        room = room.saturating_sub(size);
         json!({
             "user": answer.actor.as_str(),
             "action": answer.verdict.to_string(),
             "time": answer.at.to_string(),
-            "message": answer.message,
+            "message": if room > 0 { message } else { "".into() },
         })
     };
-    answers.iter().map(response).collect()
+    answers.iter().map(&mut response).collect()
 }

@@ -76,9 +76,9 @@ impl<T: Builtin> Step for Typed<T> {
         match read::<T::Config>(T::USES, request.config) {
             Ok(config) => {
                 let outcome = self.0.run(cx, config, request).await?;
-                match (request.restored, &outcome) {
+                match &outcome {
                     // What it has told later steps and the journal is what must be there again: not another version of a chart, say.
-                    (Some(before), StepOutcome::Succeeded { outputs, .. }) if before != outputs => {
+                    StepOutcome::Succeeded { outputs, .. } if request.deviates(outputs) => {
                         let message = format!("{} makes something else of it now; promote again.", T::USES);
                         Err(Error::new(ErrorKind::Conflict, message).retry_as(Retry::Never))
                     }

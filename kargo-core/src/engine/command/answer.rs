@@ -2,7 +2,7 @@
 
 use super::no_promotion;
 use crate::engine::driver::Driver;
-use crate::engine::report::shorten;
+use crate::engine::report::shorten_to;
 use crate::engine::requests::AnswerStep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::promotion::Phase;
@@ -10,6 +10,8 @@ use crate::state::{Draft, EventKind, State, Task};
 
 /// How many persons may answer one step.
 const MAX_ANSWERS: usize = 1_000;
+/// How much of what a person says to an answer, in bytes, is kept: answers can be changed as often as one likes.
+const MESSAGE: usize = 500;
 
 impl Driver {
     pub(super) async fn answer(&mut self, answer: AnswerStep) -> Result<()> {
@@ -51,7 +53,7 @@ fn answered(state: &State, answer: &AnswerStep) -> Result<Option<Draft>> {
         );
         return Err(Error::new(ErrorKind::PermissionDenied, message));
     }
-    let message = shorten(message.clone());
+    let message = shorten_to(MESSAGE, message.clone());
     let earlier = at.task.answers.iter().find(|known| known.actor == *actor);
     if earlier.is_some_and(|known| known.verdict == *verdict && known.grounds == grounds && known.message == message) {
         return Ok(None);

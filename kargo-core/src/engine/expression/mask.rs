@@ -15,7 +15,12 @@ const SHORTEST: usize = 4;
 
 /// The secrets that a plug-in is handed.
 #[derive(Debug, Clone, Default)]
-pub(in crate::engine) struct Secrets(Arc<Vec<SecretString>>);
+pub(in crate::engine) struct Secrets {
+    /// The longest first.
+    texts: Arc<Vec<SecretString>>,
+    /// Where in the configuration something comes from secrets, as JSON pointers.
+    places: Arc<Vec<String>>,
+}
 
 impl Secrets {
     /// What of `rendered` comes from secrets, in the form that it has there, and those of `entries` that can be seen in it. Others stay
@@ -27,32 +32,45 @@ impl Secrets {
             .iter()
             .filter_map(|at| rendered.value.pointer(at))
             .for_each(|value| leaves(value, &mut texts));
-        let used = entries.filter(|entry| texts.iter().any(|text| text.contains(entry.expose_secret())));
-        let used: Vec<SecretString> = used.collect();
-        Self::all(texts.into_iter().map(SecretString::from).chain(used))
+        let seen = |form: &SecretString| texts.iter().any(|text| text.contains(form.expose_secret()));
+        let used: Vec<SecretString> =
+            entries.filter(|entry| forms(entry.expose_secret()).any(|form| seen(&form))).collect();
+        let all = Self::all(texts.into_iter().map(SecretString::from).chain(used));
+        Self { places: Arc::new(rendered.sensitive.iter().map(ToString::to_string).collect()), ..all }
     }
 
     pub(super) fn all(values: impl Iterator<Item = SecretString>) -> Self {
         let mut values: Vec<SecretString> = values
             .flat_map(|secret| {
                 // Keys and the like have several lines, and an error may show one of them.
-                let lines =
-                    secret.expose_secret().lines().map(|line| SecretString::from(line.trim())).collect::<Vec<_>>();
-                std::iter::once(secret).chain(lines)
+                let parts =
+                    std::iter::once(secret.expose_secret()).chain(secret.expose_secret().lines().map(str::trim));
+                parts.flat_map(forms).collect::<Vec<_>>()
             })
             .filter(|secret| secret.expose_secret().len() >= SHORTEST)
             .collect();
         // The longest first, so that nothing of it is left when a shorter one is part of it.
         values.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
-        Self(Arc::new(values))
+        values.dedup_by(|one, other| one.expose_secret() == other.expose_secret());
+        Self { texts: Arc::new(values), places: Arc::default() }
     }
 
     pub(in crate::engine) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.texts.is_empty()
+    }
+
+    /// The configuration without what comes from secrets, wherever else the same text may be.
+    pub(in crate::engine) fn mask_places(&self, mut config: Value) -> Value {
+        for place in self.places.iter() {
+            if let Some(secret) = config.pointer_mut(place) {
+                *secret = MASK.into();
+            }
+        }
+        config
     }
 
     pub(in crate::engine) fn mask(&self, mut text: String) -> String {
-        for secret in self.0.iter() {
+        for secret in self.texts.iter() {
             let secret = secret.expose_secret();
             if text.contains(secret) {
                 text = text.replace(secret, MASK);
@@ -65,7 +83,7 @@ impl Secrets {
         match value {
             _ if self.is_empty() => value,
             Value::String(text) => Value::String(self.mask(text)),
-            Value::Number(number) if self.0.iter().any(|secret| secret.expose_secret() == number.to_string()) => {
+            Value::Number(number) if self.texts.iter().any(|secret| secret.expose_secret() == number.to_string()) => {
                 MASK.into()
             }
             Value::Array(items) => Value::Array(items.into_iter().map(|item| self.mask_value(item)).collect()),
@@ -92,6 +110,18 @@ impl Secrets {
     }
 }
 
+/// A text as it is, and as it stands in JSON and in messages that put it in quotes.
+fn forms(text: &str) -> impl Iterator<Item = SecretString> + use<> {
+    let inner = |quoted: String| quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned();
+    let mut forms = vec![text.to_owned()];
+    for form in [inner(Value::from(text).to_string()), inner(format!("{text:?}"))] {
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    forms.into_iter().map(SecretString::from)
+}
+
 /// The texts and numbers in `value`.
 fn leaves(value: &Value, texts: &mut Vec<String>) {
     match value {
@@ -112,6 +142,15 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
+
+    #[test]
+    fn a_secret_is_masked_also_where_it_stands_in_quotes() {
+        let secret = "ab\"cd\\ef\tgh";
+        let secrets = Secrets::all([secret].map(SecretString::from).into_iter());
+        let message = format!("invalid type: string {secret:?}, expected u32; {}", Value::from(secret));
+        assert_eq!(secrets.mask(message), "invalid type: string \"***\", expected u32; \"***\"");
+        assert_eq!(secrets.mask(format!("password={secret};")), "password=***;");
+    }
 
     #[test]
     fn a_secret_is_masked_whole_in_each_of_its_lines_and_where_it_is_a_key() {

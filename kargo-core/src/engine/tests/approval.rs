@@ -1,7 +1,13 @@
 //! `wait-for-approval`: people who are asked in the middle of a promotion.
 
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
 use super::*;
 use crate::approval::Verdict;
+use crate::plugin::{Context, ProjectData};
 use crate::state::{EventKind, Promotion};
 use crate::view;
 
@@ -19,6 +25,34 @@ fn quorum() -> serde_json::Value {
         { "claim": "groups", "value": "dev" },
         { "role": "operator", "required": true },
     ]})
+}
+
+/// Knows who owns what, and takes ten seconds to say so.
+#[derive(Debug)]
+struct SlowData;
+
+#[async_trait]
+impl ProjectData for SlowData {
+    async fn secret(
+        &self,
+        _: &Context,
+        _: &PipelineName,
+        _: &str,
+        _: bool,
+    ) -> Result<Option<BTreeMap<String, SecretString>>> {
+        Ok(Some([("role".to_owned(), SecretString::from("owners-of-prod"))].into()))
+    }
+
+    async fn config_map(
+        &self,
+        _: &Context,
+        _: &PipelineName,
+        _: &str,
+        _: bool,
+    ) -> Result<Option<BTreeMap<String, String>>> {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        Ok(Some([("role".to_owned(), "owner".to_owned())].into()))
+    }
 }
 
 impl Asked {
@@ -39,7 +73,8 @@ impl Asked {
     }
 
     async fn start(shop: &Shop, pipeline: &Pipeline) -> Engine {
-        shop.start_with(pipeline.clone(), crate::steps::builtin().step("ship", shop.ship.clone())).await
+        let plugins = crate::steps::builtin().step("ship", shop.ship.clone()).data(SlowData);
+        shop.start_with(pipeline.clone(), plugins).await
     }
 
     /// The engine ends as a process does that is killed, and another one begins.
@@ -238,4 +273,50 @@ async fn approvers_can_come_from_expressions_and_wrong_ones_are_found_early() {
         let refused = crate::steps::builtin().build().check(&Shop::of([stage])).expect_err("must be refused");
         assert!(refused.to_string().contains(part), "{part:?} is not in {refused}");
     }
+}
+
+/// Until it has ended, the last answer of a person counts: also one that comes while the step looks at those before it.
+#[tokio::test(start_paused = true)]
+async fn an_approval_is_taken_back_while_the_step_looks_at_it() {
+    let asked = || Asked::for_approval(json!({ "approvers": [{ "role": "${{ configMap('who').role }}" }] }));
+    for (first_is_yes, phase) in [(true, Phase::Failed), (false, Phase::Succeeded)] {
+        let asked = asked().await;
+        let answers = [asked.yes("olga").role("owner"), asked.no("olga").role("owner")];
+        let [first, second] = if first_is_yes { [0, 1] } else { [1, 0] };
+        asked.answer(answers[first].clone()).await;
+        // The call that has been told of the first answer asks for the map now.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        asked.answer(answers[second].clone()).await;
+        let ended = asked.ended().await;
+        assert_eq!(ended.phase, phase, "{}", ended.message);
+        assert_eq!(asked.shipped(), usize::from(phase == Phase::Succeeded));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_it_asks_cannot_come_from_a_secret() {
+    let shop = Shop::new();
+    let config = json!({ "approvers": [{ "role": "${{ secret('oncall').role }}" }] });
+    let stage = Stage::new("prod").direct("main").step(StepSpec::new("wait-for-approval", config).named("ask"));
+    let engine = Asked::start(&shop, &Shop::of([stage])).await;
+    let id = engine.promote("prod", &freight(&engine, "1.0.0").await, Actor::user("ann")).await.expect("allowed");
+    let ended = engine.finished(&id).await.expect("ends");
+    assert_eq!(ended.phase, Phase::Failed);
+    assert!(ended.message.contains("whom it asks comes from a secret"), "{}", ended.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_much_people_say_an_approval_is_one() {
+    let asked = Asked::for_approval(json!({ "minApprovals": 300, "approvers": [{ "role": "dev" }] })).await;
+    // Each of these takes six bytes in JSON.
+    let long = "\u{1}".repeat(5_000);
+    for n in 0..300 {
+        asked.answer(asked.yes(&format!("dev-{n}")).role("dev").because(&long)).await;
+    }
+    let ended = asked.ended().await;
+    assert_eq!(ended.phase, Phase::Succeeded, "{}", ended.message);
+    let responses = &ended.steps[0].task.outputs["responses"];
+    assert_eq!(responses.as_array().map(Vec::len), Some(300));
+    assert!(responses[0]["message"].as_str().expect("a text").ends_with("[cut]"));
+    assert_eq!((&responses[299]["user"], &responses[299]["message"]), (&json!("user:dev-299"), &json!("")));
 }

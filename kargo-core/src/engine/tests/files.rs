@@ -1,12 +1,14 @@
 //! The workspace of a promotion: what steps leave to those behind them, whatever fails or dies in between.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::*;
-use crate::plugin::{Context, Step, StepOutcome, StepRequest};
+use crate::plugin::{Context, ProjectData, Step, StepOutcome, StepRequest};
 use crate::state::Promotion;
 use crate::testing::Play;
 
@@ -207,5 +209,60 @@ async fn a_step_whose_configuration_comes_to_something_else_after_a_restart_rest
             assert!(ended.message.contains("What step a (append)"), "{}", ended.message);
             assert!(ended.message.contains("promote the freight once more"), "{}", ended.message);
         }
+    }
+}
+
+#[derive(Debug)]
+struct Vault;
+
+#[async_trait]
+impl ProjectData for Vault {
+    async fn secret(
+        &self,
+        _: &Context,
+        _: &PipelineName,
+        _: &str,
+        _: bool,
+    ) -> Result<Option<BTreeMap<String, SecretString>>> {
+        Ok(Some([("password".to_owned(), SecretString::from("ab\"cd\\ef"))].into()))
+    }
+
+    async fn config_map(
+        &self,
+        _: &Context,
+        _: &PipelineName,
+        _: &str,
+        _: bool,
+    ) -> Result<Option<BTreeMap<String, String>>> {
+        Ok(None)
+    }
+}
+
+/// The journal has what a step put out without its secrets, and what it puts out when it does its work again is held against that.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_wrote_a_secret_into_a_file_brings_it_back_after_a_restart() {
+    for (step, path) in [("yaml-update", "values.yaml"), ("json-update", "values.json")] {
+        let (shop, hangs) = (Shop::new(), Append::new().then(Play::Hang));
+        let contents = if step == "yaml-update" { "password: x\n" } else { "{\"password\": \"x\"}" };
+        let start = || async {
+            let file = StepSpec::new("file-write", json!({ "path": path, "contents": contents }));
+            let updates = json!([{ "key": "password", "value": "${{ secret('db').password }}" }]);
+            let update = StepSpec::new(step, json!({ "path": path, "updates": updates })).named("update");
+            let stage = Stage::new("dev").direct("main").step(file).step(update).step(append("a"));
+            let plugins = crate::steps::builtin().step("append", hangs.clone()).data(Vault);
+            shop.start_with(Shop::of([stage]), plugins).await
+        };
+        let engine = start().await;
+        let id = promote(&engine).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let journal = engine.journal().await.expect("reads");
+        let journal = serde_json::to_string(&journal).expect("is JSON");
+        assert!(journal.contains("password: ***") || journal.contains(r#"password: \"***\""#), "{step}: {journal}");
+        assert!(!journal.contains("cd\\"), "{step}: {journal}");
+        engine.kill();
+        drop(engine);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let ended = start().await.finished(&id).await.expect("ends");
+        assert_eq!(ended.phase, Phase::Succeeded, "{step}: {}", ended.message);
     }
 }
