@@ -110,9 +110,10 @@ pub enum Paused {
     Wait,
     /// It counts as healthy: that it got as far as its pause is enough.
     Accept,
-    /// Its Rollouts are resumed, one pause after the other.
+    /// Its Rollouts are resumed, one pause after the other. Only pauses that wait for somebody are ended: one that lasts for a time is
+    /// waited out, and so is one that somebody made by hand. An inconclusive analysis is a failure, with the Rollout left as it is.
     Resume,
-    /// Its Rollouts are promoted in full at the first pause.
+    /// Its Rollouts are promoted in full at the first pause that waits for somebody; otherwise as [`Paused::Resume`].
     Promote,
 }
 

@@ -10,6 +10,7 @@ mod resource;
 mod revision;
 mod selector;
 mod watch;
+mod windows;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -35,6 +36,7 @@ pub use patch::Edit;
 pub use resource::{Action, Node, ResourceRef};
 pub use revision::CommitMetadata;
 pub use selector::{Operator, Requirement, Selector};
+pub use windows::{SyncWindow, SyncWindows};
 
 use auth::Session;
 use exchange::Ask;

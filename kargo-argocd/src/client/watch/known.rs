@@ -10,11 +10,17 @@ use jiff::Timestamp;
 
 use super::super::model::Metadata;
 use super::super::{AppRef, Search, Snapshot};
+use super::gist::{self, Told};
 
-/// For how long a read counts while the stream tells nothing.
-const TRUST: Duration = Duration::from_secs(300);
+/// For how long a read counts while the stream tells nothing: a server drops events that it cannot get rid of, and says so to nobody. Then
+/// a list is to show that it still holds, or it is read anew.
+pub(super) const TRUST: Duration = Duration::from_secs(300);
+/// From how many reads on that are to be confirmed one list is less work than the reads.
+const MANY: usize = 8;
 /// Of how many applications the last read is kept.
 const MAX_KNOWN: usize = 4096;
+/// Of how many others it is known what was told of them last.
+const MAX_STRANGERS: usize = 16_384;
 /// How many lists are kept.
 const MAX_LISTS: usize = 64;
 
@@ -30,7 +36,12 @@ pub(super) struct Known {
     strangers: u64,
     uses: u64,
     lists: Vec<Listed>,
+    /// What was last told of applications that are not known here: the digest, and when the comparison began.
+    strangers_told: HashMap<Place, (u64, Option<Timestamp>)>,
 }
+
+/// The namespace and the name.
+type Place = (Option<String>, String);
 
 struct Entry {
     app: AppRef,
@@ -47,8 +58,20 @@ struct Entry {
 struct Read {
     snapshot: Snapshot,
     at: Timestamp,
+    /// When a list last showed that it still holds.
+    confirmed: Timestamp,
     /// How much had been heard when it began.
     began: u64,
+    gist: u64,
+    /// Whether a further comparison would prove nothing.
+    settled: bool,
+}
+
+impl Read {
+    /// For how long nothing but the stream has said that it holds.
+    fn unconfirmed(&self, now: Timestamp) -> Option<Duration> {
+        Duration::try_from(now.duration_since(self.at.max(self.confirmed))).ok()
+    }
 }
 
 struct Listed {
@@ -66,6 +89,11 @@ fn version_of(metadata: &Metadata) -> Option<u64> {
 fn is_newer(one: &Snapshot, than: &Snapshot) -> bool {
     let (one, than) = (&one.app.metadata, &than.app.metadata);
     one.uid == than.uid && version_of(one) > version_of(than)
+}
+
+/// Whether both are of the same object.
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    one.uid == other.uid && (one.namespace.is_none() || other.namespace.is_none() || one.namespace == other.namespace)
 }
 
 impl Entry {
@@ -165,7 +193,8 @@ impl Known {
         if entry.heard <= began {
             (entry.version, entry.vague) = (None, false);
         }
-        entry.read = Some(Read { snapshot: snapshot.clone(), at, began });
+        let (gist, settled) = (gist::gist(&snapshot.app), gist::is_settled(&snapshot.app));
+        entry.read = Some(Read { snapshot: snapshot.clone(), at, confirmed: at, began, gist, settled });
     }
 
     /// The last read, where it still counts, with the server's time as it is by now.
@@ -174,10 +203,39 @@ impl Known {
             return None;
         }
         let read = self.entry(app).read.as_ref()?;
-        let age = Duration::try_from(now.duration_since(read.at)).ok().filter(|age| *age < TRUST)?;
+        read.unconfirmed(now).filter(|age| *age < TRUST)?;
+        let age = Duration::try_from(now.duration_since(read.at)).ok()?;
         let mut snapshot = read.snapshot.clone();
         snapshot.server_time = snapshot.server_time.and_then(|time| time.checked_add(age).ok());
         Some(snapshot)
+    }
+
+    /// Whether an application was read, nothing was heard since, and nothing else has said for long that this still holds; and so it is,
+    /// or is soon, with many.
+    pub(super) fn wants_confirmation(&self, app: &AppRef, now: Timestamp) -> bool {
+        let is_older = |entry: &Entry, than: Duration| {
+            let age = entry.read.as_ref().and_then(|read| read.unconfirmed(now));
+            !entry.is_stale() && age.is_some_and(|age| age >= than)
+        };
+        self.connected
+            && self.find(app).is_some_and(|entry| is_older(entry, TRUST))
+            && self.apps.values().flatten().filter(|entry| is_older(entry, TRUST / 2)).take(MANY).count() == MANY
+    }
+
+    /// What a list of all applications showed. Returns whether that is news for somebody here.
+    pub(super) fn confirm(&mut self, listed: &[Told], at: Timestamp) -> bool {
+        // All is told: what was dropped comes to light, and what was heard already is no news.
+        let news = listed.iter().filter(|told| self.heard_of(told)).count() > 0;
+        for told in listed {
+            for entry in self.apps.get_mut(&told.metadata.name).into_iter().flatten() {
+                if let Some(read) =
+                    entry.read.as_mut().filter(|read| is_same(&read.snapshot.app.metadata, &told.metadata))
+                {
+                    read.confirmed = at;
+                }
+            }
+        }
+        news
     }
 
     /// Keeps what a list found, and each of it as a read. A server may list from a cache that is older than a read: then the read counts.
@@ -218,10 +276,12 @@ impl Known {
             (entry.heard, entry.version, entry.vague, entry.read) = (clock, None, false, None);
         }
         self.lists.clear();
+        self.strangers_told.clear();
     }
 
     /// An application was told of. Returns whether that is news for somebody here.
-    pub(super) fn heard_of(&mut self, metadata: &Metadata) -> bool {
+    pub(super) fn heard_of(&mut self, told: &Told) -> bool {
+        let metadata = &told.metadata;
         let version = version_of(metadata);
         let clock = self.clock + 1;
         let (mut news, mut known) = (false, false);
@@ -237,18 +297,38 @@ impl Known {
             if said.is_some() && version.is_some() && said >= version {
                 continue;
             }
+            // Nor is one more comparison of what it is.
+            let same = entry.read.as_ref().filter(|read| read.settled);
+            if same.is_some_and(|read| told.only_compared(read.gist, read.snapshot.app.status.reconciled_at)) {
+                continue;
+            }
             entry.version = entry.version.max(version);
             entry.vague |= version.is_none();
             entry.heard = clock;
             news = true;
         }
-        if !known {
-            self.strangers = clock;
+        if !known && self.is_news_of_a_stranger(told) {
+            (self.strangers, self.clock) = (clock, clock);
         }
-        if news || !known {
+        if news {
             self.clock = clock;
         }
         news
+    }
+
+    /// Whether what is told of an application that is not known here is more than that it was compared once more.
+    fn is_news_of_a_stranger(&mut self, told: &Told) -> bool {
+        let place = (told.metadata.namespace.clone(), told.metadata.name.clone());
+        let before = match told.gist {
+            Some(gist) => {
+                if self.strangers_told.len() >= MAX_STRANGERS {
+                    self.strangers_told.clear();
+                }
+                self.strangers_told.insert(place, (gist, told.compared))
+            }
+            None => self.strangers_told.remove(&place),
+        };
+        before.is_none_or(|(gist, compared)| !told.only_compared(gist, compared))
     }
 }
 
@@ -268,8 +348,16 @@ mod tests {
         Snapshot { app, server_time: Some(at(0)) }
     }
 
-    fn event(name: &str, version: u64) -> Metadata {
-        snapshot(name, version).app.metadata
+    fn event(name: &str, version: u64) -> Told {
+        Told { metadata: snapshot(name, version).app.metadata, gist: None, compared: None }
+    }
+
+    /// One that was compared at `compared`, and is as healthy as that.
+    fn compared(name: &str, version: u64, compared: i64, health: &str) -> Snapshot {
+        let mut snapshot = snapshot(name, version);
+        snapshot.app.status = serde_json::from_value(json!({"health": {"status": health}})).unwrap();
+        snapshot.app.status.reconciled_at = Some(at(compared));
+        snapshot
     }
 
     fn known() -> Known {
@@ -297,6 +385,56 @@ mod tests {
         assert!(known.still(&shop(), at(300)).is_none(), "not for ever");
         assert!(known.heard_of(&event("shop", 6)));
         assert!(known.still(&shop(), at(1)).is_none());
+    }
+
+    #[test]
+    fn one_more_comparison_that_changes_nothing_is_no_news() {
+        let mut known = known();
+        let began = known.clock();
+        known.keep(&shop(), &compared("shop", 5, 0, "Healthy"), at(0), began);
+        known.keep_list(&Search::new(), &mut [compared("shop", 5, 0, "Healthy")], at(0), began);
+        let told = |version, at, health| Told::of(&compared("shop", version, at, health).app);
+        assert!(!known.heard_of(&told(6, 180, "Healthy")));
+        assert_eq!(version(known.still(&shop(), at(181))), Some(5));
+        // Of those that nobody asked for neither, once it is known how they were.
+        let stranger = |version, at| Told::of(&compared("other", version, at, "Healthy").app);
+        known.heard_of(&stranger(7, 0));
+        let clock = known.clock();
+        known.heard_of(&stranger(8, 180));
+        assert_eq!(known.clock(), clock);
+        known.heard_of(&stranger(9, 180));
+        assert!(known.clock() > clock, "without a comparison it is something else that has changed");
+        assert!(known.heard_of(&told(10, 180, "Degraded")));
+        assert!(known.still(&shop(), at(181)).is_none());
+        // What is waited for is news.
+        let mut running = compared("till", 5, 0, "Healthy");
+        running.app.operation = Some(super::super::super::Operation::default());
+        let till = AppRef::of(&running.app);
+        let began = known.clock();
+        known.keep(&till, &running, at(0), began);
+        running.app.status.reconciled_at = Some(at(10));
+        running.app.metadata.resource_version = Some("6".into());
+        assert!(known.heard_of(&Told::of(&running.app)));
+    }
+
+    #[test]
+    fn one_list_confirms_many_reads_and_shows_what_was_not_told() {
+        let mut known = known();
+        let began = known.clock();
+        let all: Vec<Snapshot> = (0..10).map(|number| compared(&format!("app-{number}"), 5, 0, "Healthy")).collect();
+        for app in &all {
+            known.keep(&AppRef::of(&app.app), app, at(0), began);
+        }
+        let app = |number: usize| AppRef::of(&all[number].app);
+        assert!(!known.wants_confirmation(&app(0), at(299)) && known.wants_confirmation(&app(0), at(300)));
+        let mut listed: Vec<Told> = all.iter().map(|app| Told::of(&app.app)).collect();
+        listed[3] = Told::of(&compared("app-3", 6, 0, "Degraded").app);
+        listed.pop();
+        assert!(known.confirm(&listed, at(300)));
+        assert!(known.still(&app(0), at(599)).is_some(), "it still holds");
+        assert!(known.still(&app(3), at(300)).is_none(), "this one has changed");
+        assert!(known.still(&app(9), at(300)).is_none(), "of this one nothing was shown");
+        assert!(!known.wants_confirmation(&app(9), at(300)), "a few are read one by one");
     }
 
     #[test]
