@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::client::{AppRef, Search, Selector};
 use crate::judge::Policy;
+use crate::located::located;
 
 /// Which application is to run the wanted revision, and how strictly that is judged.
 ///
@@ -169,6 +170,8 @@ impl SourceRef {
     }
 }
 
+located!(ArgoCdApp);
+
 impl ArgoCdApp {
     /// The application of this name, with all else at its default.
     pub fn new(app: impl Into<String>) -> Self {
@@ -195,20 +198,6 @@ impl ArgoCdApp {
     /// The applications that `selector` selects, with all else at its default.
     pub fn selected(selector: Selector) -> Self {
         Self { selector: Some(selector), ..Self::new("") }
-    }
-
-    /// Sets the project.
-    #[must_use]
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.project = Some(project.into());
-        self
-    }
-
-    /// Sets the namespace.
-    #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
-        self
     }
 
     /// Sets which source should be at the wanted revision.

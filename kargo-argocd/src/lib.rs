@@ -44,6 +44,7 @@ pub mod client;
 mod config;
 mod deployer;
 pub mod judge;
+mod located;
 pub mod rollout;
 mod scrub;
 mod step;

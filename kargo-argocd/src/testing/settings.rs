@@ -28,11 +28,13 @@ pub struct Timings {
     pub ready: Duration,
     /// How long a comparison takes. It sees the cluster as it was at its begin. Default: none.
     pub comparison: Duration,
-    /// From the end of an operation to the comparison that Argo CD makes by itself. Default: 500 milliseconds.
+    /// From the end of an operation to the comparison that Argo CD makes by itself, and from an edit of what an ApplicationSet made to when
+    /// that makes it anew. Default: 500 milliseconds.
     pub notice: Duration,
     /// For how long after a change of the cluster a comparison still sees it as it was. Default: none.
     pub lag: Duration,
-    /// From a change of the cluster to the comparison that this causes, at the revisions that are known. Default: 100 milliseconds.
+    /// From a change of the cluster to the comparison that this causes, at the revisions that are known, and from an action on a Rollout to
+    /// when its controller goes on. Default: 100 milliseconds.
     pub touch: Duration,
     /// From the sight of a new revision to the commit of what it is rendered as; it is begun halfway. Default: 1 second.
     pub hydration: Duration,

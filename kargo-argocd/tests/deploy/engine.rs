@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Timings};
+use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd};
 use kargo_argocd::{ArgoCd, ArgoCdApp};
 use kargo_core::plugin::{Context, Plugins, Step, StepOutcome, StepRequest};
 use kargo_core::state::{Promotion, State};
@@ -86,15 +86,16 @@ fn dev(timeout: Duration) -> Stage {
     Stage::new("dev").direct("main").step(StepSpec::new("written", json!({}))).step(sync)
 }
 
-async fn fake(commits: &Commits, timings: Timings) -> FakeArgoCd {
-    FakeArgoCd::builder().commits(commits).timings(timings).speed(100).start().await.unwrap()
+/// On whose clock `speed` seconds pass in a real one. The engine's deadlines do as well, so that not too many may.
+async fn fake(commits: &Commits, speed: u32) -> FakeArgoCd {
+    FakeArgoCd::builder().commits(commits).speed(speed).start().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn race_aa_an_endless_progressing_ends_with_the_time_of_its_step_and_says_what_it_waited_for() {
     let commits = Commits::new();
     let wanted = commits.commit("main", [("dev", "v1")]);
-    let fake = fake(&commits, Timings::default()).await;
+    let fake = fake(&commits, 50).await;
     fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));
     fake.stall_revision(&wanted);
     let shop = Shop::start(fake, dev(Duration::from_secs(300)), &[("1.0.0", &wanted)]).await;
@@ -116,7 +117,7 @@ async fn race_aa_an_endless_progressing_ends_with_the_time_of_its_step_and_says_
 async fn report_16_an_operation_that_hangs_ends_with_the_time_of_its_step_says_why_and_is_terminated() {
     let commits = Commits::new();
     let wanted = commits.commit("main", [("dev", "v1")]);
-    let fake = fake(&commits, Timings::default()).await;
+    let fake = fake(&commits, 30).await;
     let mut app = FakeApp::new("shop").source(REPO, "main", "dev");
     // The second wave waits for the first, which does not get ready.
     app.waves = true;
@@ -137,7 +138,7 @@ async fn report_38_newer_freight_terminates_the_endless_retries_of_the_older_and
     let bad = commits.commit("main", [("dev", "bad")]);
     commits.set_branch("fix", &bad);
     let fixed = commits.commit("fix", [("dev", "fixed")]);
-    let fake = fake(&commits, Timings::default()).await;
+    let fake = fake(&commits, 20).await;
     let mut app = FakeApp::new("shop").source(REPO, "main", "dev");
     app.retries = u32::MAX;
     fake.create_app(app);
@@ -145,7 +146,8 @@ async fn report_38_newer_freight_terminates_the_endless_retries_of_the_older_and
     let stage = dev(Duration::from_secs(7_200)).auto_promote().supersede();
     let shop = Shop::start(fake, stage, &[("1.0.0", &bad), ("1.0.1", &fixed)]).await;
     let retries = |state: &State| {
-        let waits = |promotion: &&Promotion| promotion.steps.iter().any(|step| step.task.message.contains("retry 2"));
+        let waits =
+            |promotion: &&Promotion| promotion.steps.iter().any(|step| step.task.message.contains("tried again"));
         state.promotions().find(waits).map(|promotion| promotion.id.clone())
     };
     let old = in_time(shop.engine.until(retries)).await.unwrap();
@@ -162,7 +164,7 @@ async fn report_38_newer_freight_terminates_the_endless_retries_of_the_older_and
     let syncs = shop.fake.syncs();
     let revisions: Vec<_> = syncs.iter().map(|sync| sync.revision.as_deref()).collect();
     assert_eq!(revisions, [Some(bad.as_str()), Some(fixed.as_str())]);
-    // At once, which is a moment of real time: on the fake's clock, a hundred times as long.
+    // At once, which is a moment of real time: on the fake's clock, twenty times as long.
     let waited = syncs[1].at.duration_since(old.finished_at.unwrap());
     assert!(waited.as_secs() < 100, "{waited:?}");
     assert_eq!(shop.fake.live_revision("shop"), Some(fixed));

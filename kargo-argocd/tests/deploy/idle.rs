@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Timings};
-use kargo_argocd::{ArgoCd, ArgoCdApp};
+use kargo_argocd::{AppRef, ArgoCd, ArgoCdApp};
 use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, Observation, ObserveRequest};
 use kargo_core::testing::ManualClock;
 use kargo_core::{Actor, Clock, Freight, PromotionInfo};
@@ -143,6 +143,62 @@ async fn five_hundred_deployments_that_wait_for_ten_minutes_cost_two_lists_and_o
     }
     assert_eq!(deploys.iter().filter(|deploy| deploy.is_finished()).count(), 1);
     deploys.iter().for_each(|deploy| deploy.abort());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stream_has_lost_does_not_fail_a_deployment_that_has_recovered() {
+    let idle = Idle::new().await;
+    idle.commits.commit("main", [("dev", "v1")]);
+    idle.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev").canary([10]));
+    idle.fake.sync_as_user("shop", "alice", None);
+    idle.pass(Duration::from_secs(60)).await;
+    idle.listen("shop").await;
+    let wanted = idle.commits.commit("main", [("dev", "v2")]);
+    let config = serde_json::to_value(ArgoCdApp::new("shop")).unwrap();
+    let (cx, argocd, revision) = (idle.context("p1"), idle.argocd.clone(), wanted.clone());
+    let deploy = tokio::spawn(async move {
+        let freight = Freight::new("main", Vec::new(), cx.now());
+        let promotion = PromotionInfo::new("shop", "p1", "dev", freight, Actor::user("alice"), cx.now());
+        let (mut state, mut reasons) = (None, Vec::new());
+        loop {
+            let request = DeployRequest::new(&promotion, &config, Some(revision.as_str().into()), cx.now());
+            match argocd.deploy(&cx, &request.with_state(state.as_ref())).await.unwrap() {
+                Deployment::Pending { check_after, state: next, reason } => {
+                    state = next;
+                    reasons.push(reason);
+                    cx.sleep(check_after).await.unwrap();
+                }
+                ended => break (ended, reasons),
+            }
+        }
+    });
+    let (client, app) = (idle.fake.client().unwrap(), AppRef::new("shop"));
+    let rollout = async || client.rollouts(&app).await.unwrap().pop();
+    for _ in 0..60 {
+        idle.pass(Duration::from_secs(1)).await;
+        if rollout().await.is_some_and(|rollout| rollout.pause.is_some()) {
+            break;
+        }
+    }
+    assert!(client.abort(&app, &rollout().await.unwrap()).await.unwrap());
+    idle.pass(Duration::from_secs(5)).await;
+    // Tried again and promoted, it gets well, and nobody hears of it.
+    idle.fake.drop_next_events(100);
+    client.act(&app, &rollout().await.unwrap().object, "retry").await.unwrap();
+    idle.pass(Duration::from_secs(3)).await;
+    assert!(client.promote_full(&app, &rollout().await.unwrap()).await.unwrap());
+    // The grace, and not as long as it takes until what was lost comes to light by itself.
+    for _ in 0..200 {
+        idle.pass(Duration::from_secs(1)).await;
+        if deploy.is_finished() {
+            break;
+        }
+    }
+    let (ended, reasons) = tokio::time::timeout(Duration::from_secs(20), deploy).await.expect("it ends").unwrap();
+    assert!(
+        matches!(&ended, Deployment::Live { revision, .. } if revision.as_str() == wanted),
+        "{ended:?} {reasons:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -236,6 +236,10 @@ async fn argo_05_of_several_updates_of_one_source_the_last_one_says_what_is_righ
     assert_eq!(told.health, Health::Healthy, "{told:?}");
     assert_eq!(watched(&bench, &update, second, &[last, &back]).await.health, Health::Healthy);
     assert_eq!(watched(&bench, &update, &back, &[]).await.health, Health::Healthy);
+    // A later step of which nothing can be known may have taken it over.
+    let hidden = json!({"apps": [{"name": "hidden", "sources": [{"repoURL": REPO}]}]});
+    let unsure = watched(&bench, &update, last, &[&hidden]).await;
+    assert_eq!(unsure.health, Health::Unknown, "{unsure:?}");
     // A later step about something else takes nothing over.
     bench.fake.create_app(shop("other"));
     let other = json!({"apps": [{"name": "other", "sources": [{"repoURL": REPO}]}]});

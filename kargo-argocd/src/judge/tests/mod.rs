@@ -1,5 +1,6 @@
 //! What single reads prove, and what they do not.
 
+mod applied;
 mod hydrated;
 #[cfg(feature = "testing")]
 mod interleavings;
