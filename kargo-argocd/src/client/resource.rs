@@ -125,7 +125,7 @@ impl Client {
     /// Does something with an object. Needs the permission `action/<group>/<kind>/<action>`.
     ///
     /// # Errors
-    /// As for [`Client::resource`]. After [`ErrorKind::Timeout`] it is not known whether it was done.
+    /// As for [`Client::resource`]. After [`kargo_core::ErrorKind::Timeout`] it is not known whether it was done.
     pub async fn act(&self, app: &AppRef, object: &ResourceRef, action: &str) -> Result<()> {
         let what = format!("do {action:?} with {object} of the application {app}");
         let mut body = json!({

@@ -65,6 +65,15 @@ enum Kind {
     Hydrated,
     /// Another image at the revision that runs already.
     Image,
+    /// The revision that runs already, of which somebody has changed the workloads by hand.
+    Edited,
+}
+
+impl Kind {
+    /// Whether the wanted revision is one that was synced before.
+    fn is_of_before(self) -> bool {
+        matches!(self, Self::Image | Self::Edited)
+    }
 }
 
 /// One application, and what is remembered of it.
@@ -121,9 +130,10 @@ impl Run {
         world.hydrated = commits.clone();
         let mut now: Timestamp = "2026-01-01T10:00:00Z".parse().unwrap();
         now += dice.millis(999);
-        let kind = match dice.below(8) {
+        let kind = match dice.below(10) {
             0 | 1 => Kind::Hydrated,
             2 => Kind::Image,
+            3 => Kind::Edited,
             _ => Kind::Plain,
         };
         let first = commits.commit("main", [("dev", "v0")]);
@@ -149,7 +159,7 @@ impl Run {
             world.advance(now);
         }
         let revisions = if kind == Kind::Hydrated { Vec::new() } else { vec![(0, first.clone())] };
-        if dice.one_in(2) || kind == Kind::Image {
+        if dice.one_in(2) || kind.is_of_before() {
             for name in names {
                 let _ = world.request(name, Request { revisions: revisions.clone(), ..Request::default() }, now);
             }
@@ -157,13 +167,19 @@ impl Run {
         // Sometimes what was begun before has ended by now, sometimes it has not.
         now += dice.millis(20_000);
         world.advance(now);
+        for app in world.apps.values_mut().filter(|_| kind == Kind::Edited) {
+            if let Some(live) = &mut app.live {
+                live.manifests = Some("as somebody made it by hand".into());
+                app.touch_at = Some(now);
+            }
+        }
         let mode = match dice.below(3) {
             0 if !auto_sync && kind != Kind::Hydrated => Mode::Pinned,
             1 => Mode::Tracking,
             _ => Mode::Auto,
         };
         let policy = Policy { mode, ..Policy::default() };
-        let wanted = if kind == Kind::Image {
+        let wanted = if kind.is_of_before() {
             if dice.one_in(2) { Wanted::anything() } else { Wanted::revision(first) }
         } else {
             let path = if dice.one_in(5) { "prod" } else { "dev" };

@@ -103,15 +103,34 @@ fn fault_of(name: &str, mutant: Judge) -> String {
     run_all(mutant, 0..SCHEDULES).err().unwrap_or_else(|| panic!("{name} is not found out"))
 }
 
+/// Takes what looks like drift right after the sync for drift.
+fn believes_drift_at_once(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    if app.status.sync.status == Some(SyncCode::OutOfSync) {
+        app.status.reconciled_at = app.status.reconciled_at.map(|at| at + SignedDuration::from_secs(30));
+    }
+    judge(&Case { app: &app, ..*case })
+}
+
+/// Takes what an older operation applied for what runs by now.
+fn trusts_an_older_operation(case: &Case<'_>) -> Judgement {
+    let mut latches = case.latches.clone();
+    latches.begin(case.app, case.now);
+    latches.baseline = None;
+    judge(&Case { latches: &latches, ..*case })
+}
+
 #[test]
 fn a_judge_that_makes_a_mistake_is_found_out() {
-    let mutants: [(&str, Judge); 6] = [
+    let mutants: [(&str, Judge); 8] = [
         ("equal stamps", believes_equal_stamps),
         ("no sync status", ignores_the_sync_status),
         ("phase alone", trusts_the_phase),
         ("a look at a revision", trusts_a_look),
         ("the last rendering", trusts_the_last_rendering),
         ("no sources", ignores_the_sources),
+        ("drift at once", believes_drift_at_once),
+        ("an older operation", trusts_an_older_operation),
     ];
     for (name, mutant) in mutants {
         let fault = fault_of(name, mutant);
