@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::client::{AppRef, Search, Selector};
 use crate::judge::Policy;
+use crate::located::located;
 
 /// Which application is to run the wanted revision, and how strictly that is judged.
 ///
@@ -110,9 +111,10 @@ pub enum Paused {
     Wait,
     /// It counts as healthy: that it got as far as its pause is enough.
     Accept,
-    /// Its Rollouts are resumed, one pause after the other.
+    /// Its Rollouts are resumed, one pause after the other. Only pauses that wait for somebody are ended: one that lasts for a time is
+    /// waited out, and so is one that somebody made by hand. An inconclusive analysis is a failure, with the Rollout left as it is.
     Resume,
-    /// Its Rollouts are promoted in full at the first pause.
+    /// Its Rollouts are promoted in full at the first pause that waits for somebody; otherwise as [`Paused::Resume`].
     Promote,
 }
 
@@ -168,6 +170,8 @@ impl SourceRef {
     }
 }
 
+located!(ArgoCdApp);
+
 impl ArgoCdApp {
     /// The application of this name, with all else at its default.
     pub fn new(app: impl Into<String>) -> Self {
@@ -194,20 +198,6 @@ impl ArgoCdApp {
     /// The applications that `selector` selects, with all else at its default.
     pub fn selected(selector: Selector) -> Self {
         Self { selector: Some(selector), ..Self::new("") }
-    }
-
-    /// Sets the project.
-    #[must_use]
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.project = Some(project.into());
-        self
-    }
-
-    /// Sets the namespace.
-    #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
-        self
     }
 
     /// Sets which source should be at the wanted revision.

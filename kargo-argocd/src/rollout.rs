@@ -5,10 +5,11 @@
 
 use std::fmt;
 
-use kargo_core::Result;
+use kargo_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
-use crate::client::{AppRef, Client, ResourceRef};
+use crate::client::{AppRef, Client, ResourceRef, api_error};
+use crate::scrub::without_userinfo;
 
 /// A Rollout, as the cluster holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,26 @@ pub struct Rollout {
     pub weight: Option<u64>,
     /// The new version's pod template hash.
     pub hash: String,
+    /// What it waits for, while it is paused. None also of one that was resumed and does not go on yet.
+    pub pause: Option<Pause>,
+    /// When that began, as the controller writes it.
+    paused_at: String,
+}
+
+/// What a paused Rollout waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pause {
+    /// Somebody who resumes it: it is at a step of its canary without an end, or has its preview ready.
+    Open,
+    /// The end of a time, after which it goes on by itself; as its specification writes it.
+    Timed(String),
+    /// A person's judgement: an analysis was neither good nor bad.
+    Inconclusive,
+    /// Whoever paused it by hand.
+    ByHand,
+    /// Something that this crate does not know, by the controller's word for it.
+    Other(String),
 }
 
 /// How a Rollout deploys.
@@ -54,6 +75,40 @@ pub enum RolloutPhase {
     Aborted,
     /// It is broken.
     Degraded,
+}
+
+impl Pause {
+    /// What the object says of its pause, and when that began. `step` is the one that its canary is at.
+    fn read(spec: &Value, status: &Value, step: Option<&Value>) -> (Option<Self>, String) {
+        let conditions = status["pauseConditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let find = |reason: &str| conditions.iter().find(|condition| condition["reason"] == reason);
+        // A number counts seconds.
+        let timed = |time: &Value| match time {
+            Value::String(text) => Some(Self::Timed(text.clone())),
+            Value::Number(seconds) => Some(Self::Timed(format!("{seconds}s"))),
+            _ => None,
+        };
+        // What is for a person to judge comes first, whatever else holds it up.
+        let (pause, condition) = if status["promoteFull"] == true {
+            (None, None)
+        } else if let Some(found) = find("InconclusiveAnalysisRun") {
+            (Some(Self::Inconclusive), Some(found))
+        } else if spec["paused"] == true {
+            (Some(Self::ByHand), None)
+        } else if let Some(found) = find("CanaryPauseStep") {
+            let time = step.and_then(|step| timed(&step["pause"]["duration"]));
+            (Some(time.unwrap_or(Self::Open)), Some(found))
+        } else if let Some(found) = find("BlueGreenPause") {
+            let time = &spec["strategy"]["blueGreen"]["autoPromotionSeconds"];
+            (Some(timed(time).filter(|_| *time != 0).unwrap_or(Self::Open)), Some(found))
+        } else {
+            let first = conditions.first();
+            let word = first.map(|first| first["reason"].as_str().unwrap_or_default().to_owned());
+            (word.map(Self::Other), first)
+        };
+        let since = condition.and_then(|condition| condition["startTime"].as_str()).unwrap_or_default();
+        (pause, since.to_owned())
+    }
 }
 
 impl Rollout {
@@ -98,11 +153,17 @@ impl Rollout {
             (_, RolloutPhase::Aborted) => Some(0),
             _ => told.or_else(set),
         };
+        let (pause, paused_at) = match phase {
+            RolloutPhase::Paused => Pause::read(spec, status, steps.zip(at).and_then(|(steps, at)| steps.get(at))),
+            _ => (None, String::new()),
+        };
         Self {
             object,
             strategy,
             phase,
-            message: text(&status["message"]),
+            pause,
+            paused_at,
+            message: without_userinfo(&text(&status["message"])),
             step: at.zip(steps.map(Vec::len)).filter(|(_, of)| *of > 0),
             weight,
             hash: text(&status["currentPodHash"]),
@@ -112,21 +173,27 @@ impl Rollout {
     /// What tells one pause from another: acting twice on the same one would be a mistake.
     pub(crate) fn place(&self) -> String {
         let step = self.step.map(|(at, _)| at.to_string()).unwrap_or_default();
-        format!("{}@{}#{step}", self.object, self.hash)
+        let namespace = &self.object.namespace;
+        format!("{namespace} {}@{}#{step} {}", self.object, self.hash, self.paused_at)
     }
 }
 
 impl fmt::Display for Rollout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.phase {
-            RolloutPhase::Healthy => "is done",
-            RolloutPhase::Progressing => "goes on",
-            RolloutPhase::Paused if self.strategy == Strategy::BlueGreen => "waits with its preview",
-            RolloutPhase::Paused => "is paused",
-            RolloutPhase::Aborted => "was aborted and went back to the old version",
-            RolloutPhase::Degraded => "is degraded",
+        let what = match (self.phase, &self.pause) {
+            (RolloutPhase::Healthy, _) => "is done",
+            (RolloutPhase::Progressing, _) => "goes on",
+            (RolloutPhase::Paused, Some(Pause::Inconclusive)) => "is paused by an inconclusive analysis",
+            (RolloutPhase::Paused, Some(Pause::ByHand)) => "was paused by hand",
+            (RolloutPhase::Paused, _) if self.strategy == Strategy::BlueGreen => "waits with its preview",
+            (RolloutPhase::Paused, _) => "is paused",
+            (RolloutPhase::Aborted, _) => "was aborted and went back to the old version",
+            (RolloutPhase::Degraded, _) => "is degraded",
         };
         write!(f, "{} {what}", self.object)?;
+        if let Some(Pause::Timed(time)) = &self.pause {
+            write!(f, " for {time}")?;
+        }
         if let Some((at, of)) = self.step.filter(|(at, of)| at < of) {
             write!(f, " at step {} of {of}", at + 1)?;
         }
@@ -150,8 +217,12 @@ impl Client {
         objects.dedup();
         let mut found = Vec::new();
         for object in objects {
-            let manifest = self.resource(app, &object).await?;
-            found.push(Rollout::read(object, &manifest));
+            match self.resource(app, &object).await {
+                Ok(manifest) => found.push(Rollout::read(object, &manifest)),
+                // It was there a moment ago.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
     }
@@ -190,6 +261,12 @@ impl Client {
         self.act(app, &rollout.object, action).await?;
         Ok(true)
     }
+}
+
+/// Whether an error says that an object is no longer there.
+fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+        || api_error(error).is_some_and(|api| api.status == 400 && api.message.contains("not found as part of"))
 }
 
 #[cfg(test)]
@@ -241,6 +318,41 @@ mod tests {
         assert_eq!(canary(json!({"pauseConditions": conditions})).phase, RolloutPhase::Paused);
         assert_eq!(canary(json!({"stableRS": "a", "currentPodHash": "a"})).phase, RolloutPhase::Healthy);
         assert_eq!(canary(json!({"stableRS": "a", "currentPodHash": "b"})).phase, RolloutPhase::Progressing);
+    }
+
+    #[test]
+    fn pauses_are_told_apart() {
+        let paused = |at: usize, reason: &str| {
+            let conditions = json!([{"reason": reason, "startTime": "2026-01-01T10:00:00Z"}]);
+            canary(json!({"phase": "Paused", "currentStepIndex": at, "pauseConditions": conditions}))
+        };
+        assert_eq!(paused(1, "CanaryPauseStep").pause, Some(Pause::Open));
+        let timed = paused(3, "CanaryPauseStep");
+        assert_eq!(timed.pause, Some(Pause::Timed("1m".into())));
+        assert!(timed.to_string().contains("is paused for 1m at step 4 of 4"), "{timed}");
+        let unsure = paused(1, "InconclusiveAnalysisRun");
+        assert_eq!(unsure.pause, Some(Pause::Inconclusive));
+        assert!(unsure.to_string().contains("inconclusive analysis"), "{unsure}");
+        assert_eq!(paused(1, "SomethingNew").pause, Some(Pause::Other("SomethingNew".into())));
+        // Resumed, and the controller has not yet gone on.
+        assert_eq!(canary(json!({"phase": "Paused", "currentStepIndex": 1})).pause, None);
+        let blue_green = |settings: Value| {
+            let spec = json!({"paused": settings["byHand"], "strategy": {"blueGreen": settings}});
+            let status = json!({"phase": "Paused", "pauseConditions": [{"reason": "BlueGreenPause"}]});
+            Rollout::read(ResourceRef::default(), &json!({"spec": spec, "status": status})).pause
+        };
+        assert_eq!(blue_green(json!({"autoPromotionEnabled": false})), Some(Pause::Open));
+        assert_eq!(blue_green(json!({"autoPromotionSeconds": 30})), Some(Pause::Timed("30s".into())));
+        assert_eq!(blue_green(json!({"byHand": true})), Some(Pause::ByHand));
+    }
+
+    #[test]
+    fn a_second_pause_at_the_same_step_is_another_one() {
+        let paused = |since: &str| {
+            let conditions = json!([{"reason": "CanaryPauseStep", "startTime": since}]);
+            canary(json!({"phase": "Paused", "currentStepIndex": 1, "pauseConditions": conditions})).place()
+        };
+        assert_ne!(paused("2026-01-01T10:00:00Z"), paused("2026-01-01T11:00:00Z"));
     }
 
     #[test]

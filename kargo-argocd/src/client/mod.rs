@@ -10,6 +10,7 @@ mod resource;
 mod revision;
 mod selector;
 mod watch;
+mod windows;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +36,9 @@ pub use patch::Edit;
 pub use resource::{Action, Node, ResourceRef};
 pub use revision::CommitMetadata;
 pub use selector::{Operator, Requirement, Selector};
+pub use windows::{SyncWindow, SyncWindows};
 
+use crate::located::located;
 use auth::Session;
 use exchange::Ask;
 pub(crate) use model::revision_at;
@@ -84,24 +87,12 @@ pub struct AppRef {
     pub project: Option<String>,
 }
 
+located!(AppRef);
+
 impl AppRef {
     /// The application of this name in Argo CD's own namespace.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), namespace: None, project: None }
-    }
-
-    /// Sets the namespace.
-    #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
-        self
-    }
-
-    /// Sets the project.
-    #[must_use]
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.project = Some(project.into());
-        self
     }
 
     fn query(&self) -> Vec<(&'static str, String)> {
@@ -202,24 +193,12 @@ pub struct Search {
     pub selector: Option<Selector>,
 }
 
+located!(Search);
+
 impl Search {
     /// All that the account may see.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Only those of this project.
-    #[must_use]
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.project = Some(project.into());
-        self
-    }
-
-    /// Only those in this namespace.
-    #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
-        self
     }
 
     /// Only those with such labels.

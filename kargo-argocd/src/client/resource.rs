@@ -1,13 +1,13 @@
 //! The objects that belong to an application, and actions on them.
 
-use kargo_core::{ErrorKind, Result};
+use kargo_core::Result;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::exchange::Ask;
-use super::model::HealthStatus;
-use super::{AppRef, Client};
+use super::model::{HealthStatus, or_default};
+use super::{AppRef, Client, api_error};
 
 /// An object in the cluster that belongs to an application.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -48,7 +48,7 @@ impl std::fmt::Display for ResourceRef {
 
 /// An object with its health, as the resource tree shows it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Node {
     /// The object.
@@ -56,6 +56,9 @@ pub struct Node {
     pub object: ResourceRef,
     /// How it is, where that can be said.
     pub health: Option<HealthStatus>,
+    /// The objects that it belongs to.
+    #[serde(deserialize_with = "or_default")]
+    pub parent_refs: Vec<ResourceRef>,
 }
 
 /// Something that can be done with an object.
@@ -100,7 +103,7 @@ impl Client {
     /// An object as the cluster holds it.
     ///
     /// # Errors
-    /// As for [`Client::get`]; [`ErrorKind::InvalidInput`] when the application has no such object.
+    /// As for [`Client::get`]; [`kargo_core::ErrorKind::InvalidInput`] when the application has no such object.
     pub async fn resource(&self, app: &AppRef, object: &ResourceRef) -> Result<Value> {
         let (what, query) = (format!("show {object} of the application {app}"), object.query(app));
         let path = ["api", "v1", "applications", &app.name, "resource"];
@@ -122,7 +125,7 @@ impl Client {
     /// Does something with an object. Needs the permission `action/<group>/<kind>/<action>`.
     ///
     /// # Errors
-    /// As for [`Client::resource`]. After [`ErrorKind::Timeout`] it is not known whether it was done.
+    /// As for [`Client::resource`]. After [`kargo_core::ErrorKind::Timeout`] it is not known whether it was done.
     pub async fn act(&self, app: &AppRef, object: &ResourceRef, action: &str) -> Result<()> {
         let what = format!("do {action:?} with {object} of the application {app}");
         let mut body = json!({
@@ -132,7 +135,8 @@ impl Client {
         app.fill_body(&mut body);
         let path = ["api", "v1", "applications", &app.name, "resource", "actions", "v2"];
         match self.call(&Ask::post(&path, &body, &what)).await {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => {}
+            // A path that is not known is answered by the server's gateway in plain text, which says no more than its status.
+            Err(error) if api_error(&error).is_some_and(|api| matches!(api.status, 404 | 405 | 501)) => {}
             other => return other.map(drop),
         }
         // A server that does not know this form knows the older one, which takes the action alone as its body.

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kargo_core::plugin::{Context, Relation};
-use kargo_core::{ErrorKind, Result, Revision};
+use kargo_core::{Error, ErrorKind, Result, Revision};
 
 use super::ArgoCd;
 use super::memory::AppMemory;
-use crate::client::{AppRef, Info, Refresh, Refusal, Snapshot, SyncAnswer, SyncRequest};
+use crate::client::{AppRef, Info, Refresh, Refusal, Snapshot, SyncAnswer, SyncRequest, api_error};
 use crate::config::Mode;
 use crate::judge::{Case, Next, Policy, Relations, Verdict, Wanted, judge};
-use crate::rollout::RolloutPhase;
 
-/// How many questions one call may ask before it lets the engine look again: a read, a refresh, a few relations.
+/// How many questions one call may ask before it lets the engine look again, beside those of how revisions stand to each other.
 const ROUNDS: usize = 8;
 /// After how many seconds Argo CD is asked to compare again when the last comparison told nothing.
 const STALE: i64 = 30;
+
+/// The pause between two looks at a closed sync window.
+const WINDOW: Duration = Duration::from_secs(30);
 
 /// The least pause between two comparisons that one call asks for, and between two for which everything is rendered anew.
 const RESTED: SignedDuration = SignedDuration::from_secs(1);
@@ -41,11 +43,11 @@ pub(crate) enum Stand {
 }
 
 impl Stand {
-    fn failed(app: &AppRef, why: &str) -> Self {
+    pub(super) fn failed(app: &AppRef, why: &str) -> Self {
         Self::Failed { reason: format!("Application {app}: {why}.") }
     }
 
-    fn pending(reason: impl Into<String>, check_after: Duration) -> Self {
+    pub(super) fn pending(reason: impl Into<String>, check_after: Duration) -> Self {
         Self::Pending { reason: reason.into(), check_after }
     }
 }
@@ -68,6 +70,12 @@ fn rested(memory: &AppMemory, now: Timestamp, how: Refresh) -> bool {
     memory.refreshed_at.is_none_or(|at| now.duration_since(at) >= pause)
 }
 
+/// Whether an error says that nothing was done.
+fn is_answer(error: &Error) -> bool {
+    use ErrorKind::{Cancelled, InvalidResponse, Timeout, Unavailable};
+    !matches!(error.kind(), Timeout | Unavailable | Cancelled | InvalidResponse)
+}
+
 impl ArgoCd {
     pub(crate) async fn relate(&self, cx: &Context, observed: &Revision, wanted: &Revision) -> Result<Relation> {
         match &self.history {
@@ -80,7 +88,9 @@ impl ArgoCd {
     pub(crate) async fn carry(&self, cx: &Context, mut job: Job<'_>, memory: &mut AppMemory) -> Result<Stand> {
         let mut relations = Relations::default();
         let mut refreshed = false;
-        for _ in 0..ROUNDS {
+        // Each source may be asked about twice: by what was compared, and by what was synced.
+        let rounds = ROUNDS + 2 * job.wanted.iter().count();
+        for _ in 0..rounds {
             let now = job.now(cx);
             let judgement = judge(&Case {
                 app: &job.snapshot.app,
@@ -103,7 +113,15 @@ impl ArgoCd {
             return Ok(match judgement.verdict {
                 Verdict::Live { revision, evidence } => Stand::Live { revision, evidence },
                 Verdict::Later { observed, evidence } => Stand::Live { revision: observed, evidence },
-                Verdict::Failed { why } | Verdict::Stuck { why } | Verdict::Gone { why } => Stand::failed(app, &why),
+                Verdict::Failed { why } => {
+                    let aborted = self.aborted(cx, app, &job.snapshot.app).await;
+                    let more = match aborted {
+                        Some((what, _)) => format!("; {what}"),
+                        None => self.unwell_now(cx, &job).await,
+                    };
+                    Stand::failed(app, &format!("{why}{more}"))
+                }
+                Verdict::Stuck { why } | Verdict::Gone { why } => Stand::failed(app, &why),
                 Verdict::Blocked { why, check_after } => {
                     Stand::pending(format!("blocked: application {app}: {why}"), check_after)
                 }
@@ -134,46 +152,34 @@ impl ArgoCd {
                 }
                 Verdict::Pending { next: Next::Sync { pin }, .. } => self.sync(cx, &job, memory, pin).await?,
                 Verdict::Pending { next: Next::Resume { full }, why, check_after } => {
-                    let did = self.resume(cx, app, memory, full).await?;
-                    Stand::pending(format!("application {app}: {why}{did}"), check_after)
+                    self.drive(cx, app, memory, full, (&why, check_after)).await?
                 }
                 Verdict::Pending { why, check_after, .. } | Verdict::Indeterminate { why, check_after } => {
-                    Stand::pending(format!("application {app}: {why}"), check_after)
+                    let unwell = self.unwell(cx, &job, memory).await;
+                    Stand::pending(format!("application {app}: {why}{unwell}"), check_after)
                 }
             });
         }
         Ok(Stand::pending(format!("application {}: its revisions change quickly", job.app), Duration::from_secs(2)))
     }
 
-    /// Ends the pauses of an application's Rollouts, each once; says what was done.
-    async fn resume(&self, cx: &Context, app: &AppRef, memory: &mut AppMemory, full: bool) -> Result<String> {
-        let mut did = String::new();
-        for rollout in cx.guard("look at the Rollouts", self.client.rollouts(app)).await? {
-            let place = rollout.place();
-            if rollout.phase != RolloutPhase::Paused || memory.resumed.contains(&place) {
-                continue;
-            }
-            let act = async {
-                if full {
-                    self.client.promote_full(app, &rollout).await
-                } else {
-                    self.client.resume(app, &rollout).await
-                }
-            };
-            if cx.guard("resume a Rollout", act).await? {
-                self.touched(app);
-                cx.progress(format!("resumed {rollout} of application {app}"));
-                did.push_str(&format!("; {rollout}, and was resumed"));
-                memory.resumed.push(place);
-            }
-        }
-        Ok(did)
-    }
-
     /// The application was changed by ourselves, so that the last read no longer counts.
     pub(crate) fn touched(&self, app: &AppRef) {
         if !self.polls {
             self.client.watch().touched(app);
+        }
+    }
+
+    /// Why the sync is to wait for a window, though Argo CD would let a person do it: nobody asked for it but a rule.
+    async fn kept_back(&self, cx: &Context, app: &AppRef) -> Result<Option<String>> {
+        if cx.actor().as_str().starts_with("user:") {
+            return Ok(None);
+        }
+        match cx.guard("look at the sync windows", self.client.sync_windows(app)).await {
+            Ok(windows) => Ok(windows.keeps_automation_back()),
+            // A server without it has no windows that tell people from automation.
+            Err(error) if api_error(&error).is_some_and(|api| matches!(api.status, 405 | 501)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -190,9 +196,17 @@ impl ArgoCd {
             ],
         };
         let (app, now) = (&job.app, job.now(cx));
+        if let Some(why) = self.kept_back(cx, app).await? {
+            return Ok(Stand::pending(format!("blocked: application {app}: {why}"), WINDOW));
+        }
         // Also when the answer is lost, the last read no longer counts.
         self.touched(app);
-        let answer = cx.guard("start a sync", self.client.sync(app, &request)).await?;
+        self.unanswered.asked(cx.key(), app);
+        let answer = cx.guard("start a sync", self.client.sync(app, &request)).await;
+        if answer.as_ref().map_or_else(is_answer, |_| true) {
+            self.unanswered.answered(cx.key(), app);
+        }
+        let answer = answer?;
         self.touched(app);
         let refusal = match answer {
             SyncAnswer::Accepted(snapshot) => {
@@ -209,9 +223,7 @@ impl ArgoCd {
                 Stand::pending(format!("application {app}: another operation runs, and has to end first"), soon)
             }
             Refusal::Conflict => Stand::pending(format!("application {app} was changed just now; trying again"), soon),
-            Refusal::SyncWindow(text) => {
-                Stand::pending(format!("blocked: application {app}: {text}"), Duration::from_secs(30))
-            }
+            Refusal::SyncWindow(text) => Stand::pending(format!("blocked: application {app}: {text}"), WINDOW),
             Refusal::AutoSync(_) if pin && job.policy.mode == Mode::Auto => {
                 memory.latches.unpinnable = true;
                 Stand::pending(format!("application {app} syncs by itself; following what it follows"), Duration::ZERO)

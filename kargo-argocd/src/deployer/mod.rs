@@ -1,9 +1,11 @@
 //! Argo CD as a [`Deployer`].
 
 mod carry;
+mod children;
 mod find;
 mod memory;
 mod observe;
+mod rollouts;
 mod stop;
 mod target;
 
@@ -16,7 +18,7 @@ use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, History, Observation, ObserveRequest};
-use kargo_core::{Result, Revision};
+use kargo_core::{Error, ErrorKind, Result, Retry, Revision};
 use serde_json::Value;
 
 use crate::client::{AppRef, Client, Snapshot};
@@ -27,6 +29,8 @@ pub(crate) use find::missing_app;
 use find::{Found, Target};
 pub(crate) use memory::{AppMemory, Memory};
 pub(crate) use observe::TakenOver;
+use stop::Unanswered;
+pub(crate) use stop::Which;
 pub(crate) use target::is_repository;
 
 /// For how long one call waits for news of its applications before it lets the engine call again.
@@ -61,12 +65,13 @@ pub struct ArgoCd {
     pub(crate) client: Client,
     history: Option<Arc<dyn History>>,
     polls: bool,
+    pub(crate) unanswered: Unanswered,
 }
 
 impl ArgoCd {
     /// Deploys through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, history: None, polls: false }
+        Self { client, history: None, polls: false, unanswered: Unanswered::default() }
     }
 
     /// Asks `history` how revisions follow each other. Without it, an application that runs a later revision than the wanted one cannot
@@ -106,6 +111,16 @@ impl ArgoCd {
     pub(crate) fn hold_until(&self, cx: &Context) -> Timestamp {
         let most = HOLD.min(cx.remaining() / 2);
         cx.now().checked_add(most).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Why a deployment failed, once its syncs that wait are stopped: left alone, they would fire later, unattended.
+    pub(crate) async fn left_over(&self, cx: &Context, memory: Memory, reason: String) -> String {
+        let stopped = self.stop_all(cx, memory.with_synced(Vec::new()), Which::Waiting).await;
+        self.unanswered.forget(cx.key());
+        match stopped {
+            Ok(()) => reason,
+            Err(error) => format!("{reason} A sync that waits could not be stopped: {}", error.report()),
+        }
     }
 
     /// One look at all applications of a step, each carried on as far as it goes. The order is that of the configuration.
@@ -178,6 +193,11 @@ impl ArgoCd {
     }
 }
 
+/// An answer that is none of Argo CD's, such as a page of a proxy, after it has answered before: it passes.
+pub(crate) fn passing(error: Error, begun: bool) -> Error {
+    if begun && error.kind() == ErrorKind::InvalidResponse { error.retry_as(Retry::Backoff) } else { error }
+}
+
 /// What one look found.
 struct Look {
     names: Vec<AppRef>,
@@ -238,15 +258,27 @@ impl Deployer for ArgoCd {
         loop {
             let syncs = |memory: &Memory| memory.apps.values().map(|app| app.latches.syncs).sum::<u32>();
             let before = syncs(&memory);
-            let Look { names, stands } = self.look(cx, request, &apps, &mut memory, fresh).await?;
+            let begun = memory.has_begun();
+            let Look { names, stands } =
+                self.look(cx, request, &apps, &mut memory, fresh).await.map_err(|error| passing(error, begun))?;
             let (reason, check_after) = match merge(stands) {
                 // Some may have been read a while ago, and a stream may lose what it should tell.
                 Stand::Live { .. } if names.len() > 1 && !fresh => {
                     fresh = true;
                     continue;
                 }
-                Stand::Live { revision, evidence } => return Ok(Deployment::Live { revision, evidence }),
-                Stand::Failed { reason } => return Ok(Deployment::Failed { reason }),
+                Stand::Live { revision, evidence } => {
+                    self.unanswered.forget(cx.key());
+                    return Ok(Deployment::Live { revision, evidence });
+                }
+                Stand::Failed { .. } if !fresh && !self.polls => {
+                    fresh = true;
+                    continue;
+                }
+                Stand::Failed { reason } => {
+                    let reason = self.left_over(cx, memory, reason).await;
+                    return Ok(Deployment::Failed { reason });
+                }
                 Stand::Pending { reason, check_after } => (reason, check_after),
             };
             fresh = false;
@@ -267,29 +299,19 @@ impl Deployer for ArgoCd {
     }
 
     async fn abort(&self, cx: &Context, request: &DeployRequest<'_>) -> Result<()> {
-        let memory = Memory::read(request.state);
-        let mut trouble = None;
+        let (mut apps, mut trouble) = (Vec::new(), None);
         for config in ArgoCdApps::read(request.config)? {
-            let apps = match &config.selector {
-                None => Ok(vec![config.reference()]),
-                Some(selector) => {
-                    let found = cx.guard("list the applications", self.client.list(&config.search(selector))).await;
-                    found.map(|found| found.iter().map(|one| AppRef::of(&one.app)).collect())
-                }
-            };
-            let stop = async {
-                for app in apps? {
-                    let kept = memory.apps.get(&app.to_string()).cloned().unwrap_or_default();
-                    self.stop(cx, &app, &config, &kept).await?;
-                }
-                Ok(())
-            };
-            // One that cannot be stopped is no reason to leave the others running.
-            if let Err(error) = stop.await {
-                trouble = trouble.or(Some(error));
+            match &config.selector {
+                None => apps.push(config.reference()),
+                Some(selector) => match self.search_to_stop(cx, &config.search(selector)).await {
+                    Ok(found) => apps.extend(found.iter().map(|one| AppRef::of(&one.app))),
+                    Err(error) => trouble = trouble.or(Some(error)),
+                },
             }
         }
-        trouble.map_or(Ok(()), Err)
+        let stopped = self.stop_all(cx, Memory::read(request.state).with_synced(apps), Which::All).await;
+        self.unanswered.forget(cx.key());
+        trouble.map_or(stopped, Err)
     }
 }
 

@@ -12,22 +12,41 @@ use crate::client::{AppRef, Refresh, Snapshot, is_missing};
 use crate::config::ArgoCdApp;
 use crate::judge::{Wanted, observe};
 
-/// The sources of applications for which a later step has asked for something else: where the server has the application, and the index.
-pub(crate) type TakenOver = BTreeSet<((Option<String>, String), usize)>;
+/// The sources of applications for which a later step has asked for something else.
+#[derive(Debug, Default)]
+pub(crate) struct TakenOver {
+    /// Where the server has the application, and the index.
+    places: BTreeSet<((Option<String>, String), usize)>,
+    /// Whether there may be more of them, since one could not be looked at.
+    pub(crate) unsure: bool,
+}
+
+impl TakenOver {
+    pub(crate) fn insert(&mut self, place: (Option<String>, String), source: usize) {
+        self.places.insert((place, source));
+    }
+
+    pub(crate) fn holds(&self, place: &(Option<String>, String), source: usize) -> bool {
+        self.places.contains(&(place.clone(), source))
+    }
+}
 
 impl ArgoCd {
-    /// What later steps have taken over. Where one of them cannot be looked at, its own look says so.
+    /// What later steps have taken over.
     pub(super) async fn taken_over(&self, cx: &Context, later: &[ArgoCdApp]) -> TakenOver {
-        let mut taken = TakenOver::new();
+        let mut taken = TakenOver::default();
         for config in later {
             let found = match &config.selector {
                 None => self.get(cx, &config.reference()).await.map(|found| vec![found]),
                 Some(selector) => self.list(cx, &config.search(selector), false).await,
             };
+            taken.unsure |= found.is_err();
             for snapshot in found.unwrap_or_default() {
                 let pins = target::pins(config, &snapshot.app).unwrap_or_default();
                 let source = target::source(config, &snapshot.app).ok();
-                taken.extend(source.into_iter().chain(pins.iter().map(|(at, _)| at)).map(|at| (place(&snapshot), at)));
+                for at in source.into_iter().chain(pins.iter().map(|(at, _)| at)) {
+                    taken.insert(place(&snapshot), at);
+                }
             }
         }
         taken
@@ -87,17 +106,25 @@ impl ArgoCd {
         (revision, taken): (Option<&Revision>, &TakenOver),
     ) -> Result<Observation> {
         let source = target::source(config, &snapshot.app)?;
-        let is_ours = |at: usize| !taken.contains(&(place(&snapshot), at));
+        let here = place(&snapshot);
+        let is_ours = |at: usize| !taken.holds(&here, at);
         let revision = revision.filter(|_| is_ours(source));
         let pins = target::pins(config, &snapshot.app)?.only(is_ours);
-        let observation = observe(&snapshot.app, source);
+        let held = Held { revision, pins: &pins, unsure: taken.unsure };
+        let mut observation = observe(&snapshot.app, source);
+        if observation.health == Health::Unhealthy
+            && let Some((what, runs)) = self.aborted(cx, app, &snapshot.app).await
+        {
+            observation.revision = runs;
+            observation.detail.push_str(&format!("; {what}"));
+        }
         if observation.health != Health::Unknown {
-            return self.against(cx, &snapshot, observation, revision, &pins).await;
+            return self.against(cx, &snapshot, observation, &held).await;
         }
         // One comparison may be all that is missing.
         let read = async { Ok(self.read(cx, app, Refresh::Normal).await) };
         match cx.guard("refresh the application", read).await? {
-            Ok(snapshot) => self.against(cx, &snapshot, observe(&snapshot.app, source), revision, &pins).await,
+            Ok(snapshot) => self.against(cx, &snapshot, observe(&snapshot.app, source), &held).await,
             Err(error) if error.kind() == ErrorKind::Timeout => Ok(observation),
             Err(error) => Err(error),
         }
@@ -109,8 +136,7 @@ impl ArgoCd {
         cx: &Context,
         snapshot: &Snapshot,
         seen: Observation,
-        revision: Option<&Revision>,
-        pins: &Wanted,
+        &Held { revision, pins, unsure }: &Held<'_>,
     ) -> Result<Observation> {
         if seen.health >= Health::Unknown {
             return Ok(seen);
@@ -123,10 +149,12 @@ impl ArgoCd {
             );
             return Ok(Observation::new(None, Health::Unknown, detail));
         }
-        pairs.extend(seen.revision.clone().zip(revision.cloned()));
-        for (source, wanted) in pins.iter() {
-            match observe(&snapshot.app, source).revision {
+        let own = revision.map(|wanted| (seen.revision.clone(), wanted));
+        let pinned = pins.iter().map(|(source, wanted)| (observe(&snapshot.app, source).revision, wanted));
+        for (runs, wanted) in own.into_iter().chain(pinned) {
+            match runs {
                 Some(runs) => pairs.push((runs, wanted.clone())),
+                // As where no history is kept.
                 None => {
                     let detail =
                         format!("which revision it runs is not known, where {wanted} is wanted; {}", seen.detail);
@@ -140,6 +168,10 @@ impl ArgoCd {
             }
             let (health, why) = match self.relate(cx, &runs, &wanted).await? {
                 Relation::Same | Relation::Later => continue,
+                Relation::Earlier | Relation::Diverged if unsure => (
+                    Health::Unknown,
+                    "which a later step, whose applications cannot be looked at, may have asked for in place of",
+                ),
                 Relation::Earlier | Relation::Diverged => (Health::Unhealthy, "which does not hold what was promoted"),
                 _ => (Health::Unknown, "and whether that holds what was promoted is not known"),
             };
@@ -148,6 +180,14 @@ impl ArgoCd {
         }
         Ok(seen)
     }
+}
+
+/// What an application is held against.
+struct Held<'a> {
+    revision: Option<&'a Revision>,
+    pins: &'a Wanted,
+    /// Whether a later step may have asked for something else, of which nothing is known.
+    unsure: bool,
 }
 
 /// The only one as it is; of several the worst health, with each one's name before its reason. One that cannot be looked at is not known,

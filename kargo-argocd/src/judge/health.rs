@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Case, LATER, Latches, Next, SOON, Verdict, lasting, operation, words};
-use crate::client::{HealthCode, SyncCode};
+use crate::client::{Application, Condition, HealthCode, HealthStatus, Resource, SyncCode};
 use crate::config::Paused;
 
 /// How long an application may be healthy without the wanted images before that is a failure. Argo CD sums images up from what runs, which
@@ -17,6 +17,14 @@ pub(super) fn resumes(paused: Paused) -> Option<Next> {
         Paused::Resume => Some(Next::Resume { full: false }),
         Paused::Promote => Some(Next::Resume { full: true }),
     }
+}
+
+/// Whether a Rollout has paused. Beside something that progresses only the Rollout's own health says so.
+pub(super) fn is_suspended(app: &Application) -> bool {
+    let suspended = |health: &HealthStatus| health.status == Some(HealthCode::Suspended);
+    let paused = |one: &Resource| one.kind == "Rollout" && one.health.as_ref().is_some_and(suspended);
+    let progressing = matches!(app.status.health.status, None | Some(HealthCode::Progressing));
+    suspended(&app.status.health) || (progressing && app.status.resources.iter().any(paused))
 }
 
 /// Whether the wanted images run: nothing when they do. Manifests may come from a cache that is older than the revision they are shown for,
@@ -50,13 +58,16 @@ fn images(case: &Case<'_>, latches: &mut Latches, running: &str) -> Option<Verdi
 
 /// What the application's error conditions say by themselves.
 pub(super) fn conditions(case: &Case<'_>, latches: &mut Latches) -> Option<Verdict> {
+    // Always the same one, in whatever order they are shown: the reason is kept, and is news when it changes.
     let message = |kind: &str| {
-        case.app.status.conditions.iter().find(|condition| condition.kind == kind).map(|found| found.message.as_str())
+        let meant = case.app.status.conditions.iter().filter(|condition| condition.kind == kind);
+        meant.map(|condition| condition.message.as_str()).min()
     };
     if let Some(text) = message("InvalidSpecError") {
         return Some(Verdict::failed(format!("Argo CD does not accept the application's specification: {text}")));
     }
-    if let Some(text) = message("SyncError").filter(|text| text.contains("wipe out all resources")) {
+    let wipe = |condition: &&Condition| condition.kind == "SyncError" && condition.message.contains("wipe out all");
+    if let Some(text) = case.app.status.conditions.iter().find(wipe).map(|condition| &condition.message) {
         return Some(Verdict::failed(format!(
             "Argo CD does not sync by itself, since that would delete everything: {text}"
         )));
@@ -68,11 +79,15 @@ pub(super) fn conditions(case: &Case<'_>, latches: &mut Latches) -> Option<Verdi
         }
         return Some(Verdict::refresh(format!("Argo CD cannot compare at the moment: {text}"), LATER));
     }
-    latches.error_since = None;
-    message("UnknownError").map(|text| Verdict::Indeterminate {
-        // Argo CD says so also when the status was too large to be stored; then all that is shown is old.
-        why: format!("Argo CD reports an unknown error, so what it shows may be old: {text}"),
-        check_after: LATER,
+    let Some(text) = message("UnknownError") else {
+        latches.error_since = None;
+        return None;
+    };
+    // Argo CD says so also when the status was too large to be stored; then all that is shown is old.
+    let why = format!("Argo CD reports an unknown error, so what it shows may be old: {text}");
+    Some(match lasting(&mut latches.error_since, case.now) >= case.policy.error_grace {
+        true => Verdict::failed(why),
+        false => Verdict::Indeterminate { why, check_after: LATER },
     })
 }
 
@@ -99,14 +114,16 @@ pub(super) fn gate(case: &Case<'_>, latches: &mut Latches, running: &str) -> Opt
         Some(HealthCode::Suspended) => {
             let why = format!("the application runs {running} and is suspended{message}{}", details());
             if case.policy.paused == Paused::Accept {
-                return None;
+                return images(case, latches, running);
             }
             let next = resumes(case.policy.paused).unwrap_or(Next::Look);
             Some(Verdict::Pending { why, next, check_after: SOON })
         }
         // An empty word is what Argo CD writes before it has looked.
         None | Some(HealthCode::Progressing) => {
-            Some(Verdict::look(format!("the application runs {running} and is progressing{message}{}", details())))
+            let why = format!("the application runs {running} and is progressing{message}{}", details());
+            let next = resumes(case.policy.paused).filter(|_| is_suspended(case.app)).unwrap_or(Next::Look);
+            Some(Verdict::Pending { why, next, check_after: SOON })
         }
         Some(word @ (HealthCode::Degraded | HealthCode::Missing)) => {
             let lasted = lasting(&mut latches.unwell_since, case.now);

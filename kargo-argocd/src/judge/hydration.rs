@@ -4,8 +4,6 @@
 //! is live once the commit that holds what came of it, or a later one that holds that commit, is synced and healthy. This module says which
 //! commit that is; all else is judged as for any application.
 
-use std::time::Duration;
-
 use kargo_core::Revision;
 use kargo_core::plugin::Relation;
 
@@ -13,10 +11,6 @@ use super::revision::Standing;
 use super::standing::{ask, astray, unhurried};
 use super::{Case, LATER, Latches, Next, Relations, Verdict, Wanted, lasting};
 use crate::client::{Hydration as Rendering, HydrationPhase, SourceHydrator};
-
-/// For how long a revision that was looked at may stay without being rendered before it counts as one that brings nothing new. Newer servers
-/// note that they have looked before they begin to render, older ones only when there was nothing to do; a hard refresh has both render.
-const NOTHING_NEW: Duration = Duration::from_secs(60);
 
 /// How many renderings are noted.
 const NOTED: usize = 16;
@@ -115,7 +109,7 @@ impl<'a> Hydration<'a> {
         match &standing {
             Standing::Ask(observed, wanted) => Some(ask(observed.clone(), wanted.clone())),
             Standing::Same | Standing::Later(_) if !any_is_wanted || !self.is_under_way() => {
-                (latches.unrendered_since, latches.looked_at_since, latches.astray_since) = (None, None, None);
+                (latches.unrendered_since, latches.astray_since) = (None, None);
                 self.brought_over(synced)
             }
             _ => self.unrendered(case, latches, current.is_some(), &standing),
@@ -126,7 +120,7 @@ impl<'a> Hydration<'a> {
         matches!(self.phase(), Some(HydrationPhase::Hydrating | HydrationPhase::Failed))
     }
 
-    /// The wanted revision is not what was rendered last. Nothing when it is known to bring nothing new.
+    /// The wanted revision is not what was rendered last.
     fn unrendered(
         &self,
         case: &Case<'_>,
@@ -142,7 +136,6 @@ impl<'a> Hydration<'a> {
             latches.unrendered_since = None;
         }
         if self.phase() == Some(&HydrationPhase::Hydrating) {
-            latches.looked_at_since = None;
             return Some(Verdict::look(format!("Argo CD renders the manifests onto {branch}")));
         }
         if failed {
@@ -161,15 +154,17 @@ impl<'a> Hydration<'a> {
             _ => false,
         };
         if looked_at {
-            let lasted = lasting(&mut latches.looked_at_since, case.now);
-            let why = format!(
-                "Argo CD has looked at {} and not rendered it; whether that brings anything new is not known yet",
-                case.wanted_text()
-            );
-            let pending = Verdict::Pending { why, next: Next::RefreshHard, check_after: LATER };
-            return (lasted < NOTHING_NEW).then_some(pending);
+            // Newer servers note that they have looked before they begin to render, and may take their time. What a hard refresh renders,
+            // also of a revision that brings nothing new, is what proves it.
+            return Some(Verdict::Pending {
+                why: format!(
+                    "Argo CD has looked at {} and not rendered it; whether that brings anything new is not known until it has",
+                    case.wanted_text()
+                ),
+                next: Next::RefreshHard,
+                check_after: LATER,
+            });
         }
-        latches.looked_at_since = None;
         Some(match standing {
             Standing::Earlier(dry) => Verdict::refresh(
                 format!(
@@ -226,8 +221,7 @@ impl<'a> Hydration<'a> {
         let evidence = format!("{dry} is rendered as {commit}; {evidence}");
         match self.standing(case, Some(dry)) {
             Standing::Later(_) => Verdict::Later { observed: dry.into(), evidence },
-            Standing::Same => Verdict::Live { revision, evidence },
-            _ => Verdict::Live { evidence: format!("{revision} brings nothing new for it; {evidence}"), revision },
+            _ => Verdict::Live { revision, evidence },
         }
     }
 }

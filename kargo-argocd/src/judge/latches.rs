@@ -57,9 +57,9 @@ pub struct Latches {
     /// Since when the rendering of its manifests has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unrendered_since: Option<Timestamp>,
-    /// Since when a revision has been looked at for rendering without being rendered.
+    /// Since when its own operation has been seen being stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub looked_at_since: Option<Timestamp>,
+    pub stopping_since: Option<Timestamp>,
     /// Since when it has run without the images that are wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without_images_since: Option<Timestamp>,

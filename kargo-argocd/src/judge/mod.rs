@@ -35,7 +35,10 @@ use hydration::Hydration;
 
 pub use latches::Latches;
 pub use observe::observe;
+pub(crate) use operation::is_held_back;
+pub(crate) use revision::same_revisions;
 pub use revision::{Relations, Wanted, same_revision};
+pub(crate) use words::{named_node, unhealthy_nodes};
 
 /// All that a verdict depends on.
 #[derive(Debug, Clone, Copy)]
@@ -161,11 +164,9 @@ pub struct Policy {
     pub mode: Mode,
     /// How long after the end of an operation the comparison that counts must begin. At least a second. Default: 2 seconds.
     pub stable_for: Duration,
-    /// Whether an application that stays out of sync after a full successful sync of the wanted revision counts as live. Default: yes.
+    /// Whether an application that stays out of sync after a full successful sync of the wanted revision counts as live. One that was synced
+    /// before this deployment began is synced once more first, since somebody may have changed it since. Default: yes.
     pub allow_drift: bool,
-    /// Whether that counts also when the sync was somebody else's. It may have been of the same revision before something else of the
-    /// sources was changed, such as an image. Default: yes; no in `argocd-update`, which changes sources.
-    pub drift_of_others: bool,
     /// Whether an application without resources counts as live. Default: no.
     pub allow_empty: bool,
     /// Images that must be among those that the application runs. Default: none.
@@ -193,7 +194,6 @@ impl Default for Policy {
             mode: Mode::Auto,
             stable_for: Duration::from_secs(2),
             allow_drift: true,
-            drift_of_others: true,
             allow_empty: false,
             images: Vec::new(),
             paused: Paused::Wait,
@@ -316,6 +316,8 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
         latches.out_of_sync_since = None;
         latches.unwell_since = None;
         latches.without_images_since = None;
+        latches.error_since = None;
+        latches.astray_since = None;
         return verdict;
     }
     let verdict = operation::own_outcome(synced, latches)

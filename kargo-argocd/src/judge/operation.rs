@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::revision::Standing;
-use super::{Case, Latches, Next, SOON, Verdict, WINDOW, health, plus, words};
-use crate::client::{HealthCode, OperationPhase, OperationState, Source, SyncResult};
+use super::revision::{Standing, same_revisions};
+use super::{Case, Latches, Next, SOON, Verdict, WINDOW, health, lasting, plus, words};
+use crate::client::{OperationPhase, OperationState, Source, SyncResult};
 
 /// How long an operation may look lost before it is called so.
 const LOST: Duration = Duration::from_secs(60);
 
 pub(super) fn is_dry_run(state: &OperationState) -> bool {
     state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run == Some(true))
+}
+
+/// Whether a sync window keeps the operation from being begun.
+pub(crate) fn is_held_back(state: &OperationState) -> bool {
+    state.message.as_deref().is_some_and(|text| text.starts_with("Sync operation blocked by sync window"))
 }
 
 fn is_completed(state: &OperationState) -> bool {
@@ -58,7 +63,7 @@ pub(super) fn in_progress(case: &Case<'_>, latches: &mut Latches) -> Option<Verd
                 return Some(Verdict::look(format!("{whose} waits to be begun")));
             };
             let message = words::outcome(state);
-            if state.message.as_deref().is_some_and(|text| text.starts_with("Sync operation blocked by sync window")) {
+            if is_held_back(state) {
                 return Some(Verdict::Blocked {
                     why: format!("a sync window holds the operation back{message}"),
                     check_after: WINDOW,
@@ -71,8 +76,20 @@ pub(super) fn in_progress(case: &Case<'_>, latches: &mut Latches) -> Option<Verd
                 )));
             }
             if state.phase == Some(OperationPhase::Terminating) {
-                return Some(Verdict::look(format!("the sync is being stopped{message}")));
+                let lasted = lasting(&mut latches.stopping_since, case.now);
+                return Some(if lasted >= LOST {
+                    Verdict::Stuck {
+                        why: format!(
+                            "the sync is being stopped for {}s, and does not stop{message}. Restart the application controller, or \
+                             remove the application's `operation` field",
+                            lasted.as_secs()
+                        ),
+                    }
+                } else {
+                    Verdict::look(format!("the sync is being stopped{message}"))
+                });
             }
+            latches.stopping_since = None;
             // A running phase with an end is the pause before the next try.
             if state.finished_at.is_some() {
                 let tries = state.retry_count.unwrap_or(0);
@@ -106,9 +123,9 @@ pub(super) fn in_progress(case: &Case<'_>, latches: &mut Latches) -> Option<Verd
 
 /// Whether a Rollout that this operation has applied may be what holds it up. Before that, what is suspended is what ran before.
 fn paused_by_us(case: &Case<'_>, state: &OperationState) -> bool {
-    let suspended = case.app.status.health.status == Some(HealthCode::Suspended);
     let applied = state.sync_result.iter().flat_map(|result| &result.resources);
-    suspended && applied.into_iter().any(|one| one.kind == "Rollout" && one.status.as_deref() == Some("Synced"))
+    health::is_suspended(case.app)
+        && applied.into_iter().any(|one| one.kind == "Rollout" && one.status.as_deref() == Some("Synced"))
 }
 
 /// Pending while a sync that was accepted has not shown up yet.
@@ -205,7 +222,7 @@ pub(super) fn applied(case: &Case<'_>) -> Option<Standing> {
 fn is_newest(case: &Case<'_>, state: &OperationState, result: &SyncResult) -> bool {
     match case.app.status.history.iter().max_by_key(|entry| entry.id) {
         Some(entry) => {
-            let same = (&entry.revision, &entry.revisions) == (&result.revision, &result.revisions);
+            let same = same_revisions((&entry.revision, &entry.revisions), (&result.revision, &result.revisions));
             same && (entry.deploy_started_at.is_none() || entry.deploy_started_at == state.started_at)
         }
         // No history is kept at all.
@@ -227,5 +244,6 @@ fn is_of_these_sources(case: &Case<'_>, result: &SyncResult) -> bool {
 pub(super) fn synced_what_is_followed(case: &Case<'_>) -> bool {
     let sync = &case.app.status.sync;
     let result = case.state().and_then(|state| state.sync_result.as_ref());
-    result.is_some_and(|result| (&result.revision, &result.revisions) == (&sync.revision, &sync.revisions))
+    result
+        .is_some_and(|result| same_revisions((&result.revision, &result.revisions), (&sync.revision, &sync.revisions)))
 }

@@ -153,6 +153,13 @@ impl super::Case<'_> {
     }
 }
 
+/// Whether two pairs of Argo CD's forms say the same revisions. Of several sources some of its types leave the single form out, and others
+/// write it empty.
+pub(crate) fn same_revisions(one: (&Option<String>, &[String]), other: (&Option<String>, &[String])) -> bool {
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    one.1 == other.1 && filled(one.0) == filled(other.0)
+}
+
 /// The revisions as a text.
 pub(super) fn shown(app: &Application, single: Option<&str>, many: &[String]) -> String {
     match (app.spec.effective_sources().len(), many) {

@@ -11,8 +11,10 @@ use crate::client::{Source, SyncCode};
 use crate::config::Mode;
 
 /// How much later than the end of its operation a comparison must begin to count when its sync status proves nothing: Argo CD's view of
-/// the cluster lags a little.
-const UNPROVEN: Duration = Duration::from_secs(3);
+/// the cluster lags by some seconds, and the health with it.
+const UNPROVEN: Duration = Duration::from_secs(10);
+/// The same where the very revision that was synced is called out of sync, which such a lag looks like.
+const DRIFT: Duration = Duration::from_secs(20);
 /// How long a followed revision may be off the wanted one's line; a branch may be rewritten and set right in between.
 const DIVERGED: Duration = Duration::from_secs(10);
 
@@ -130,13 +132,15 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
         let retry = (latches.syncs == 0).then(|| operation::again(case, latches, &why)).flatten();
         return Some(retry.unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }
-    // One that came after ours was of the same sources.
-    if drifts && !case.policy.drift_of_others && !case.owns_last_operation() && latches.syncs == 0 {
-        let why = format!("the last sync was not of this deployment, and the application is OutOfSync since{differs}");
+    // Whatever was changed by hand since an older operation would look the same.
+    let is_older = case.state().is_some_and(|state| state.started_at == latches.baseline);
+    if is_older && !case.owns_last_operation() && latches.syncs == 0 {
+        let why = format!("the last sync was before this deployment, and the application is OutOfSync since{differs}");
         return Some(operation::again(case, latches, &why).unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }
     let ended = case.last_operation_end()?;
-    let wait = compared_after(case, ended, case.policy.stable_for.max(UNPROVEN), || {
+    let settle = case.policy.stable_for.max(if drifts { DRIFT } else { UNPROVEN });
+    let wait = compared_after(case, ended, settle, || {
         format!("an operation that ended at {ended} synced what is wanted; one more comparison is needed")
     });
     if wait.is_some() {
@@ -256,8 +260,11 @@ impl Case<'_> {
     fn compared_text(&self) -> String {
         let compared =
             self.app.status.reconciled_at.map(|at| format!(" by the comparison begun at {at}")).unwrap_or_default();
-        let ended =
-            self.last_operation_end().map(|at| format!(", after the last operation's end at {at}")).unwrap_or_default();
-        compared + &ended
+        let ended = self.last_operation_end().map(|at| {
+            let who = self.state().filter(|_| !self.owns_last_operation()).map(|state| &state.operation.initiated_by);
+            let who = who.map(|who| format!(", which was of {who}")).unwrap_or_default();
+            format!(", after the last operation's end at {at}{who}")
+        });
+        compared + &ended.unwrap_or_default()
     }
 }

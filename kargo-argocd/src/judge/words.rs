@@ -1,6 +1,7 @@
 //! What is seen, in words.
 
-use crate::client::{HealthCode, OperationState, Resource, SyncCode};
+use crate::client::{HealthCode, Node, OperationState, Resource, ResourceRef, SyncCode};
+use crate::scrub::without_userinfo;
 
 /// How many objects are named in one sentence.
 const NAMED: usize = 5;
@@ -13,6 +14,34 @@ fn named(mut names: Vec<String>) -> String {
     names.truncate(NAMED);
     let list = names.join(", ");
     if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
+/// An object of the resource tree with its health.
+pub(crate) fn named_node(node: &Node) -> String {
+    let health = node.health.as_ref();
+    let word = health.and_then(|health| health.status.as_ref()).map(|word| format!(" is {word}")).unwrap_or_default();
+    let message = health.and_then(|health| health.message.as_deref()).filter(|message| !message.is_empty());
+    let message = message.map(|message| format!(" ({message})")).unwrap_or_default();
+    without_userinfo(&format!("{}{word}{message}", node.object))
+}
+
+/// The objects of a resource tree that are not well, or nothing when all are. What brings others forth is left out where one of those is
+/// named.
+pub(crate) fn unhealthy_nodes(nodes: &[Node]) -> String {
+    let is_unwell = |node: &&Node| {
+        let status = node.health.as_ref().and_then(|health| health.status.as_ref());
+        status.is_some_and(|status| *status != HealthCode::Healthy)
+    };
+    let unwell: Vec<&Node> = nodes.iter().filter(is_unwell).collect();
+    let is_parent = |node: &Node| {
+        let same = |of: &ResourceRef| place(of) == place(&node.object);
+        unwell.iter().any(|other| other.parent_refs.iter().any(same))
+    };
+    named(unwell.iter().filter(|node| !is_parent(node)).map(|node| named_node(node)).collect())
+}
+
+fn place(object: &ResourceRef) -> (&String, &String, &String, &String) {
+    (&object.group, &object.kind, &object.namespace, &object.name)
 }
 
 /// `: the unhealthy resources with their reasons`, or nothing when none is known.

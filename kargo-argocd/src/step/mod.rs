@@ -48,11 +48,24 @@ impl Wanted<'_> {
                 .map_err(|error| if is_missing(&error) { missing_app(&app, error) } else { error })?;
             return Ok(vec![Found { app, snapshot }]);
         }
+        let found = argocd.list(cx, &self.search(), false).await?;
+        Ok(found.into_iter().map(|snapshot| Found { app: AppRef::of(&snapshot.app), snapshot }).collect())
+    }
+
+    /// The same for an abort, for which an application that is named need not be read.
+    async fn find_to_stop(&self, cx: &Context, argocd: &ArgoCd) -> Result<Vec<AppRef>> {
+        if let Some(name) = self.name {
+            return Ok(vec![self.reference(name)]);
+        }
+        let found = argocd.search_to_stop(cx, &self.search()).await?;
+        Ok(found.iter().map(|one| AppRef::of(&one.app)).collect())
+    }
+
+    fn search(&self) -> Search {
         let mut search = Search::new();
         search.selector = self.selector.cloned();
         search.namespace = self.namespace.map(str::to_owned);
-        let found = argocd.list(cx, &search, false).await?;
-        Ok(found.into_iter().map(|snapshot| Found { app: AppRef::of(&snapshot.app), snapshot }).collect())
+        search
     }
 
     fn shown(&self) -> String {

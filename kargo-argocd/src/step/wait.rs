@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::config::{Wait, WaitFor};
 use super::{Found, output};
 use crate::client::{AppRef, Application, HealthCode, OperationPhase, Refresh, SyncCode};
-use crate::deployer::ArgoCd;
+use crate::deployer::{ArgoCd, passing};
 use crate::scrub::without_userinfo;
 
 /// The pause between two looks.
@@ -54,6 +54,8 @@ struct Seen {
     compared: Option<Timestamp>,
     /// The last health that said something.
     health: Option<HealthCode>,
+    /// Whether a comparison was asked for, and answered or waited for in vain.
+    refreshed: bool,
 }
 
 /// How an application stands.
@@ -70,13 +72,11 @@ enum Ready {
 /// Judges one read. It does no I/O.
 fn ready(app: &Application, wait_for: &[WaitFor], seen: &mut Seen) -> Ready {
     let status = &app.status;
-    let error = status
-        .conditions
-        .iter()
-        .find(|condition| matches!(condition.kind.as_str(), "ComparisonError" | "InvalidSpecError"));
-    if let Some(error) = error {
-        return Ready::Never(format!("{}: {}", error.kind, error.message));
-    }
+    // Always the same one, in whatever order they are shown.
+    let error = |kinds: &[&str]| {
+        let meant = status.conditions.iter().filter(|condition| kinds.contains(&condition.kind.as_str()));
+        meant.map(|condition| format!("{}: {}", condition.kind, condition.message)).min()
+    };
     let asks = |what: WaitFor| wait_for.contains(&what);
     let operation = status.operation_state.as_ref();
     let runs = app.operation.is_some()
@@ -93,8 +93,14 @@ fn ready(app: &Application, wait_for: &[WaitFor], seen: &mut Seen) -> Ready {
     let ended = operation.and_then(|last| last.finished_at);
     let settled =
         ended.is_none_or(|ended| compared.is_some_and(|at| ended.checked_add(SETTLED).is_ok_and(|end| at >= end)));
+    // What was wrong before the step may be what is being mended.
     if !fresh || !settled {
-        return Ready::Refresh("Argo CD has not compared since".into());
+        // What is not accepted is not compared either, so that no time tells that it was looked at since.
+        let invalid = error(&["InvalidSpecError"]).filter(|_| seen.refreshed);
+        return invalid.map_or_else(|| Ready::Refresh("Argo CD has not compared since".into()), Ready::Never);
+    }
+    if let Some(error) = error(&["ComparisonError", "InvalidSpecError"]) {
+        return Ready::Never(error);
     }
     if asks(WaitFor::Sync) && status.sync.status != Some(SyncCode::Synced) {
         let word = status.sync.status.as_ref().map_or_else(|| "not known".into(), ToString::to_string);
@@ -139,9 +145,10 @@ impl ArgoCdWait {
         let read = async { Ok(self.argocd.read(cx, &found.app, Refresh::Normal).await) };
         match cx.guard("refresh the application", read).await? {
             Ok(snapshot) => found.snapshot = snapshot,
-            Err(error) if error.kind() == ErrorKind::Timeout => return Ok(first),
+            Err(error) if error.kind() == ErrorKind::Timeout => {}
             Err(error) => return Err(error),
         }
+        seen.refreshed = true;
         Ok(ready(&found.snapshot.app, wait_for, seen))
     }
 }
@@ -175,7 +182,8 @@ impl Step for ArgoCdWait {
             let (mut waits, mut never) = (Vec::new(), Vec::new());
             for entry in &config.apps {
                 let wanted = entry.wanted();
-                let found = wanted.find(cx, &self.argocd).await?;
+                let begun = !all.is_empty();
+                let found = wanted.find(cx, &self.argocd).await.map_err(|error| passing(error, begun))?;
                 if found.is_empty() {
                     let text = format!("No application has the labels {} that argocd-wait asks for.", wanted.shown());
                     return Err(Error::new(ErrorKind::NotFound, text));
@@ -183,7 +191,11 @@ impl Step for ArgoCdWait {
                 for mut found in found {
                     let seen = all.entry(found.app.to_string()).or_default();
                     let app = found.app.clone();
-                    match self.one(cx, &mut found, entry.wait_for(), seen).await? {
+                    let ready = self
+                        .one(cx, &mut found, entry.wait_for(), seen)
+                        .await
+                        .map_err(|error| passing(error, begun))?;
+                    match ready {
                         Ready::Yes => {}
                         Ready::No(why) | Ready::Refresh(why) => waits.push(format!("application {app}: {why}")),
                         Ready::Never(why) => never.push(format!("Application {app}: {}.", without_userinfo(&why))),
@@ -240,6 +252,26 @@ mod tests {
         let mut before = Seen { compared: app("", "", "10:00:02").status.reconciled_at, ..seen() };
         assert!(matches!(ready(&app("Healthy", "Synced", "10:00:02"), &ALL, &mut before), Ready::Refresh(_)));
         assert_eq!(ready(&app("Healthy", "Synced", "10:00:06"), &ALL, &mut seen()), Ready::Yes);
+    }
+
+    #[test]
+    fn report_43_a_condition_from_before_the_step_does_not_count_and_of_several_always_the_same_does() {
+        let broken = |compared: &str, kinds: &[&str]| {
+            let mut app = app("Healthy", "Synced", compared);
+            let conditions = kinds.iter().map(|kind| json!({"type": kind, "message": format!("{kind} it is")}));
+            app.status.conditions = serde_json::from_value(conditions.collect()).unwrap();
+            app
+        };
+        let before = || Seen { compared: app("", "", "10:00:02").status.reconciled_at, ..seen() };
+        let old = broken("10:00:02", &["ComparisonError", "InvalidSpecError"]);
+        assert!(matches!(ready(&old, &ALL, &mut before()), Ready::Refresh(_)));
+        // One that is not accepted is never compared.
+        let mut asked = Seen { refreshed: true, ..before() };
+        assert!(matches!(ready(&old, &ALL, &mut asked), Ready::Never(why) if why.contains("InvalidSpecError")));
+        let one = ready(&broken("10:00:07", &["ComparisonError", "InvalidSpecError"]), &ALL, &mut seen());
+        let other = ready(&broken("10:00:07", &["InvalidSpecError", "ComparisonError"]), &ALL, &mut seen());
+        assert!(matches!(&one, Ready::Never(_)), "{one:?}");
+        assert_eq!(one, other);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::rollout::Canary;
+use super::rollout::{FakePause, Rollout};
 use super::settings::FakeApp;
 use crate::client::{Info, Source, SourceHydrator};
 
@@ -20,7 +20,7 @@ pub(crate) struct Live {
     /// Whether the waves after the first are applied as well.
     pub(crate) complete: bool,
     /// How far its Rollout is, when it has one.
-    pub(crate) canary: Option<Canary>,
+    pub(crate) rollout: Option<Rollout>,
 }
 
 /// What becomes of workloads.
@@ -34,7 +34,18 @@ pub(crate) enum Fate {
 impl Live {
     /// Whether its Rollout waits for somebody.
     pub(crate) fn is_paused(&self) -> bool {
-        self.canary.as_ref().is_some_and(Canary::is_paused)
+        self.rollout.as_ref().is_some_and(Rollout::is_paused)
+    }
+
+    /// Whether an analysis of its Rollout was neither good nor bad.
+    pub(crate) fn is_inconclusive(&self, now: Timestamp) -> bool {
+        let rollout = self.rollout.as_ref().filter(|rollout| rollout.is_paused() && now >= self.settled_at);
+        rollout.is_some_and(|rollout| matches!(rollout.steps.get(rollout.step), Some((_, FakePause::Inconclusive))))
+    }
+
+    /// When its Rollout goes on.
+    fn goes_on_at(&self) -> Option<Timestamp> {
+        self.rollout.as_ref()?.goes_on_at(self.settled_at)
     }
 
     pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
@@ -43,10 +54,10 @@ impl Live {
 
     pub(crate) fn health(&self, now: Timestamp) -> &'static str {
         let settled = now >= self.settled_at;
-        match (&self.canary, self.fate) {
-            (Some(canary), _) if canary.aborted => "Degraded",
+        match (&self.rollout, self.fate) {
+            (Some(rollout), _) if rollout.aborted => "Degraded",
             (_, Fate::Broken) if settled => "Degraded",
-            (Some(canary), Fate::Ready) if settled && canary.is_paused() => "Suspended",
+            (Some(rollout), Fate::Ready) if settled && rollout.is_paused() => "Suspended",
             (_, Fate::Ready) if settled => "Healthy",
             _ => "Progressing",
         }
@@ -169,6 +180,9 @@ pub(crate) struct App {
     pub(crate) hydrator: Hydrator,
     /// What a cache of manifests holds for any revision.
     pub(crate) rendered: Option<String>,
+    /// The sources as the ApplicationSet makes them, and when it does so next.
+    pub(crate) generated: (Vec<Source>, Option<SourceHydrator>),
+    pub(crate) regenerate_at: Option<Timestamp>,
     /// The revisions that automatic sync has tried already.
     pub(crate) attempted: Option<Vec<String>>,
     /// An older rendering that the server still answers with, and how often.
@@ -180,6 +194,8 @@ pub(crate) struct App {
 pub(crate) enum Event {
     Operation,
     Hydrate,
+    Rollout,
+    Regenerate,
     Health,
     Touch,
     CompareEnd,
@@ -189,6 +205,8 @@ pub(crate) enum Event {
 impl App {
     pub(crate) fn new(spec: FakeApp, uid: String, version: u64, now: Timestamp) -> Self {
         Self {
+            generated: (spec.sources.clone(), spec.hydrator.clone()),
+            regenerate_at: None,
             spec,
             uid,
             version,
@@ -212,6 +230,14 @@ impl App {
         }
     }
 
+    /// The ApplicationSet makes the sources what it says.
+    pub(crate) fn regenerate(&mut self) {
+        let Some(at) = self.regenerate_at.take() else { return };
+        (self.spec.sources, self.spec.hydrator) = self.generated.clone();
+        // An edit makes the controller compare at once.
+        self.compare_at = self.compare_at.min(at);
+    }
+
     /// What is due next, and when.
     pub(crate) fn next(&self) -> (Timestamp, Event) {
         let compare = match &self.comparison {
@@ -222,6 +248,8 @@ impl App {
         let health = self.health_at.map(|at| (at, Event::Health));
         let touch = self.touch_at.map(|at| (at, Event::Touch));
         let hydrate = self.hydrator.due.map(|(at, _)| (at, Event::Hydrate));
-        [operation, hydrate, health, touch].into_iter().flatten().fold(compare, std::cmp::min)
+        let rollout = self.live.as_ref().and_then(Live::goes_on_at).map(|at| (at, Event::Rollout));
+        let regenerate = self.regenerate_at.map(|at| (at, Event::Regenerate));
+        [operation, hydrate, rollout, regenerate, health, touch].into_iter().flatten().fold(compare, std::cmp::min)
     }
 }

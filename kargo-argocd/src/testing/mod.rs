@@ -69,6 +69,7 @@ use crate::client::{Client, Info};
 
 pub use clock::FastClock;
 pub use commits::Commits;
+pub use rollout::FakePause;
 pub use settings::{FakeApp, FakeArgoCdBuilder, Fault, Timings};
 
 use world::{Request, World};
@@ -91,6 +92,8 @@ pub struct FakeArgoCd {
 /// What the server's tasks and the test share.
 struct Shared {
     clock: Arc<dyn Clock>,
+    /// Where the server is on its host; empty, or with a slash in front.
+    root_path: String,
     world: Mutex<World>,
     /// Told when something new may be due.
     changed: Notify,
@@ -170,6 +173,8 @@ pub struct SyncRecord {
     pub infos: Vec<Info>,
     /// Whether what is no longer wanted was to be deleted.
     pub prune: bool,
+    /// All that was asked for, as it was sent.
+    pub body: serde_json::Value,
     /// When.
     pub at: Timestamp,
 }
@@ -187,14 +192,14 @@ impl FakeArgoCd {
         FakeArgoCdBuilder::default()
     }
 
-    async fn serve(clock: Arc<dyn Clock>, world: World) -> Result<Self> {
+    async fn serve(clock: Arc<dyn Clock>, world: World, root_path: String) -> Result<Self> {
         let fault = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, "The fake Argo CD cannot listen on this machine.").because(error)
         };
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(fault)?;
         let address = listener.local_addr().map_err(fault)?;
-        let shared =
-            Arc::new(Shared { clock, world: Mutex::new(world), changed: Notify::new(), told: watch::channel(0).0 });
+        let (world, told) = (Mutex::new(world), watch::channel(0).0);
+        let shared = Arc::new(Shared { clock, root_path, world, changed: Notify::new(), told });
         let router = server::router(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -205,9 +210,9 @@ impl FakeArgoCd {
         Ok(Self { shared, address, tasks: vec![serving, pumping] })
     }
 
-    /// The base URL.
+    /// The base URL, with the root path if it has one.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}{}", self.address, self.shared.root_path)
     }
 
     /// The token that it accepts.
@@ -245,7 +250,7 @@ impl FakeArgoCd {
         self.shared.world().delete(name);
     }
 
-    /// What the application really runs, whatever its status says.
+    /// What the application really runs, whatever its status says. Of a Rollout that was aborted that is what ran before.
     pub fn live_revision(&self, app: &str) -> Option<String> {
         self.live_revisions(app).into_iter().next()
     }
@@ -253,7 +258,12 @@ impl FakeArgoCd {
     /// What the application really runs, for each of its sources.
     pub fn live_revisions(&self, app: &str) -> Vec<String> {
         let world = self.shared.world();
-        world.apps.get(app).and_then(|app| app.live.as_ref()).map(|live| live.revisions.clone()).unwrap_or_default()
+        let aborted = |live: &app::Live| live.rollout.as_ref().is_some_and(|rollout| rollout.aborted);
+        let runs = |app: &app::App| match &app.live {
+            Some(live) if aborted(live) => app.before.clone(),
+            live => live.clone(),
+        };
+        world.apps.get(app).and_then(runs).map(|live| live.revisions).unwrap_or_default()
     }
 
     /// Whether all that the application runs is really ready.
@@ -302,6 +312,7 @@ impl FakeArgoCd {
         let mut world = self.shared.world();
         if let Some(mut app) = world.apps.remove(name) {
             edit(&mut app.spec);
+            app.generated = (app.spec.sources.clone(), app.spec.hydrator.clone());
             world.changed(&mut app);
             world.apps.insert(name.to_owned(), app);
         }
@@ -325,6 +336,11 @@ impl FakeArgoCd {
     /// Whether changes reach no stream, as when the server's buffer overflows.
     pub fn mute_streams(&self, mute: bool) {
         self.shared.world().mute = mute;
+    }
+
+    /// Lets the next `count` changes reach no stream, as when the server's buffer overflows for a moment.
+    pub fn drop_next_events(&self, count: u32) {
+        self.shared.world().dropping = count;
     }
 
     /// Cuts every open stream in the middle of a line.
@@ -376,6 +392,33 @@ impl FakeArgoCd {
     /// Answers the next `times` syncs with a write conflict.
     pub fn refuse_next_syncs(&self, times: u32) {
         self.shared.world().conflicts = times;
+    }
+
+    /// Lets `username` sync just before the next sync that is asked for over the API, so that this one comes too late.
+    pub fn sync_before_next_sync(&self, username: &str, revision: Option<&str>) {
+        self.shared.world().cuts_in = Some((username.to_owned(), revision.map(str::to_owned)));
+    }
+
+    /// Answers the next `times` edits of an application with a write conflict.
+    pub fn refuse_next_edits(&self, app: &str, times: u32) {
+        self.shared.world().edit_conflicts.insert(app.to_owned(), times);
+    }
+
+    /// Changes an application just before it is edited over the API next, as somebody else would between a read and an edit.
+    pub fn edit_before_next_edit(&self, app: &str, edit: impl FnOnce(&mut FakeApp) + Send + 'static) {
+        self.shared.world().edited_before.insert(app.to_owned(), Box::new(edit));
+    }
+
+    /// Scales an application's workloads, as an autoscaler does: without any operation they are on their way until the new ones are ready.
+    pub fn scale(&self, app: &str) {
+        let now = self.shared.clock.now();
+        self.shared.world().scale(app, now);
+        self.shared.changed.notify_one();
+    }
+
+    /// When the last operation of an application ended, exactly.
+    pub fn operation_ended(&self, app: &str) -> Option<Timestamp> {
+        self.shared.world().apps.get(app)?.state.as_ref()?.finished_at
     }
 
     /// Answers every request with a fault, or with none again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::app::{App, Entry, Fate, Live, Operation, OperationState, Step};
-use super::rollout::Canary;
+use super::rollout::Rollout;
 use super::world::{World, later};
 
 /// The pause before the first retry; each further one is twice as long.
@@ -62,6 +62,10 @@ impl World {
                 }
                 // A wave after the first waits until what the first brought is well.
                 let waits = applies && app.spec.waves && app.live.as_ref().is_some_and(|live| !live.complete);
+                if let Some(state) = app.state.as_mut().filter(|_| waits) {
+                    let kind = if app.spec.has_rollout() { "argoproj.io/Rollout" } else { "apps/Deployment" };
+                    state.message = format!("waiting for healthy state of {kind}/{}", app.spec.name);
+                }
                 app.step = Some(match &app.live {
                     Some(live) if waits && live.fate == Fate::Ready => (live.settled_at.max(at), Step::LastWave),
                     Some(live) if waits && live.fate == Fate::Broken => (live.settled_at.max(at), Step::End),
@@ -194,12 +198,10 @@ impl World {
                 };
                 let settled_at = later(at, self.timings.ready);
                 // The first version of a Rollout is rolled out at once.
-                let canary = Some(&app.spec.canary).filter(|weights| !weights.is_empty());
-                let canary = canary.map(|weights| Canary::new(weights.clone())).map(|mut canary| {
-                    if app.before.is_none() {
-                        canary.step = canary.weights.len();
-                    }
-                    canary
+                let rollout = app.spec.has_rollout().then(|| {
+                    let mut rollout = Rollout::new(app.spec.pauses(), app.spec.blue_green);
+                    rollout.step = if app.before.is_none() { rollout.steps.len() } else { 0 };
+                    rollout
                 });
                 *live = Some(Live {
                     revisions: revisions.to_vec(),
@@ -208,7 +210,7 @@ impl World {
                     settled_at,
                     fate,
                     complete: !app.spec.waves,
-                    canary,
+                    rollout,
                 });
                 (app.health_at, app.touch_at) = (Some(settled_at), Some(later(at, self.timings.touch)));
             }

@@ -9,7 +9,7 @@ use super::world::CONTROL;
 use crate::client::{Source, SourceHydrator};
 
 /// Argo CD's stamps have whole seconds.
-fn stamp(at: Timestamp) -> Value {
+pub(super) fn stamp(at: Timestamp) -> Value {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string().into()
 }
 
@@ -83,7 +83,7 @@ fn operation(spec: &FakeApp, operation: &Operation) -> Value {
 }
 
 fn state(spec: &FakeApp, state: &OperationState) -> Value {
-    let kind = if spec.canary.is_empty() { "Deployment" } else { "Rollout" };
+    let kind = if spec.has_rollout() { "Rollout" } else { "Deployment" };
     let workload = state.applied.then(|| json!({"kind": kind, "name": spec.name, "status": "Synced"}));
     let hooks = state.hooks.iter().map(|(of, phase)| {
         let name = if *of == "PreSync" { "before" } else { "after" };
@@ -91,6 +91,10 @@ fn state(spec: &FakeApp, state: &OperationState) -> Value {
     });
     let mut result = json!({"resources": workload.into_iter().chain(hooks).collect::<Vec<_>>()});
     revisions(spec, &state.operation.revisions, &mut result);
+    if spec.is_multi_source() {
+        // Of all that holds revisions, this writes the form for a single source as well.
+        result["revision"] = "".into();
+    }
     sources(spec, &state.operation.sources, &mut result);
     let mut shown = json!({
         "operation": operation(spec, &state.operation),
@@ -156,8 +160,7 @@ fn specification(spec: &FakeApp) -> Value {
 
 fn resources(app: &App) -> Value {
     let spec = &app.spec;
-    let (group, kind) = if spec.canary.is_empty() { ("apps", "Deployment") } else { ("argoproj.io", "Rollout") };
-    let version = if spec.canary.is_empty() { "v1" } else { "v1alpha1" };
+    let (group, version, kind) = workload(spec);
     json!([{
         "group": group, "version": version, "kind": kind, "namespace": spec.name, "name": spec.name,
         "status": app.shown.sync, "health": {"status": app.shown.health},
@@ -206,22 +209,41 @@ pub(crate) fn application(app: &App) -> Value {
     shown
 }
 
+/// The group, version and kind of what it runs by.
+fn workload(spec: &FakeApp) -> (&'static str, &'static str, &'static str) {
+    if spec.has_rollout() { ("argoproj.io", "v1alpha1", "Rollout") } else { ("apps", "v1", "Deployment") }
+}
+
 /// The objects in the cluster and how they stand, as the resource tree shows them.
 pub(crate) fn tree(app: &App, now: Timestamp) -> Value {
     let Some(live) = &app.live else { return json!({"nodes": null}) };
     let spec = &app.spec;
-    let rollout = live.canary.is_some();
-    let (group, kind) = if rollout { ("argoproj.io", "Rollout") } else { ("apps", "Deployment") };
-    json!({"nodes": [{
-        "group": group, "version": if rollout { "v1alpha1" } else { "v1" }, "kind": kind,
-        "namespace": spec.name, "name": spec.name, "uid": format!("{}-workload", app.uid),
-        "health": {"status": live.health(now)},
-    }]})
+    let (group, version, kind) = workload(spec);
+    let parent = json!({"group": group, "kind": kind, "namespace": spec.name, "name": spec.name, "uid": format!("{}-workload", app.uid)});
+    let child = |group: &str, kind: &str, name: String, health: Value| {
+        json!({
+            "group": group, "version": "v1", "kind": kind, "namespace": spec.name, "name": name, "uid": format!("{}-{name}", app.uid),
+            "parentRefs": [&parent], "health": health,
+        })
+    };
+    let mut own = parent.clone();
+    (own["version"], own["health"]) = (version.into(), json!({"status": live.health(now)}));
+    let pod = match live.health(now) {
+        "Degraded" => json!({"status": "Degraded", "message": "back-off 5m0s restarting failed container=main"}),
+        "Progressing" => json!({"status": "Progressing", "message": "Back-off pulling image \"shop:new\""}),
+        _ => json!({"status": "Healthy"}),
+    };
+    let mut nodes = vec![own, child("", "Pod", format!("{}-0", spec.name), pod)];
+    if live.is_inconclusive(now) {
+        let health = json!({"status": "Unknown", "message": "metric \"errors\" assessed Inconclusive"});
+        nodes.push(child("argoproj.io", "AnalysisRun", format!("{}-smoke-1", spec.name), health));
+    }
+    json!({ "nodes": nodes })
 }
 
 /// The Rollout of an application, as the cluster holds it.
 pub(crate) fn rollout(app: &App, now: Timestamp) -> Option<Value> {
     let live = app.live.as_ref()?;
     let revision = live.revisions.first().map(String::as_str).unwrap_or_default();
-    Some(live.canary.as_ref()?.object(&app.spec.name, revision, now >= live.settled_at))
+    Some(live.rollout.as_ref()?.object(&app.spec.name, revision, live.settled_at, now))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kargo_core::{Clock, Result, SystemClock};
 
 use super::world::{CONTROL, Manifests, Resolve, World};
-use super::{Commits, FakeArgoCd, FastClock};
+use super::{Commits, FakeArgoCd, FakePause, FastClock};
 use crate::client::{Source, SourceHydrator, SyncSource};
 
 /// The token that the fake accepts. It has the form of a JSON Web Token, as the real one demands.
@@ -28,11 +28,13 @@ pub struct Timings {
     pub ready: Duration,
     /// How long a comparison takes. It sees the cluster as it was at its begin. Default: none.
     pub comparison: Duration,
-    /// From the end of an operation to the comparison that Argo CD makes by itself. Default: 500 milliseconds.
+    /// From the end of an operation to the comparison that Argo CD makes by itself, and from an edit of what an ApplicationSet made to when
+    /// that makes it anew. Default: 500 milliseconds.
     pub notice: Duration,
     /// For how long after a change of the cluster a comparison still sees it as it was. Default: none.
     pub lag: Duration,
-    /// From a change of the cluster to the comparison that this causes, at the revisions that are known. Default: 100 milliseconds.
+    /// From a change of the cluster to the comparison that this causes, at the revisions that are known, and from an action on a Rollout to
+    /// when its controller goes on. Default: 100 milliseconds.
     pub touch: Duration,
     /// From the sight of a new revision to the commit of what it is rendered as; it is begun halfway. Default: 1 second.
     pub hydration: Duration,
@@ -71,12 +73,18 @@ pub enum Fault {
         /// The text.
         message: String,
     },
+    /// Every request but reads is refused for its content type, as behind a proxy that rewrites it.
+    ContentType,
     /// Syncs are accepted, and the connection's answer is an error of a proxy, so that the client cannot know.
     LoseSyncAnswers,
     /// Streams are answered as by a server that has none: with its page and HTTP 200.
     NoStreams,
-    /// The newer form of resource actions is not known.
-    OldActions,
+    /// The newer form of resource actions is not known, which is answered with this HTTP status: 404 or 405 by a server without it, 501 by
+    /// one that has it switched off.
+    OldActions {
+        /// The HTTP status.
+        status: u16,
+    },
 }
 
 /// An application to create.
@@ -105,6 +113,8 @@ pub struct FakeApp {
     pub sync_options: Vec<String>,
     /// Whether a sync window forbids syncs.
     pub window_closed: bool,
+    /// Whether people may sync all the same.
+    pub manual_sync: bool,
     /// Whether a sync window holds accepted operations back.
     pub window_holds: bool,
     /// Whether it is never in sync, since something else writes to its resources.
@@ -123,9 +133,11 @@ pub struct FakeApp {
     pub history_limit: Option<usize>,
     /// How its manifests are rendered ahead, when they are. `sources` is then the branch they are rendered onto.
     pub hydrator: Option<SourceHydrator>,
-    /// The weights at which its Rollout pauses; none is an application without a Rollout.
-    pub canary: Vec<u32>,
-    /// The ApplicationSet that made it.
+    /// The weights at which its Rollout pauses, and for what; none is an application without such a Rollout.
+    pub canary: Vec<(u32, FakePause)>,
+    /// Whether it has a Rollout that shows a preview of each new version, and waits to be told to go on.
+    pub blue_green: bool,
+    /// The ApplicationSet that made it, and that soon undoes what others change of its sources.
     pub application_set: Option<String>,
 }
 
@@ -144,6 +156,7 @@ impl FakeApp {
             retries: 0,
             sync_options: Vec::new(),
             window_closed: false,
+            manual_sync: false,
             window_holds: false,
             drifts: false,
             deleting: false,
@@ -154,6 +167,7 @@ impl FakeApp {
             history_limit: None,
             hydrator: None,
             canary: Vec::new(),
+            blue_green: false,
             application_set: None,
         }
     }
@@ -271,11 +285,32 @@ impl FakeApp {
         self
     }
 
-    /// Gives it a Rollout that pauses at each of these weights, once it has run a first version.
+    /// Gives it a Rollout that pauses at each of these weights until somebody resumes it, once it has run a first version.
     #[must_use]
-    pub fn canary(mut self, weights: impl IntoIterator<Item = u32>) -> Self {
-        self.canary = weights.into_iter().collect();
+    pub fn canary(self, weights: impl IntoIterator<Item = u32>) -> Self {
+        self.canary_of(weights.into_iter().map(|weight| (weight, FakePause::Open)))
+    }
+
+    /// As [`FakeApp::canary`], with what it pauses for.
+    #[must_use]
+    pub fn canary_of(mut self, steps: impl IntoIterator<Item = (u32, FakePause)>) -> Self {
+        self.canary = steps.into_iter().collect();
         self
+    }
+
+    /// Gives it a Rollout that shows a preview of each new version after the first, and switches over when it is told to.
+    #[must_use]
+    pub fn blue_green(mut self) -> Self {
+        self.blue_green = true;
+        self
+    }
+
+    pub(super) fn has_rollout(&self) -> bool {
+        self.blue_green || !self.canary.is_empty()
+    }
+
+    pub(super) fn pauses(&self) -> Vec<(u32, FakePause)> {
+        if self.blue_green { vec![(0, FakePause::Open)] } else { self.canary.clone() }
     }
 
     /// Its name, behind its namespace where that is not Argo CD's own; this is how the fake's functions find it.
@@ -298,6 +333,7 @@ pub struct FakeArgoCdBuilder {
     resolve: Resolve,
     manifests: Manifests,
     hydrated: Commits,
+    root_path: String,
 }
 
 impl std::fmt::Debug for FakeArgoCdBuilder {
@@ -317,6 +353,7 @@ impl Default for FakeArgoCdBuilder {
             resolve: Arc::new(|_, _| None),
             manifests: Arc::new(|_, revision, _| Some(revision.to_owned())),
             hydrated: Commits::new(),
+            root_path: String::new(),
         }
     }
 }
@@ -367,6 +404,14 @@ impl FakeArgoCdBuilder {
             .manifests(move |_, revision, path| contents.content(revision, path))
     }
 
+    /// Puts it under a path of its host, as `--rootpath` does with the real server. Default: none.
+    #[must_use]
+    pub fn root_path(mut self, path: &str) -> Self {
+        let path = path.trim_matches('/');
+        self.root_path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -374,6 +419,6 @@ impl FakeArgoCdBuilder {
     pub async fn start(self) -> Result<FakeArgoCd> {
         let mut world = World::new(self.timings, self.resolve, self.manifests);
         world.hydrated = self.hydrated;
-        FakeArgoCd::serve(self.clock, world).await
+        FakeArgoCd::serve(self.clock, world, self.root_path).await
     }
 }

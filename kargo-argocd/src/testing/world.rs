@@ -17,6 +17,8 @@ use crate::client::{Info, Source};
 pub(crate) type Resolve = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 pub(crate) type Manifests = Arc<dyn Fn(&str, &str, &str) -> Option<String> + Send + Sync>;
 
+pub(crate) type EditBefore = Box<dyn FnOnce(&mut FakeApp) + Send>;
+
 /// The namespace of Argo CD itself, whose applications go by their bare names.
 pub(crate) const CONTROL: &str = "argocd";
 
@@ -39,14 +41,22 @@ pub(crate) struct World {
     pub(crate) session: Option<String>,
     pub(crate) logins: u32,
     pub(crate) conflicts: u32,
+    /// Who syncs just before the next sync over the API, and at which revision.
+    pub(crate) cuts_in: Option<(String, Option<String>)>,
+    /// How many edits of an application are still to be refused.
+    pub(crate) edit_conflicts: BTreeMap<String, u32>,
+    /// What becomes of an application just before it is edited next.
+    pub(crate) edited_before: BTreeMap<String, EditBefore>,
     /// How many reads after an accepted sync are answered with what was before.
     pub(crate) stale_reads: u32,
     /// How many tries of operations are still to fail, and with which message.
     pub(crate) failing_tries: Option<(u32, String)>,
-    /// What the watch streams tell: the kind of change, the application, its version then. `None` where nobody is told.
+    /// What the watch streams tell: the kind of change, and of which application. `None` where nobody is told.
     pub(crate) changes: Vec<Option<Change>>,
     /// Whether changes reach no stream.
     pub(crate) mute: bool,
+    /// How many changes are still to reach no stream.
+    pub(crate) dropping: u32,
     /// Streams of an older epoch are cut.
     pub(crate) epoch: u64,
     /// Every request, as `GET /path`.
@@ -62,6 +72,7 @@ pub(crate) struct World {
 pub(crate) struct Change {
     pub(crate) kind: &'static str,
     pub(crate) app: String,
+    /// The version that it was deleted as.
     pub(crate) version: u64,
 }
 
@@ -96,10 +107,14 @@ impl World {
             session: None,
             logins: 0,
             conflicts: 0,
+            cuts_in: None,
+            edit_conflicts: BTreeMap::new(),
+            edited_before: BTreeMap::new(),
             stale_reads: 0,
             failing_tries: None,
             changes: Vec::new(),
             mute: false,
+            dropping: 0,
             epoch: 0,
             requests: Vec::new(),
             actions: Vec::new(),
@@ -134,7 +149,9 @@ impl World {
 
     fn tell(&mut self, kind: &'static str, key: &str, version: u64) {
         let change = Change { kind, app: key.to_owned(), version };
-        self.changes.push((!self.mute).then_some(change));
+        let dropped = self.dropping > 0;
+        self.dropping = self.dropping.saturating_sub(1);
+        self.changes.push((!self.mute && !dropped).then_some(change));
     }
 
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
@@ -151,6 +168,8 @@ impl World {
             match event {
                 Event::Operation => self.operate(&mut app, at),
                 Event::Hydrate => self.hydrate(&mut app, at),
+                Event::Rollout => self.roll_on(&mut app, at),
+                Event::Regenerate => app.regenerate(),
                 Event::Health => self.write_health(&mut app, at),
                 Event::Touch => self.touch(&mut app, at),
                 Event::CompareBegin => self.begin_comparison(&mut app, at),
@@ -205,7 +224,7 @@ impl World {
     pub(super) fn resolve(&self, source: &Source, target: &str) -> Option<String> {
         let concrete = match source.chart {
             Some(_) => target.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && !target.contains('x'),
-            None => is_commit(target),
+            None => is_commit(target) || target.starts_with("sha256:"),
         };
         if concrete {
             return Some(target.to_owned());
@@ -236,7 +255,7 @@ impl World {
     }
 
     fn check(&self, app: &App, request: &Request) -> Result<Vec<String>, Refused> {
-        if app.spec.window_closed {
+        if app.spec.window_closed && !app.spec.manual_sync {
             return Err((403, 7, "cannot sync: blocked by sync window".into()));
         }
         if app.spec.deleting {
@@ -298,20 +317,52 @@ impl World {
     /// Does an action on the Rollout of an application.
     pub(crate) fn act(&mut self, name: &str, action: &str, now: Timestamp) -> bool {
         let Some(mut app) = self.apps.remove(name) else { return false };
-        let canary = app.live.as_mut().and_then(|live| live.canary.as_mut());
-        let done = canary.and_then(|canary| canary.act(action)).is_some();
-        if done && let Some(live) = app.live.as_mut() {
-            live.settled_at = later(now, self.timings.ready);
-            (app.health_at, app.touch_at) = (Some(live.settled_at), Some(now));
-            // What has waited for this goes on once all is well, or once it is known that it is not.
-            if let Some((at, Step::Hook | Step::LastWave)) = &mut app.step {
-                *at = if live.is_paused() { Timestamp::MAX } else { live.settled_at };
-            }
+        let noted = later(now, self.timings.touch);
+        let done = app.live.as_mut().is_some_and(|live| {
+            let settled = now >= live.settled_at;
+            live.rollout.as_mut().and_then(|rollout| rollout.act(action, settled, noted)).is_some()
+        });
+        if done {
             self.actions.push(format!("{name} Rollout/{} {action}", app.spec.name));
+            if !matches!(action, "resume" | "promote-full") {
+                self.rolled(&mut app, now);
+            }
         }
         self.apps.insert(name.to_owned(), app);
         self.advance(now);
         done
+    }
+
+    /// More or fewer workloads of the same: the children change, and nothing else.
+    pub(crate) fn scale(&mut self, name: &str, now: Timestamp) {
+        let Some(mut app) = self.apps.remove(name) else { return };
+        if let Some(live) = &mut app.live {
+            live.settled_at = later(now, self.timings.ready);
+            self.write_health(&mut app, now);
+            app.health_at = app.live.as_ref().map(|live| live.settled_at);
+            self.changed(&mut app);
+        }
+        self.apps.insert(name.to_owned(), app);
+        self.advance(now);
+    }
+
+    /// The Rollout's pause is over.
+    fn roll_on(&mut self, app: &mut App, at: Timestamp) {
+        if let Some(rollout) = app.live.as_mut().and_then(|live| live.rollout.as_mut()) {
+            rollout.go_on();
+        }
+        self.rolled(app, at);
+    }
+
+    /// The Rollout has changed what runs.
+    fn rolled(&mut self, app: &mut App, at: Timestamp) {
+        let Some(live) = app.live.as_mut() else { return };
+        live.settled_at = later(at, self.timings.ready);
+        (app.health_at, app.touch_at) = (Some(live.settled_at), Some(at));
+        // What has waited for this goes on once all is well, or once it is known that it is not.
+        if let Some((due, Step::Hook | Step::LastWave)) = &mut app.step {
+            *due = if live.is_paused() { Timestamp::MAX } else { live.settled_at };
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kargo_argocd::client::Refresh;
-use kargo_argocd::testing::{FakeApp, FakeArgoCd};
+use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Fault};
 use kargo_argocd::{AppRef, ArgoCd, ArgoCdApp, Client};
-use kargo_core::plugin::{Context, Deployer, Deployment, ObserveRequest};
-use kargo_core::{Actor, ErrorKind, Retry};
+use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, ObserveRequest};
+use kargo_core::{Actor, ErrorKind, Freight, PromotionInfo, Retry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -59,6 +59,125 @@ async fn a_refused_content_type_is_named() {
     let error = client.get(&AppRef::new("shop"), Refresh::No).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
     assert!(error.message().contains("content type"), "{error}");
+}
+
+#[tokio::test]
+async fn a_content_type_that_is_refused_for_a_sync_is_named_and_nothing_was_done() {
+    let (bench, before) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.set_fault(Some(Fault::ContentType));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    let error = deploy.poll().await.unwrap_err();
+    assert!(
+        error.message().contains("refused to sync the application shop") && error.message().contains("proxy"),
+        "{error}"
+    );
+    assert!(bench.fake.syncs().is_empty());
+    assert_eq!(bench.fake.live_revision("shop"), Some(before));
+    bench.fake.set_fault(None);
+    assert_live(&deploy.run().await.unwrap(), &wanted);
+}
+
+#[tokio::test]
+async fn a_server_under_a_root_path_is_deployed_through() {
+    let commits = Commits::new();
+    let wanted = commits.commit("main", [("dev", "v1")]);
+    let fake = FakeArgoCd::builder().commits(&commits).root_path("/tools/argo/").speed(100).start().await.unwrap();
+    assert!(fake.url().ends_with("/tools/argo"));
+    fake.create_app(shop());
+    let argocd = ArgoCd::new(fake.client().unwrap());
+    let cx = Context::new(fake.clock(), Actor::user("alice"), "p1");
+    let freight = Freight::new("main", Vec::new(), cx.now());
+    let promotion = PromotionInfo::new("shop", "p1", "dev", freight, Actor::user("alice"), cx.now());
+    let config = serde_json::to_value(ArgoCdApp::new("shop")).unwrap();
+    let mut state = None;
+    loop {
+        let cx = Context::new(fake.clock(), Actor::user("alice"), "p1");
+        let request = DeployRequest::new(&promotion, &config, Some(wanted.as_str().into()), cx.now());
+        match argocd.deploy(&cx, &request.with_state(state.as_ref())).await.unwrap() {
+            Deployment::Pending { check_after, state: next, .. } => {
+                state = next;
+                cx.sleep(check_after).await.unwrap();
+            }
+            ended => break drop(assert_live(&ended, &wanted)),
+        }
+    }
+    assert!(fake.requests().iter().any(|request| request.contains("/stream/")), "{:?}", fake.requests());
+    // Without it there is only a page.
+    let base = fake.url().replace("/tools/argo", "");
+    let client = Client::builder(base).token(fake.token()).build().unwrap();
+    let error = client.get(&AppRef::new("shop"), Refresh::No).await.unwrap_err();
+    assert!(error.message().contains("root path"), "{error}");
+}
+
+#[tokio::test]
+async fn an_odd_answer_in_the_middle_of_a_deployment_passes() {
+    let (bench, _) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.set_fault(Some(Fault::Html));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    let error = deploy.poll().await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Never), "the address may be wrong");
+    bench.fake.set_fault(None);
+    deploy.run_until("accepted").await;
+    bench.fake.set_fault(Some(Fault::Html));
+    let error = deploy.poll().await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Backoff), "it was right before");
+    bench.fake.set_fault(None);
+    assert_live(&deploy.run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.syncs().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_silent_for_too_long_is_opened_anew() {
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let streams = Arc::new(AtomicUsize::new(0));
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let counted = Arc::clone(&streams);
+    // It says that a stream begins, and then nothing, not even that it lives; all else is an application.
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for connection in listener.incoming() {
+            let Ok(mut connection) = connection else { continue };
+            let mut request = [0; 4096];
+            let length = connection.read(&mut request).unwrap_or(0);
+            if String::from_utf8_lossy(&request[..length]).contains("/stream/") {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = write!(connection, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n");
+                held.push(connection);
+                continue;
+            }
+            let body = r#"{"metadata": {"name": "shop"}, "status": {"reconciledAt": "2026-01-01T10:00:00Z"}}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length";
+            let _ = write!(connection, "{head}: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let argocd = ArgoCd::new(Client::builder(url).build().unwrap());
+    let config = serde_json::to_value(ArgoCdApp::new("shop")).unwrap();
+    let look = async || {
+        let cx = Context::system("observe");
+        let _ = argocd.observe(&cx, &ObserveRequest::new(&config)).await;
+    };
+    let opened = async |count: usize| {
+        while streams.load(Ordering::SeqCst) < count {
+            look().await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), opened(1)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // A server that lives says so every 15 seconds. Real time stands still from here on.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(44)).await;
+    tokio::time::resume();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(streams.load(Ordering::SeqCst), 1, "it may be alive");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    tokio::time::timeout(Duration::from_secs(20), opened(2)).await.unwrap();
 }
 
 #[tokio::test]

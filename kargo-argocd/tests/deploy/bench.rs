@@ -27,6 +27,8 @@ pub(crate) struct Deploy<'a> {
     revision: Option<Revision>,
     started_at: jiff::Timestamp,
     state: Option<Value>,
+    /// On whose behalf.
+    pub(crate) actor: Actor,
     /// Every reason there was for waiting.
     pub(crate) reasons: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl Bench {
             revision: Some(revision.into()),
             started_at: self.clock.now(),
             state: None,
+            actor: Actor::user("alice"),
             reasons: Vec::new(),
         }
     }
@@ -107,7 +110,11 @@ impl Bench {
 impl Deploy<'_> {
     fn promotion(&self) -> PromotionInfo {
         let freight = Freight::new("main", Vec::new(), self.started_at);
-        PromotionInfo::new("shop", "dev.01.abc", "dev", freight, Actor::user("alice"), self.started_at)
+        PromotionInfo::new("shop", "dev.01.abc", "dev", freight, self.actor.clone(), self.started_at)
+    }
+
+    fn context(&self) -> Context {
+        Context::new(Arc::clone(&self.bench.clock) as Arc<dyn Clock>, self.actor.clone(), self.key.as_str())
     }
 
     /// One call, with a deployer that remembers nothing by itself.
@@ -115,7 +122,7 @@ impl Deploy<'_> {
         let promotion = self.promotion();
         let request = DeployRequest::new(&promotion, &self.config, self.revision.clone(), self.started_at)
             .with_state(self.state.as_ref());
-        let deployment = self.bench.argocd.deploy(&self.bench.context(&self.key), &request).await?;
+        let deployment = self.bench.argocd.deploy(&self.context(), &request).await?;
         if let Deployment::Pending { reason, state, .. } = &deployment {
             self.reasons.push(reason.clone());
             self.state.clone_from(state);
@@ -150,6 +157,12 @@ impl Deploy<'_> {
         panic!("never {text:?}: {:#?}", self.reasons);
     }
 
+    /// Not asked for by a person.
+    pub(crate) fn by_rule(mut self) -> Self {
+        self.actor = Actor::engine();
+        self
+    }
+
     /// Wants no particular revision.
     pub(crate) fn of_anything(mut self) -> Self {
         self.revision = None;
@@ -165,7 +178,7 @@ impl Deploy<'_> {
         let promotion = self.promotion();
         let request = DeployRequest::new(&promotion, &self.config, self.revision.clone(), self.started_at)
             .with_state(self.state.as_ref());
-        self.bench.argocd.abort(&self.bench.context(&self.key), &request).await
+        self.bench.argocd.abort(&self.context(), &request).await
     }
 }
 

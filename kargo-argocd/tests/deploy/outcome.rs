@@ -198,3 +198,66 @@ async fn a_sync_prunes_as_automatic_sync_does_unless_told_otherwise() {
         assert_live(&deploy.run().await.unwrap(), &wanted);
     }
 }
+
+#[tokio::test]
+async fn report_07_race_ao_scaling_after_the_deployment_is_progress_and_never_unhealthy() {
+    let (bench, _) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    assert_live(&bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).run().await.unwrap(), &wanted);
+    assert_eq!(bench.observe_result("shop", &wanted).await.health, Health::Healthy);
+    bench.pass(3600);
+    bench.fake.scale("shop");
+    let mut seen = Vec::new();
+    for _ in 0..30 {
+        let observation = bench.observe_result("shop", &wanted).await;
+        assert_eq!(observation.revision.unwrap().as_str(), wanted);
+        seen.push(observation.health);
+        bench.clock.advance(Duration::from_millis(200));
+    }
+    assert_eq!(seen[0], Health::Progressing);
+    assert_eq!(seen.last(), Some(&Health::Healthy));
+    assert!(seen.iter().all(|health| matches!(health, Health::Progressing | Health::Healthy)), "{seen:?}");
+    assert_eq!(bench.fake.syncs().len(), 1, "and nothing is synced for it");
+}
+
+#[tokio::test]
+async fn race_p_what_was_edited_by_hand_since_an_older_sync_is_put_right() {
+    let (bench, first) = Bench::running(shop()).await;
+    // As somebody would who scales it down: it differs from what was synced, and is healthy.
+    bench.fake.edit_app("shop", |app| app.drifts = true);
+    bench.pass(300);
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &first);
+    deploy.run_until("accepted").await;
+    bench.fake.edit_app("shop", |app| app.drifts = false);
+    assert_live(&deploy.run().await.unwrap(), &first);
+    assert_eq!(bench.fake.syncs().len(), 1);
+}
+
+#[tokio::test]
+async fn a_view_of_the_cluster_that_lags_is_not_taken_for_drift() {
+    let timings = Timings {
+        lag: Duration::from_secs(8),
+        touch: Duration::from_secs(1),
+        ready: Duration::from_secs(30),
+        ..Timings::default()
+    };
+    let bench = Bench::with(timings).await;
+    bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(shop());
+    bench.fake.sync_as_user("shop", "alice", None);
+    bench.pass(120);
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    assert_live(&bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).run().await.unwrap(), &wanted);
+    assert!(bench.fake.is_ready("shop"), "the old workloads were healthy, and looked like drift");
+    assert_eq!(bench.fake.syncs().len(), 1);
+}
+
+#[tokio::test]
+async fn what_failed_names_the_objects_that_are_not_well() {
+    let (bench, _) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.break_revision(&wanted);
+    let ended = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted).run().await.unwrap();
+    let reason = assert_failed(&ended);
+    assert!(reason.contains("not well are Pod/shop-0 is Degraded (back-off 5m0s restarting"), "{reason}");
+}

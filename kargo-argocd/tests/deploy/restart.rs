@@ -91,3 +91,35 @@ async fn race_c_two_hosts_with_the_same_deployment_ask_for_one_sync() {
     assert_live(&there.run().await.unwrap(), &wanted);
     assert_eq!(bench.fake.syncs().len(), 1);
 }
+
+#[tokio::test]
+async fn race_c_report_33_an_operation_that_comes_between_our_read_and_our_sync_is_waited_for() {
+    let (bench, first) = Bench::running(shop()).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    bench.fake.sync_before_next_sync("bob", Some(&first));
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    assert!(matches!(deploy.poll().await.unwrap(), Deployment::Pending { .. }));
+    assert!(deploy.reasons[0].contains("another operation runs, and has to end first"), "{:?}", deploy.reasons);
+    assert!(bench.fake.syncs().is_empty() && bench.fake.is_operating("shop"));
+    assert_live(&deploy.run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.syncs().len(), 1, "one of our own");
+    let history: Vec<String> = bench.fake.live_history("shop").into_iter().map(|(_, revision)| revision).collect();
+    assert_eq!(history, [first.clone(), first, wanted], "bob's operation was carried out");
+}
+
+#[tokio::test]
+async fn a_sync_asks_for_what_the_application_does_not_say_itself_and_for_nothing_else() {
+    let mut app = shop().auto_prune();
+    (app.retries, app.sync_options) = (3, vec!["CreateNamespace=true".into(), "Prune=confirm".into()]);
+    let (bench, _) = Bench::running(app).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    let config = ArgoCdApp::new("shop").project("default").prune(true);
+    assert_live(&bench.deploy("p1", config, &wanted).run().await.unwrap(), &wanted);
+    // Options, a strategy or retries that are sent would take the place of the application's own; resources would make it a partial sync.
+    let infos = serde_json::json!([
+        {"name": kargo_argocd::TAG, "value": "p1"}, {"name": kargo_argocd::ACTOR, "value": "user:alice"},
+    ]);
+    let expected =
+        serde_json::json!({"name": "shop", "project": "default", "prune": true, "infos": infos, "revision": wanted});
+    assert_eq!(bench.fake.syncs()[0].body, expected);
+}

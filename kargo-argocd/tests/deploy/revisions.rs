@@ -41,6 +41,17 @@ async fn an_application_that_runs_another_revision_than_was_promoted_is_not_heal
 }
 
 #[tokio::test]
+async fn an_application_of_which_it_is_not_known_what_it_runs_is_not_called_healthy() {
+    let mut app = shop();
+    (app.history_limit, app.drifts) = (Some(0), true);
+    let (bench, first) = Bench::running(app).await;
+    let seen = bench.observe_result("shop", &first).await;
+    assert_eq!(seen.health, Health::Unknown);
+    assert!(seen.detail.contains("which revision it runs is not known") && seen.detail.contains(&first), "{seen:?}");
+    assert_eq!(bench.observe("shop").await.health, Health::Healthy, "where nothing in particular is wanted");
+}
+
+#[tokio::test]
 async fn argo_04_a_commit_of_another_stage_during_the_sync_does_no_harm() {
     let (bench, _) = Bench::running(shop()).await;
     let wanted = bench.commits.commit("main", [("dev", "v2")]);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use kargo_argocd::testing::FakeApp;
+use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd};
 use kargo_argocd::{ArgoCdApp, ArgoCdApps, Mode, Selector, SourceRef};
-use kargo_core::ErrorKind;
 use kargo_core::plugin::{Deployer, Deployment, Health, ObserveRequest};
+use kargo_core::testing::ManualClock;
+use kargo_core::{Clock, ErrorKind};
 
 use crate::bench::{Bench, REPO, assert_failed, assert_live};
 
@@ -230,4 +231,98 @@ async fn argo_15_only_commits_are_asked_about_by_their_id() {
     assert!(found.author.starts_with("alice") && found.message == commit, "{found:?}");
     let asked = bench.fake.requests().into_iter().filter(|request| request.ends_with("/metadata"));
     assert_eq!(asked.collect::<Vec<_>>(), [format!("GET /api/v1/applications/shop/revisions/{commit}/metadata")]);
+}
+
+#[tokio::test]
+async fn a_chart_that_follows_a_range_is_live_at_the_version_that_this_leads_to() {
+    let (clock, commits) = (std::sync::Arc::new(ManualClock::at("2026-01-01T10:00:00.4Z")), Commits::new());
+    let fake = FakeArgoCd::builder()
+        .clock(std::sync::Arc::clone(&clock) as std::sync::Arc<dyn Clock>)
+        .revisions(|_, target| (target == "1.x").then(|| "1.2.3".to_owned()))
+        .manifests(|_, revision, path| Some(format!("{path} {revision}")))
+        .start()
+        .await
+        .unwrap();
+    fake.create_app(FakeApp::new("shop").chart(CHARTS, "shop", "1.x"));
+    fake.create_app(FakeApp::new("auto").chart(CHARTS, "shop", "1.x").auto_sync());
+    let argocd = kargo_argocd::ArgoCd::new(fake.client().unwrap()).polling();
+    let bench = Bench { clock, commits, fake, argocd };
+    for (app, syncs) in [("shop", 1), ("auto", 1)] {
+        assert_live(&bench.deploy("p1", ArgoCdApp::new(app), "1.2.3").run().await.unwrap(), "1.2.3");
+        assert_eq!(bench.fake.live_revision(app).as_deref(), Some("1.2.3"));
+        assert_eq!(bench.fake.syncs().len(), syncs, "the other syncs by itself");
+    }
+    // The range is no version, and is never taken for one.
+    let ended = bench.deploy("p2", ArgoCdApp::new("shop"), "1.2.4").run().await.unwrap();
+    assert!(assert_failed(&ended).contains("1.2.4") && assert_failed(&ended).contains("1.2.3"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_artifact_of_a_registry_is_deployed_by_its_digest() {
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let (before, wanted) = (digest("a"), digest("b"));
+    let (clock, commits) = (std::sync::Arc::new(ManualClock::at("2026-01-01T10:00:00.4Z")), Commits::new());
+    let (old, new) = (before.clone(), wanted.clone());
+    let fake = FakeArgoCd::builder()
+        .clock(std::sync::Arc::clone(&clock) as std::sync::Arc<dyn Clock>)
+        .revisions(move |_, target| match target {
+            "1.0.0" => Some(old.clone()),
+            "1.1.0" => Some(new.clone()),
+            _ => None,
+        })
+        .start()
+        .await
+        .unwrap();
+    fake.create_app(FakeApp::new("shop").source("oci://registry.example/config", "1.0.0", "."));
+    let argocd = kargo_argocd::ArgoCd::new(fake.client().unwrap()).polling();
+    let bench = Bench { clock, commits, fake, argocd };
+    assert_live(&bench.deploy("p1", ArgoCdApp::new("shop"), &before).run().await.unwrap(), &before);
+    bench.fake.edit_app("shop", |app| app.sources[0].target_revision = Some("1.1.0".into()));
+    assert_live(&bench.deploy("p2", ArgoCdApp::new("shop"), &wanted).run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.live_revision("shop"), Some(wanted.clone()));
+    // By its digest also where the tag leads elsewhere.
+    let pinned = ArgoCdApp::new("shop").mode(Mode::Pinned);
+    assert_live(&bench.deploy("p3", pinned, &before).run().await.unwrap(), &before);
+    let revisions: Vec<_> = bench.fake.syncs().into_iter().map(|sync| sync.revision.unwrap()).collect();
+    assert_eq!(revisions, [before.clone(), wanted, before]);
+}
+
+#[tokio::test]
+async fn several_sources_that_always_drift_go_live_after_one_sync() {
+    let mut app = chart_and_values();
+    app.drifts = true;
+    let bench = Bench::new().await;
+    let wanted = bench.commits.commit("main", [("dev", "v1")]);
+    bench.fake.create_app(app);
+    let config = ArgoCdApp::new("shop").source(SourceRef::Index(1));
+    let ended = bench.deploy("p1", config, &wanted).run().await.unwrap();
+    assert!(assert_live(&ended, &wanted).contains("OutOfSync all the same"), "{ended:?}");
+    assert_eq!(bench.fake.syncs().len(), 1);
+    assert_eq!(bench.fake.syncs()[0].body["sourcePositions"], serde_json::json!([2]));
+    assert_eq!(bench.fake.syncs()[0].body["revisions"], serde_json::json!([wanted]));
+}
+
+#[tokio::test]
+async fn however_many_sources_have_moved_on_each_is_asked_about_in_one_call() {
+    let mut app = FakeApp::new("shop");
+    for at in 0..12 {
+        app = app.source(format!("https://git.example/config-{at}"), format!("branch-{at}"), "dev");
+    }
+    let bench = Bench::new().await;
+    let mut wanted = Vec::new();
+    for at in 0..12 {
+        let branch = format!("branch-{at}");
+        let first = bench.commits.commit(&branch, [("dev", "v1")]);
+        bench.commits.commit(&branch, [("dev", "v2")]);
+        wanted.push(first);
+    }
+    bench.fake.create_app(app);
+    assert!(bench.fake.sync_as_user("shop", "alice", None));
+    bench.pass(60);
+    let mut config = ArgoCdApp::new("shop").mode(Mode::Tracking).source(SourceRef::Index(0));
+    for (at, revision) in wanted.iter().enumerate().skip(1) {
+        config = config.pin(SourceRef::Index(at), revision.as_str());
+    }
+    let ended = bench.deploy("p1", config, &wanted[0]).poll().await.unwrap();
+    assert!(matches!(&ended, Deployment::Live { evidence, .. } if evidence.contains("later")), "{ended:?}");
 }

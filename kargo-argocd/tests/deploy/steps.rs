@@ -236,6 +236,10 @@ async fn argo_05_of_several_updates_of_one_source_the_last_one_says_what_is_righ
     assert_eq!(told.health, Health::Healthy, "{told:?}");
     assert_eq!(watched(&bench, &update, second, &[last, &back]).await.health, Health::Healthy);
     assert_eq!(watched(&bench, &update, &back, &[]).await.health, Health::Healthy);
+    // A later step of which nothing can be known may have taken it over.
+    let hidden = json!({"apps": [{"name": "hidden", "sources": [{"repoURL": REPO}]}]});
+    let unsure = watched(&bench, &update, last, &[&hidden]).await;
+    assert_eq!(unsure.health, Health::Unknown, "{unsure:?}");
     // A later step about something else takes nothing over.
     bench.fake.create_app(shop("other"));
     let other = json!({"apps": [{"name": "other", "sources": [{"repoURL": REPO}]}]});
@@ -320,4 +324,87 @@ async fn race_p_drift_after_anothers_sync_of_the_same_sources_is_synced_once_by_
     let config = json!({"apps": [{"name": "shop"}]});
     outputs(run(&bench, &update, &config).await.unwrap());
     assert_eq!(bench.fake.syncs().len(), 1, "the sync before was alice's");
+}
+
+#[tokio::test]
+async fn argo_09_an_edit_that_somebody_comes_before_is_made_again_with_what_is_there_then() {
+    for conflict in [true, false] {
+        let bench = Bench::new().await;
+        bench.commits.commit("main", [("dev", "v1")]);
+        for name in ["a", "b", "c"] {
+            bench.fake.create_app(shop(name));
+        }
+        bench.pass(5);
+        let wanted = bench.commits.commit("side", [("dev", "v2")]);
+        let images = json!({"images": ["nginx:1"]});
+        if conflict {
+            bench.fake.refuse_next_edits("b", 1);
+        } else {
+            // Somebody sets images in between, so that what the edit expects is no longer so.
+            bench.fake.edit_app("b", |app| {
+                drop(app.sources[0].rest.insert("kustomize".into(), json!({"images": ["nginx:0"]})))
+            });
+            let theirs = images.clone();
+            bench.fake.edit_before_next_edit("b", move |app| {
+                app.sources[0].rest.insert("kustomize".into(), theirs);
+            });
+        }
+        let update = ArgoCdUpdate::new(bench.argocd.clone());
+        let source = json!({
+            "repoURL": REPO, "desiredRevision": wanted, "updateTargetRevision": true,
+            "kustomize": {"images": [{"repoURL": "nginx", "tag": "2"}]},
+        });
+        let config = json!({"apps": [{"selector": {"matchLabels": {"app": "shop"}}, "sources": [source]}]});
+        outputs(run(&bench, &update, &config).await.unwrap());
+        for name in ["a", "b", "c"] {
+            let app = bench.fake.app(name).unwrap();
+            assert_eq!(app.sources[0].target_revision.as_ref(), Some(&wanted), "{name}");
+            assert_eq!(app.sources[0].rest["kustomize"]["images"], json!(["nginx:2"]), "{name}");
+            assert_eq!(bench.fake.live_revision(name).as_ref(), Some(&wanted), "{name}");
+        }
+        let requests = bench.fake.requests();
+        let edits = |name: &str| {
+            requests.iter().filter(|asked| **asked == format!("PATCH /api/v1/applications/{name}")).count()
+        };
+        assert_eq!((edits("a"), edits("b"), edits("c")), (1, 2, 1), "conflict {conflict}");
+        assert_eq!(bench.fake.syncs().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn race_g_what_an_application_set_changes_back_fails_after_a_few_times_and_names_the_set() {
+    let mut app = shop("shop");
+    app.application_set = Some("shops".into());
+    let (bench, first) = Bench::running(app).await;
+    let wanted = bench.commits.commit("side", [("dev", "v2")]);
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let source = json!({"repoURL": REPO, "desiredRevision": wanted, "updateTargetRevision": true});
+    let config = json!({"apps": [{"name": "shop", "sources": [source]}]});
+    let ended = run(&bench, &update, &config).await.unwrap();
+    let StepOutcome::Failed { reason } = &ended else { panic!("not failed: {ended:?}") };
+    assert!(reason.contains("changed back 3 times") && reason.contains("ApplicationSet shops"), "{reason}");
+    assert!(reason.contains("ignoreApplicationDifferences"), "{reason}");
+    let requests = bench.fake.requests();
+    assert_eq!(requests.iter().filter(|asked| asked.starts_with("PATCH ")).count(), 3);
+    assert!(bench.fake.syncs().len() <= 3, "{:?}", bench.fake.syncs());
+    assert_eq!(bench.fake.app("shop").unwrap().sources[0].target_revision.as_deref(), Some("main"));
+    let _ = first;
+}
+
+#[tokio::test]
+async fn two_entries_of_one_application_are_one_change_of_it() {
+    let (bench, _) = Bench::running(shop("shop").source(REPO, "main", "prod")).await;
+    let wanted = bench.commits.commit("side", [("dev", "v2"), ("prod", "v2")]);
+    let update = ArgoCdUpdate::new(bench.argocd.clone());
+    let source = json!({"repoURL": REPO, "desiredRevision": wanted, "updateTargetRevision": true});
+    let image = json!({"repoURL": REPO, "kustomize": {"images": [{"repoURL": "nginx", "tag": "2"}]}});
+    let selector = json!({"matchLabels": {"app": "shop"}});
+    let config = json!({"apps": [{"name": "shop", "sources": [source]}, {"selector": selector, "sources": [image]}]});
+    let outputs = outputs(run(&bench, &update, &config).await.unwrap());
+    assert_eq!(outputs["apps"], json!([{"name": "shop", "namespace": "argocd"}]));
+    let app = bench.fake.app("shop").unwrap();
+    assert_eq!(app.sources[0].target_revision.as_ref(), Some(&wanted));
+    assert_eq!(app.sources[0].rest["kustomize"]["images"], json!(["nginx:2"]));
+    assert_eq!(bench.fake.syncs().len(), 1);
+    assert_eq!(bench.fake.requests().iter().filter(|asked| asked.starts_with("PATCH ")).count(), 1);
 }

@@ -10,11 +10,17 @@ use jiff::Timestamp;
 
 use super::super::model::Metadata;
 use super::super::{AppRef, Search, Snapshot};
+use super::gist::{self, Told};
 
-/// For how long a read counts while the stream tells nothing.
-const TRUST: Duration = Duration::from_secs(300);
+/// For how long a read counts while the stream tells nothing: a server drops events that it cannot get rid of, and says so to nobody. Then
+/// a list is to show that it still holds, or it is read anew.
+pub(super) const TRUST: Duration = Duration::from_secs(300);
+/// From how many reads on that are to be confirmed one list is less work than the reads.
+const MANY: usize = 8;
 /// Of how many applications the last read is kept.
 const MAX_KNOWN: usize = 4096;
+/// Of how many others it is known what was told of them last.
+const MAX_STRANGERS: usize = 16_384;
 /// How many lists are kept.
 const MAX_LISTS: usize = 64;
 
@@ -30,7 +36,12 @@ pub(super) struct Known {
     strangers: u64,
     uses: u64,
     lists: Vec<Listed>,
+    /// What was last told of applications that are not known here: the digest, and when the comparison began.
+    strangers_told: HashMap<Place, (u64, Option<Timestamp>)>,
 }
+
+/// The namespace and the name.
+type Place = (Option<String>, String);
 
 struct Entry {
     app: AppRef,
@@ -47,8 +58,20 @@ struct Entry {
 struct Read {
     snapshot: Snapshot,
     at: Timestamp,
+    /// When a list last showed that it still holds.
+    confirmed: Timestamp,
     /// How much had been heard when it began.
     began: u64,
+    gist: u64,
+    /// Whether a further comparison would prove nothing.
+    settled: bool,
+}
+
+impl Read {
+    /// For how long nothing but the stream has said that it holds.
+    fn unconfirmed(&self, now: Timestamp) -> Option<Duration> {
+        Duration::try_from(now.duration_since(self.at.max(self.confirmed))).ok()
+    }
 }
 
 struct Listed {
@@ -66,6 +89,11 @@ fn version_of(metadata: &Metadata) -> Option<u64> {
 fn is_newer(one: &Snapshot, than: &Snapshot) -> bool {
     let (one, than) = (&one.app.metadata, &than.app.metadata);
     one.uid == than.uid && version_of(one) > version_of(than)
+}
+
+/// Whether both are of the same object.
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    one.uid == other.uid && (one.namespace.is_none() || other.namespace.is_none() || one.namespace == other.namespace)
 }
 
 impl Entry {
@@ -165,7 +193,8 @@ impl Known {
         if entry.heard <= began {
             (entry.version, entry.vague) = (None, false);
         }
-        entry.read = Some(Read { snapshot: snapshot.clone(), at, began });
+        let (gist, settled) = (gist::gist(&snapshot.app), gist::is_settled(&snapshot.app));
+        entry.read = Some(Read { snapshot: snapshot.clone(), at, confirmed: at, began, gist, settled });
     }
 
     /// The last read, where it still counts, with the server's time as it is by now.
@@ -174,10 +203,39 @@ impl Known {
             return None;
         }
         let read = self.entry(app).read.as_ref()?;
-        let age = Duration::try_from(now.duration_since(read.at)).ok().filter(|age| *age < TRUST)?;
+        read.unconfirmed(now).filter(|age| *age < TRUST)?;
+        let age = Duration::try_from(now.duration_since(read.at)).ok()?;
         let mut snapshot = read.snapshot.clone();
         snapshot.server_time = snapshot.server_time.and_then(|time| time.checked_add(age).ok());
         Some(snapshot)
+    }
+
+    /// Whether an application was read, nothing was heard since, and nothing else has said for long that this still holds; and so it is,
+    /// or is soon, with many.
+    pub(super) fn wants_confirmation(&self, app: &AppRef, now: Timestamp) -> bool {
+        let is_older = |entry: &Entry, than: Duration| {
+            let age = entry.read.as_ref().and_then(|read| read.unconfirmed(now));
+            !entry.is_stale() && age.is_some_and(|age| age >= than)
+        };
+        self.connected
+            && self.find(app).is_some_and(|entry| is_older(entry, TRUST))
+            && self.apps.values().flatten().filter(|entry| is_older(entry, TRUST / 2)).take(MANY).count() == MANY
+    }
+
+    /// What a list of all applications showed. Returns whether that is news for somebody here.
+    pub(super) fn confirm(&mut self, listed: &[Told], at: Timestamp) -> bool {
+        // All is told: what was dropped comes to light, and what was heard already is no news.
+        let news = listed.iter().filter(|told| self.heard_of(told)).count() > 0;
+        for told in listed {
+            for entry in self.apps.get_mut(&told.metadata.name).into_iter().flatten() {
+                if let Some(read) =
+                    entry.read.as_mut().filter(|read| is_same(&read.snapshot.app.metadata, &told.metadata))
+                {
+                    read.confirmed = at;
+                }
+            }
+        }
+        news
     }
 
     /// Keeps what a list found, and each of it as a read. A server may list from a cache that is older than a read: then the read counts.
@@ -218,10 +276,12 @@ impl Known {
             (entry.heard, entry.version, entry.vague, entry.read) = (clock, None, false, None);
         }
         self.lists.clear();
+        self.strangers_told.clear();
     }
 
     /// An application was told of. Returns whether that is news for somebody here.
-    pub(super) fn heard_of(&mut self, metadata: &Metadata) -> bool {
+    pub(super) fn heard_of(&mut self, told: &Told) -> bool {
+        let metadata = &told.metadata;
         let version = version_of(metadata);
         let clock = self.clock + 1;
         let (mut news, mut known) = (false, false);
@@ -237,154 +297,40 @@ impl Known {
             if said.is_some() && version.is_some() && said >= version {
                 continue;
             }
+            // Nor is one more comparison of what it is.
+            let same = entry.read.as_ref().filter(|read| read.settled);
+            if same.is_some_and(|read| told.only_compared(read.gist, read.snapshot.app.status.reconciled_at)) {
+                continue;
+            }
             entry.version = entry.version.max(version);
             entry.vague |= version.is_none();
             entry.heard = clock;
             news = true;
         }
-        if !known {
-            self.strangers = clock;
+        if !known && self.is_news_of_a_stranger(told) {
+            (self.strangers, self.clock) = (clock, clock);
         }
-        if news || !known {
+        if news {
             self.clock = clock;
         }
         news
     }
+
+    /// Whether what is told of an application that is not known here is more than that it was compared once more.
+    fn is_news_of_a_stranger(&mut self, told: &Told) -> bool {
+        let place = (told.metadata.namespace.clone(), told.metadata.name.clone());
+        let before = match told.gist {
+            Some(gist) => {
+                if self.strangers_told.len() >= MAX_STRANGERS {
+                    self.strangers_told.clear();
+                }
+                self.strangers_told.insert(place, (gist, told.compared))
+            }
+            None => self.strangers_told.remove(&place),
+        };
+        before.is_none_or(|(gist, compared)| !told.only_compared(gist, compared))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_700_000_000 + second).unwrap()
-    }
-
-    fn snapshot(name: &str, version: u64) -> Snapshot {
-        let metadata = json!({"name": name, "namespace": "argocd", "uid": "1", "resourceVersion": version.to_string()});
-        let app = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
-        Snapshot { app, server_time: Some(at(0)) }
-    }
-
-    fn event(name: &str, version: u64) -> Metadata {
-        snapshot(name, version).app.metadata
-    }
-
-    fn known() -> Known {
-        let mut known = Known::default();
-        known.connected(true);
-        known
-    }
-
-    fn shop() -> AppRef {
-        AppRef::of(&snapshot("shop", 1).app)
-    }
-
-    fn version(snapshot: Option<Snapshot>) -> Option<u64> {
-        version_of(&snapshot?.app.metadata)
-    }
-
-    #[test]
-    fn a_read_counts_until_something_newer_is_heard() {
-        let mut known = known();
-        known.expect(&shop());
-        let began = known.clock();
-        known.keep(&shop(), &snapshot("shop", 5), at(0), began);
-        assert!(!known.heard_of(&event("shop", 5)), "it says that already");
-        assert_eq!(version(known.still(&shop(), at(1))), Some(5));
-        assert!(known.still(&shop(), at(300)).is_none(), "not for ever");
-        assert!(known.heard_of(&event("shop", 6)));
-        assert!(known.still(&shop(), at(1)).is_none());
-    }
-
-    #[test]
-    fn what_is_told_while_a_read_is_under_way_counts_only_when_the_read_does_not_hold_it() {
-        for (told, holds) in [(6, true), (8, false)] {
-            let mut known = known();
-            known.expect(&shop());
-            let began = known.clock();
-            known.heard_of(&event("shop", told));
-            known.keep(&shop(), &snapshot("shop", 7), at(0), began);
-            assert_eq!(known.still(&shop(), at(1)).is_some(), holds, "{told}");
-        }
-        // Our own change has no version that could be compared.
-        let mut known = known();
-        known.expect(&shop());
-        let began = known.clock();
-        known.touched(&shop());
-        known.heard_of(&event("shop", 6));
-        known.keep(&shop(), &snapshot("shop", 7), at(0), began);
-        assert!(known.still(&shop(), at(1)).is_none());
-    }
-
-    #[test]
-    fn a_list_is_a_read_of_each_and_no_older_one_takes_the_place_of_a_newer() {
-        let mut known = known();
-        let search = Search::new().project("web");
-        let began = known.clock();
-        known.keep_list(&search, &mut [snapshot("shop", 5), snapshot("till", 4)], at(0), began);
-        assert_eq!(version(known.still(&shop(), at(1))), Some(5));
-        assert_eq!(known.still_listed(&search, at(1)).map(|found| found.len()), Some(2));
-        assert!(known.still_listed(&Search::new(), at(1)).is_none(), "another search");
-        // Read anew; a list from an older cache comes in later.
-        let began = known.clock();
-        known.keep(&shop(), &snapshot("shop", 7), at(1), began);
-        let mut late = [snapshot("shop", 5)];
-        known.keep_list(&search, &mut late, at(2), began);
-        assert_eq!(version(Some(late[0].clone())), Some(7));
-        assert_eq!(version(known.still(&shop(), at(2))), Some(7));
-    }
-
-    #[test]
-    fn a_list_does_not_count_once_anything_was_heard_even_of_what_it_does_not_hold() {
-        let mut known = known();
-        let search = Search::new();
-        let began = known.clock();
-        known.keep_list(&search, &mut [snapshot("shop", 5)], at(0), began);
-        known.heard_of(&event("other", 9));
-        assert!(known.still_listed(&search, at(1)).is_none());
-        assert!(known.still(&shop(), at(1)).is_some(), "of this one nothing was heard");
-    }
-
-    #[test]
-    fn what_is_told_of_an_unknown_application_while_a_list_is_under_way_is_not_lost() {
-        let mut known = known();
-        let began = known.clock();
-        known.heard_of(&event("shop", 6));
-        known.keep_list(&Search::new(), &mut [snapshot("shop", 5)], at(0), began);
-        assert!(known.still(&shop(), at(1)).is_none());
-    }
-
-    #[test]
-    fn when_too_many_are_known_those_that_were_not_used_for_longest_are_forgotten() {
-        let mut known = known();
-        let began = known.clock();
-        let app = |number: usize| snapshot(&format!("app-{number}"), 1);
-        for number in 0..MAX_KNOWN {
-            known.keep(&AppRef::of(&app(number).app), &app(number), at(0), began);
-        }
-        assert!(known.still(&AppRef::of(&app(0).app), at(1)).is_some(), "used just now");
-        known.keep(&AppRef::of(&app(MAX_KNOWN).app), &app(MAX_KNOWN), at(0), began);
-        let kept = |known: &mut Known, number| known.still(&AppRef::of(&app(number).app), at(1)).is_some();
-        assert!(kept(&mut known, 0) && kept(&mut known, MAX_KNOWN) && kept(&mut known, MAX_KNOWN - 1));
-        assert!(!kept(&mut known, 1));
-        let left = (0..=MAX_KNOWN).filter(|number| kept(&mut known, *number)).count();
-        assert_eq!(left, MAX_KNOWN - MAX_KNOWN / 8 + 1);
-        assert_eq!(known.count, left);
-    }
-
-    #[test]
-    fn a_new_stream_begins_with_nothing() {
-        let mut known = known();
-        let began = known.clock();
-        known.keep_list(&Search::new(), &mut [snapshot("shop", 5)], at(0), began);
-        known.connected(false);
-        known.connected(true);
-        assert!(known.still(&shop(), at(1)).is_none() && known.still_listed(&Search::new(), at(1)).is_none());
-        // A read that began before the stream did may miss what nobody told.
-        known.keep(&shop(), &snapshot("shop", 5), at(0), began);
-        assert!(known.still(&shop(), at(1)).is_none());
-    }
-}
+mod tests;

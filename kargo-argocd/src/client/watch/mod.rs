@@ -1,9 +1,13 @@
 //! The stream of changes: one for all applications of a client.
 //!
 //! It only wakes. A server drops events with no more than a line in its log, so nothing is decided on one; what is decided on is always a
-//! read. But where a stream has been open since the last read and told nothing, that read still counts for a while, and an application
-//! that does nothing costs no request.
+//! read. But where a stream has been open since the last read and told nothing but that Argo CD has compared once more, that read still
+//! counts, and an application that does nothing costs no request.
+//!
+//! What was dropped comes to light within five minutes: by then one list of all applications is compared with what was read, where many are
+//! known, and a few are read anew.
 
+mod gist;
 mod known;
 
 use std::fmt;
@@ -15,9 +19,12 @@ use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::exchange::Ask;
 use super::model::Metadata;
-use super::{AppRef, Client, Inner, Refresh, Search, Snapshot};
+use super::{AppRef, Application, Client, Inner, List, Refresh, Search, Snapshot};
+use gist::{FIELDS, Told};
 use known::Known;
 
 /// The server sends a comment every 15 seconds; after so long a silence the connection is dead.
@@ -25,12 +32,14 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// The pause before the first new connection; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// No event is this long: the fields asked for are a few names.
-const MAX_LINE: usize = 1 << 20;
+/// No event is this long: the cluster keeps no object of more than one and a half MiB.
+const MAX_LINE: usize = 4 << 20;
 
 /// The stream, and what was read of applications since it is open.
 pub(crate) struct Watch {
     shared: Arc<Shared>,
+    /// Held while a list is to show that reads still hold.
+    confirming: tokio::sync::Mutex<()>,
     task: JoinHandle<()>,
 }
 
@@ -49,11 +58,12 @@ struct Line {
 
 #[derive(Deserialize)]
 struct Event {
-    application: EventApplication,
+    application: serde_json::Value,
 }
 
+/// What is still known of an application whose other fields have a shape that is not.
 #[derive(Deserialize)]
-struct EventApplication {
+struct Named {
     #[serde(default)]
     metadata: Metadata,
 }
@@ -74,7 +84,7 @@ impl Watch {
     pub(super) fn open(client: &Client) -> Self {
         let shared = Arc::new(Shared { known: Mutex::default(), heard: watch::channel(0).0 });
         let task = tokio::spawn(Arc::clone(&shared).run(Arc::downgrade(&client.0)));
-        Self { shared, task }
+        Self { shared, confirming: tokio::sync::Mutex::default(), task }
     }
 
     /// Whether the stream is open. Once the runtime that it was opened on is gone, it is not any more.
@@ -87,6 +97,25 @@ impl Watch {
         let still = self.is_connected().then(|| self.shared.known().still(app, cx.now())).flatten();
         if let Some(snapshot) = still {
             return Ok(snapshot);
+        }
+        if self.is_connected() && self.shared.known().wants_confirmation(app, cx.now()) {
+            // One list for all who want it.
+            let _turn = self.confirming.lock().await;
+            if self.shared.known().wants_confirmation(app, cx.now()) {
+                match client.gists().await {
+                    Ok(listed) => {
+                        if self.shared.known().confirm(&listed, cx.now()) {
+                            self.shared.told();
+                        }
+                    }
+                    Err(error) => {
+                        tracing::debug!(error = %error.report(), "applications are read one by one, as they cannot be listed")
+                    }
+                }
+            }
+            if let Some(snapshot) = self.shared.known().still(app, cx.now()) {
+                return Ok(snapshot);
+            }
         }
         self.read(cx, client, app, Refresh::No).await
     }
@@ -165,6 +194,16 @@ impl Watch {
     }
 }
 
+impl Client {
+    /// Of all applications what the stream would tell of them.
+    async fn gists(&self) -> Result<Vec<Told>> {
+        let fields = FIELDS.map(|field| format!("items.{field}")).join(",");
+        let query = [("fields", fields)];
+        let answer = self.call(&Ask::get(&["api", "v1", "applications"], &query, "list applications")).await?;
+        Ok(answer.decode::<List>()?.items.unwrap_or_default().iter().map(Told::of).collect())
+    }
+}
+
 impl Shared {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -181,10 +220,14 @@ impl Shared {
             let opened = Self::connect(&Client(inner)).await;
             let ended = match opened {
                 Ok(stream) => {
-                    pause = FIRST_PAUSE;
+                    let began = Instant::now();
                     self.connected(true);
                     let ended = self.listen(stream).await;
                     self.connected(false);
+                    // One that is cut as soon as it is open is no better than one that does not open.
+                    if began.elapsed() >= LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
                     ended
                 }
                 Err(error) => error,
@@ -202,14 +245,8 @@ impl Shared {
     }
 
     async fn connect(client: &Client) -> Result<reqwest::Response> {
-        let fields = [
-            "type",
-            "application.metadata.name",
-            "application.metadata.namespace",
-            "application.metadata.resourceVersion",
-        ];
-        let fields = fields.map(|field| format!("result.{field}")).join(",");
-        let query = [("fields", fields)];
+        let fields = FIELDS.map(|field| format!("result.application.{field}")).join(",");
+        let query = [("fields", format!("result.type,{fields}"))];
         let open = client.stream(&["api", "v1", "stream", "applications"], &query, "watch applications");
         tokio::time::timeout(client.0.timeout, open).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "Argo CD did not open the stream of its changes in time."))
@@ -258,16 +295,18 @@ impl Shared {
         if line.error.is_some() {
             return Err(Error::new(ErrorKind::Unavailable, "Argo CD ended the stream of its changes with an error."));
         }
-        if let Some(event) = line.result {
-            self.heard_of(&event.application.metadata);
-        }
-        Ok(())
-    }
-
-    fn heard_of(&self, metadata: &Metadata) {
-        let news = self.known().heard_of(metadata);
-        if news {
+        let Some(event) = line.result else { return Ok(()) };
+        let told = match Application::deserialize(&event.application) {
+            Ok(app) => Some(Told::of(&app)),
+            Err(_) => Named::deserialize(&event.application).ok().map(|named| Told {
+                metadata: named.metadata,
+                gist: None,
+                compared: None,
+            }),
+        };
+        if told.is_some_and(|told| self.known().heard_of(&told)) {
             self.told();
         }
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What single reads prove, and what they do not.
 
+mod applied;
 mod hydrated;
 #[cfg(feature = "testing")]
 mod interleavings;
@@ -47,6 +48,8 @@ pub(super) struct Read {
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
     pub(super) related: bool,
+    /// Of which pairs it is known that nothing is.
+    pub(super) unknown: Vec<(kargo_core::Revision, kargo_core::Revision)>,
 }
 
 /// The operation ended at 10:00:05, the comparison that counts began at 10:00:07, and it is 10:00:08: live, until a test changes something.
@@ -69,6 +72,7 @@ pub(super) fn read() -> Read {
         policy: Policy::default(),
         now: at("10:00:08"),
         related: true,
+        unknown: Vec::new(),
     }
 }
 
@@ -148,6 +152,9 @@ impl Read {
                 relations.learn(later(), wanted_here, Relation::Later);
                 relations.learn(beside(), wanted_here, Relation::Diverged);
             }
+        }
+        for (observed, wanted) in &self.unknown {
+            relations.learn(observed.as_str(), wanted, Relation::Unknown);
         }
         judge(&Case {
             app: &app,

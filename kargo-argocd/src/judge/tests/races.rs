@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::super::{Next, Verdict, Wanted};
 use super::{Shape, beside, earlier, later, read, stamp, wanted};
-use crate::config::Mode;
 
 const UNPINNED: Next = Next::Sync { pin: false };
 const PINNED: Next = Next::Sync { pin: true };
@@ -44,8 +43,14 @@ fn race_b_report_33_anothers_operation_is_waited_for_even_if_all_looks_live() {
 }
 
 #[test]
-fn race_d_an_automatic_sync_of_the_wanted_revision_is_as_good_as_ours() {
-    read().of_another().set("status.operationState.operation.initiatedBy", json!({"automated": true})).is_live();
+fn race_d_an_automatic_sync_of_the_wanted_revision_is_as_good_as_ours_and_is_named() {
+    let theirs = read().of_another().set("status.operationState.operation.initiatedBy", json!({"automated": true}));
+    assert!(theirs.is_live().contains("automatic sync"), "{}", theirs.is_live());
+    assert!(!read().is_live().contains("automatic"), "ours is ours");
+    // Also where ours is noted as asked for, since it was refused or replaced; none is asked for again.
+    theirs.clone().latches(|latches| latches.syncs = 1).is_live();
+    // Their own end counts as ours does: a comparison from before it proves nothing.
+    theirs.set("status.reconciledAt", stamp("10:00:04")).is_pending(&Next::Refresh);
 }
 
 #[test]
@@ -105,12 +110,27 @@ fn race_i_a_running_operation_with_an_end_waits_for_its_next_try() {
         .set("status.operationState.message", "one or more objects failed to apply");
     let why = retrying.is_pending(&Next::Look);
     assert!(why.contains("retry 2 of 5") && why.contains("failed to apply"), "{why}");
+    // Without a limit it goes on for ever, and only the step's time ends it.
+    let endless = retrying.clone().set("operation.retry", json!({"limit": -1}));
+    let why = endless.again_after(7_200).is_pending(&Next::Look);
+    assert!(why.contains("(retry 2)"), "{why}");
+    // The try itself runs again, and the last one ends as any operation does.
+    let running = retrying.clone().set("status.operationState.finishedAt", Value::Null);
+    assert!(running.is_pending(&Next::Look).contains("the sync runs"));
+    let given_up = retrying.set("operation", Value::Null).set("status.operationState.phase", "Failed");
+    assert!(given_up.is_failed().contains("failed to apply"));
 }
 
 #[test]
 fn race_j_a_retry_that_switched_to_a_later_revision_is_still_waited_for() {
-    let why = read().requested("p1").operation("Running", &later()).is_pending(&Next::Look);
+    let switched = read().requested("p1").operation("Running", &later());
+    let why = switched.is_pending(&Next::Look);
     assert!(why.contains("tried again"), "{why}");
+    // At its end it is what a later revision is: it holds the wanted one, or it has failed with both.
+    let ended = read().operation("Succeeded", &later()).set("status.sync.revision", later());
+    assert!(matches!(ended.verdict(), Verdict::Later { observed, .. } if observed.as_str() == later()));
+    let why = ended.set("status.operationState.phase", "Failed").is_failed();
+    assert!(why.contains(&later()) && why.contains(&wanted()), "{why}");
 }
 
 #[test]
@@ -119,6 +139,21 @@ fn race_k_a_sync_that_somebody_stopped_has_failed() {
         read().operation("Failed", &wanted()).set("status.operationState.message", "Operation terminated").is_failed();
     assert!(why.contains("stopped by somebody"), "{why}");
     read().requested("p1").operation("Terminating", &wanted()).is_pending(&Next::Look);
+}
+
+#[test]
+fn race_x_report_32_a_sync_that_is_being_stopped_and_does_not_stop_is_stuck() {
+    let stopping = read().requested("p1").operation("Terminating", &wanted());
+    stopping.is_pending(&Next::Look);
+    let stopping = stopping.again_after(59);
+    stopping.is_pending(&Next::Look);
+    let stuck = stopping.clone().again_after(1);
+    assert!(matches!(stuck.verdict(), Verdict::Stuck { why } if why.contains("60s") && why.contains("controller")));
+    // Another's is for others to mend.
+    stuck.set("operation.info", Value::Null).of_another().is_pending(&Next::Look);
+    // One that runs again is not being stopped.
+    let again = stopping.set("status.operationState.phase", "Running").again_after(1);
+    again.set("status.operationState.phase", "Terminating").again_after(59).is_pending(&Next::Look);
 }
 
 #[test]
@@ -160,23 +195,6 @@ fn race_o_report_28_an_automatic_sync_that_does_not_come_is_asked_for_after_the_
 }
 
 #[test]
-fn race_p_drift_after_anothers_sync_is_synced_once_when_drift_is_not_allowed() {
-    let strict = read().set("status.sync.status", "OutOfSync").policy(|policy| policy.allow_drift = false);
-    strict.clone().of_another().is_pending(&PINNED);
-    let why = strict.latches(|latches| latches.syncs = 1).is_pending(&Next::Refresh);
-    assert!(why.contains("allowDrift"), "{why}");
-}
-
-#[test]
-fn race_p_a_sync_of_anothers_says_nothing_of_sources_that_were_changed_since_at_the_same_revision() {
-    let edited = read().set("status.sync.status", "OutOfSync").policy(|policy| policy.drift_of_others = false);
-    let edited = edited.set("status.reconciledAt", stamp("10:00:08"));
-    edited.clone().is_live();
-    edited.clone().of_another().is_pending(&PINNED);
-    edited.of_another().latches(|latches| latches.syncs = 1).is_live();
-}
-
-#[test]
 fn race_q_an_automatic_sync_that_gave_up_is_a_failure_if_it_did_so_since_we_began() {
     let gave_up = read()
         .operation("Failed", &wanted())
@@ -192,21 +210,15 @@ fn race_q_an_automatic_sync_that_gave_up_is_a_failure_if_it_did_so_since_we_bega
 }
 
 #[test]
-fn race_r_what_awaits_pruning_is_named() {
-    let leftover = json!([
-        {"kind": "Deployment", "name": "shop", "status": "Synced", "health": {"status": "Healthy"}},
-        {"kind": "ConfigMap", "name": "old", "status": "OutOfSync", "requiresPruning": true},
-    ]);
-    let left = read().set("status.sync.status", "OutOfSync").set("status.resources", leftover);
-    let why = left.clone().policy(|policy| policy.allow_drift = false).is_pending(&Next::Refresh);
-    assert!(why.contains("ConfigMap/old (no longer wanted, and not pruned)"), "{why}");
-    assert!(left.set("status.reconciledAt", stamp("10:00:08")).is_live().contains("ConfigMap/old"));
-}
-
-#[test]
 fn race_s_an_automatic_sync_that_would_delete_everything_is_a_failure() {
     let text = "Skipping sync attempt: auto-sync will wipe out all resources";
-    read().set("status.conditions", json!([{"type": "SyncError", "message": text}])).is_failed();
+    let why = read().set("status.conditions", json!([{"type": "SyncError", "message": text}])).is_failed();
+    assert!(why.contains("would delete everything") && why.contains(text), "{why}");
+    // Whatever else went wrong beside it, and whatever the order.
+    let other = json!({"type": "SyncError", "message": "Failed last sync attempt"});
+    let both = json!([other, {"type": "SyncError", "message": text}]);
+    assert!(read().set("status.conditions", both).is_failed().contains(text));
+    read().set("status.conditions", json!([other])).is_live();
 }
 
 #[test]
@@ -216,7 +228,11 @@ fn race_t_a_manifest_error_is_given_a_minute_and_healthy_does_not_help() {
         .set("status.conditions", json!([{"type": "ComparisonError", "message": "helm template failed"}]));
     broken.is_pending(&Next::Refresh);
     broken.clone().again_after(59).is_pending(&Next::Refresh);
-    assert!(broken.again_after(60).is_failed().contains("helm template failed"));
+    assert!(broken.clone().again_after(60).is_failed().contains("helm template failed"));
+    // While something runs nothing lasts, and the minute begins anew.
+    let running = broken.again_after(59).requested("p1");
+    let ended = running.again_after(30).set("operation", Value::Null);
+    ended.again_after(1).is_pending(&Next::Refresh);
 }
 
 #[test]
@@ -231,6 +247,9 @@ fn race_v_an_unknown_error_means_that_nothing_shown_can_be_trusted() {
     let large = read()
         .set("status.conditions", json!([{"type": "UnknownError", "message": "etcdserver: request is too large"}]));
     assert!(matches!(large.verdict(), Verdict::Indeterminate { .. }), "{:?}", large.verdict());
+    let still = large.clone().again_after(59);
+    assert!(matches!(still.verdict(), Verdict::Indeterminate { .. }), "{:?}", still.verdict());
+    assert!(large.again_after(60).is_failed().contains("request is too large"));
 }
 
 #[test]
@@ -387,21 +406,6 @@ fn race_am_a_server_time_that_is_ahead_does_not_delay() {
 }
 
 #[test]
-fn a_pinned_revision_is_live_by_its_operation_and_a_later_comparison() {
-    let pinned = read()
-        .set("status.sync", json!({"status": "OutOfSync", "revision": earlier()}))
-        .policy(|policy| policy.mode = Mode::Pinned);
-    // Two seconds after the end Argo CD's view of the cluster may still be the old one, and here nothing would show it.
-    pinned.is_pending(&Next::Refresh);
-    let compared = pinned.set("status.reconciledAt", stamp("10:00:08"));
-    compared.is_live();
-    compared.clone().set("status.history", json!([{"id": 2, "revision": earlier()}])).is_pending(&PINNED);
-    compared.clone().set("status.history", json!([])).is_pending(&PINNED);
-    let failed = json!([{"kind": "Service", "name": "shop", "status": "SyncFailed"}]);
-    compared.set("status.operationState.syncResult.resources", failed).is_pending(&PINNED);
-}
-
-#[test]
 fn an_accepted_sync_that_does_not_show_yet_is_not_asked_for_again() {
     let mut unseen = read().operation("Succeeded", &earlier()).of_another().set("status.sync.status", "OutOfSync");
     unseen.latches.syncs = 1;
@@ -426,15 +430,4 @@ fn race_ak_a_comparison_with_one_source_says_nothing_of_a_list_of_sources_and_th
     let compared = json!({"source": {"repoURL": ""}, "sources": moved});
     let list = read().set("spec", json!({"project": "web", "sources": moved}));
     list.set("status.sync", json!({"status": "Synced", "revisions": [wanted()], "comparedTo": compared})).is_live();
-}
-
-#[test]
-fn where_any_revision_will_do_a_branch_that_moves_on_is_not_chased() {
-    let mut any = read()
-        .set("status.sync", json!({"status": "OutOfSync", "revision": later()}))
-        .set("status.reconciledAt", stamp("10:00:08"));
-    any.wanted = Wanted::anything();
-    assert!(matches!(any.verdict(), Verdict::Live { revision, .. } if revision.as_str() == wanted()));
-    // What somebody else synced before is not what it follows now.
-    any.of_another().is_pending(&UNPINNED);
 }

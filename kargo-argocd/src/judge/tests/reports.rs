@@ -7,10 +7,16 @@ use super::{earlier, later, read, stamp, wanted};
 
 #[test]
 fn report_01_verified_before_the_rollout() {
-    read()
-        .set("status.reconciledAt", stamp("10:00:01"))
-        .set("status.sync.revision", earlier())
-        .is_pending(&Next::Refresh);
+    let early = read().set("status.reconciledAt", stamp("10:00:01")).set("status.sync.revision", earlier());
+    let why = early.is_pending(&Next::Refresh);
+    assert!(why.contains("10:00:05") && why.contains("10:00:01"), "{why}");
+    // Nor does it help that time passes, nor that the wanted revision was seen before the end.
+    early.clone().now("11:00:00").is_pending(&Next::Refresh);
+    early.clone().set("status.sync.revision", wanted()).is_pending(&Next::Refresh);
+    // By a comparison from after the end it is what that shows: here that the wanted revision is not there yet, and then that it is.
+    let compared = early.set("status.reconciledAt", stamp("10:00:07"));
+    compared.is_pending(&Next::Refresh);
+    compared.set("status.sync.revision", wanted()).is_live();
 }
 
 #[test]
@@ -28,7 +34,14 @@ fn report_03_live_is_said_at_once_when_it_is_so() {
 
 #[test]
 fn report_04_a_failed_operation_that_created_nothing_is_not_healthy() {
-    read().operation("Failed", &wanted()).set("status.resources", json!([])).is_failed();
+    let nothing = read()
+        .operation("Failed", &wanted())
+        .set("status.operationState.message", "namespaces \"shop\" not found")
+        .set("status.resources", json!([]));
+    let why = nothing.is_failed();
+    // Why the operation failed, not that there is nothing.
+    assert!(why.contains("ended with Failed") && why.contains("namespaces") && why.contains(&wanted()), "{why}");
+    nothing.policy(|policy| policy.allow_empty = true).is_failed();
 }
 
 #[test]
@@ -52,6 +65,22 @@ fn report_10_names_that_are_no_revisions_are_never_equal_to_one() {
     named.wanted = Wanted::revision("v2.0.1");
     named.is_pending(&Next::Relate { observed: wanted().into(), wanted: "v2.0.1".into() });
     assert!(!same_revision(&wanted(), "HEAD"));
+    // Of several sources neither; and however often it was synced, it is not synced for ever.
+    let sources = json!([{"repoURL": "https://git.example/a"}, {"repoURL": "https://git.example/b", "path": "dev"}]);
+    let mut two = read()
+        .set("spec", json!({"project": "web", "sources": sources}))
+        .set("status.sync", json!({"status": "Synced", "revisions": [wanted(), later()]}))
+        .set("status.operationState.syncResult", json!({"revision": "", "revisions": [wanted(), later()]}));
+    (two.wanted, two.related) = (Wanted::revision("v2.0.1").at(1, "HEAD"), false);
+    for _ in 0..2 {
+        match two.verdict() {
+            Verdict::Pending { next: Next::Relate { observed, wanted }, .. } => two.unknown.push((observed, wanted)),
+            other => panic!("{other:?}"),
+        }
+    }
+    two.is_pending(&Next::Refresh);
+    let why = two.again_after(60).is_failed();
+    assert!(why.contains("v2.0.1, HEAD") && why.contains(&later()), "{why}");
 }
 
 #[test]
@@ -91,6 +120,7 @@ fn report_16_an_operation_that_hangs_shows_its_message() {
 
 #[test]
 fn report_19_a_following_automatic_sync_does_not_make_ours_fail() {
+    let ours = read().judgement().latches;
     let following = read()
         .requested("other")
         .operation("Running", &later())
@@ -106,6 +136,15 @@ fn report_19_a_following_automatic_sync_does_not_make_ours_fail() {
         .set("status.sync.revision", later())
         .now("10:00:12");
     assert!(matches!(ended.verdict(), Verdict::Later { .. }));
+    // At the wanted revision it is as good as ours; and one that fails at another says nothing of ours, nor is its failure ours.
+    let same = ended.clone().operation("Succeeded", &wanted()).of_another().set("status.sync.revision", wanted());
+    same.is_live();
+    let mut failed = ended
+        .set("status.operationState.phase", "Failed")
+        .set("status.sync", json!({"status": "OutOfSync", "revision": later()}))
+        .set("status.history", json!([{"id": 1, "revision": wanted(), "deployStartedAt": stamp("10:00:02")}]));
+    failed.latches = ours;
+    assert!(!matches!(failed.verdict(), Verdict::Failed { .. } | Verdict::Live { .. }), "{:?}", failed.verdict());
 }
 
 #[test]
@@ -202,6 +241,11 @@ fn report_43_reasons_do_not_change_with_the_order_of_the_resources() {
         read().set("status.health.status", "Progressing").set("status.resources", resources).is_pending(&Next::Look)
     };
     assert_eq!(unwell(["a", "b"]), unwell(["b", "a"]));
+    let conditions = |order: [&str; 2]| {
+        let all: Vec<Value> = order.iter().map(|text| json!({"type": "ComparisonError", "message": text})).collect();
+        read().set("status.conditions", all).is_pending(&Next::Refresh)
+    };
+    assert_eq!(conditions(["no chart", "no values"]), conditions(["no values", "no chart"]));
 }
 
 #[test]
@@ -273,11 +317,30 @@ fn report_27_synced_from_an_old_cache_is_not_live_when_the_image_is_demanded() {
     // Rendered anew it differs, and is synced again, though the last operation was at that very revision.
     old.clone()
         .set("status.sync.status", "OutOfSync")
-        .set("status.reconciledAt", stamp("10:00:08"))
+        .set("status.reconciledAt", stamp("10:00:25"))
+        .now("10:00:26")
         .is_pending(&Next::Sync { pin: true });
     assert!(old.again_after(60).is_failed().contains("shop:2"));
     images(Value::Null).is_pending(&Next::RefreshHard);
     images(json!(["shop:1"])).policy(|policy| policy.images.clear()).is_live();
+    // Nor is a pause that is accepted one of the old version.
+    let paused = |running: &str| {
+        let accepts = images(json!([running])).policy(|policy| policy.paused = crate::config::Paused::Accept);
+        accepts.set("status.health.status", "Suspended")
+    };
+    paused("shop:2").is_live();
+    paused("shop:1").is_pending(&Next::RefreshHard);
+}
+
+#[test]
+fn report_24_a_health_that_changed_before_the_end_of_the_operation_is_believed_by_its_comparison_alone() {
+    let health = json!({"status": "Healthy", "lastTransitionTime": stamp("09:00:00")});
+    let steady = read().set("status.health", health);
+    steady.is_live();
+    steady.clone().set("status.reconciledAt", stamp("10:00:04")).is_pending(&Next::Refresh);
+    // A transition since then proves nothing either: it may be the old version's.
+    let health = json!({"status": "Healthy", "lastTransitionTime": stamp("10:00:06")});
+    steady.set("status.health", health).set("status.reconciledAt", stamp("10:00:05")).is_pending(&Next::Refresh);
 }
 
 #[test]
@@ -291,7 +354,8 @@ fn an_operation_of_other_sources_at_the_same_revision_proves_nothing() {
         .set("spec.source", source("shop:2"))
         .set("status.sync.comparedTo.source", source("shop:2"))
         .set("status.sync.status", "OutOfSync")
-        .set("status.reconciledAt", stamp("10:00:08"))
+        .set("status.reconciledAt", stamp("10:00:25"))
+        .now("10:00:26")
         .set("status.operationState.syncResult.source", source("shop:1"));
     edited.is_pending(&Next::Sync { pin: true });
     // Drift after a sync of these very sources is drift, wherever they lead.

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::authorize::{is_authorized, refusal};
-use super::config::{Update, UpdateApp};
+use super::config::{SourceUpdate, Update, UpdateApp};
 use super::{AT_ONCE, Found, output};
 use crate::client::{AppRef, OwnerReference, Refresh};
 use crate::config::{ArgoCdApp, SourceRef};
-use crate::deployer::{AppMemory, ArgoCd, Job, Memory, Stand, TakenOver, is_repository, merge, place};
+use crate::deployer::{AppMemory, ArgoCd, Job, Memory, Stand, TakenOver, Which, is_repository, merge, passing, place};
 use crate::judge::Policy;
 use plan::Plan;
 
@@ -81,6 +81,7 @@ impl ArgoCdUpdate {
     /// Every application with its plan. Nothing is changed before all of them are known to be permitted and possible.
     async fn prepare(&self, cx: &Context, promotion: &PromotionInfo, apps: &[UpdateApp]) -> Result<Vec<Work>> {
         let mut works: Vec<Work> = Vec::new();
+        let mut updates: Vec<Vec<SourceUpdate>> = Vec::new();
         for entry in apps {
             let wanted = entry.wanted();
             let found = wanted.find(cx, &self.argocd).await?;
@@ -88,18 +89,29 @@ impl ArgoCdUpdate {
                 let text = format!("No application has the labels {} that argocd-update asks for.", wanted.shown());
                 return Err(Error::new(ErrorKind::NotFound, text));
             }
-            let mut refused = None;
-            let before = works.len();
+            let (mut refused, mut permitted) = (None, false);
             for found in found {
                 if !is_authorized(&found.snapshot.app, promotion)? {
                     // What was named must be permitted; of what was selected, the rest is left alone.
                     refused = Some(refusal(&found.snapshot.app, promotion, cx));
                     continue;
                 }
+                permitted = true;
+                // By itself each entry must meet it; what several want of one application is done at once.
+                let here = place(&found.snapshot);
                 let plan = Plan::of(&found.snapshot.app, &entry.sources)?;
-                works.push(Work { found, plan });
+                match works.iter().position(|work| place(&work.found.snapshot) == here) {
+                    Some(at) => {
+                        updates[at].extend(entry.sources.iter().cloned());
+                        works[at].plan = Plan::of(&found.snapshot.app, &updates[at])?;
+                    }
+                    None => {
+                        works.push(Work { found, plan });
+                        updates.push(entry.sources.clone());
+                    }
+                }
             }
-            if let Some(error) = refused.filter(|_| works.len() == before) {
+            if let Some(error) = refused.filter(|_| !permitted) {
                 return Err(error);
             }
         }
@@ -150,14 +162,15 @@ impl ArgoCdUpdate {
                 Err(error) => return Err(error),
             }
         }
-        let policy = Policy {
-            healthy: false,
-            allow_empty: true,
-            auto_sync_grace: Duration::ZERO,
-            drift_of_others: false,
-            ..Policy::default()
-        };
-        self.argocd.carry(cx, Job { app, wanted: plan.wanted, policy: &policy, prune: None, snapshot }, memory).await
+        let policy = Policy { healthy: false, allow_empty: true, auto_sync_grace: Duration::ZERO, ..Policy::default() };
+        let job = Job { app: app.clone(), wanted: plan.wanted, policy: &policy, prune: None, snapshot };
+        match self.argocd.carry(cx, job, memory).await? {
+            // Whoever writes them anew does so at once.
+            Stand::Live { .. } if edited => {
+                soon(format!("application {app}: whether its changed sources stay is not known yet"))
+            }
+            stand => Ok(stand),
+        }
     }
 
     /// One look at all applications.
@@ -231,20 +244,27 @@ impl Step for ArgoCdUpdate {
         let mut kept: Kept = request.state.and_then(|state| Kept::deserialize(state).ok()).unwrap_or_default();
         let until = self.argocd.hold_until(cx);
         loop {
-            let works = self.prepare(cx, request.promotion, &config.apps).await?;
+            let begun = kept.memory.has_begun();
+            let works =
+                self.prepare(cx, request.promotion, &config.apps).await.map_err(|error| passing(error, begun))?;
             let (outputs, names) =
                 (outputs(&works), works.iter().map(|work| work.found.app.clone()).collect::<Vec<_>>());
             let done = |kept: &Kept| {
                 kept.memory.apps.values().map(|app| app.latches.syncs).sum::<u32>() + kept.edits.values().sum::<u32>()
             };
             let before = done(&kept);
-            let (reason, check_after) = match self.look(cx, works, &mut kept).await? {
-                Stand::Live { evidence, .. } => {
-                    return Ok(StepOutcome::Succeeded { outputs, message: evidence });
-                }
-                Stand::Failed { reason } => return Ok(StepOutcome::Failed { reason }),
-                Stand::Pending { reason, check_after } => (reason, check_after),
-            };
+            let (reason, check_after) =
+                match self.look(cx, works, &mut kept).await.map_err(|error| passing(error, begun))? {
+                    Stand::Live { evidence, .. } => {
+                        self.argocd.unanswered.forget(cx.key());
+                        return Ok(StepOutcome::Succeeded { outputs, message: evidence });
+                    }
+                    Stand::Failed { reason } => {
+                        let reason = self.argocd.left_over(cx, kept.memory, reason).await;
+                        return Ok(StepOutcome::Failed { reason });
+                    }
+                    Stand::Pending { reason, check_after } => (reason, check_after),
+                };
             // What was done belongs into the journal first.
             if done(&kept) != before || !self.argocd.hold(cx, &names, check_after, until).await? {
                 return Ok(StepOutcome::Running { reason, check_after, state: serde_json::to_value(&kept).ok() });
@@ -255,17 +275,16 @@ impl Step for ArgoCdUpdate {
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         let config = Update::read(request.config)?;
         let kept: Kept = request.state.and_then(|state| Kept::deserialize(state).ok()).unwrap_or_default();
-        let mut trouble = None;
+        let (mut apps, mut trouble) = (Vec::new(), None);
         for entry in &config.apps {
-            for found in entry.wanted().find(cx, &self.argocd).await? {
-                let memory = kept.memory.apps.get(&found.app.to_string()).cloned().unwrap_or_default();
-                let config = ArgoCdApp::new(&found.app.name);
-                if let Err(error) = self.argocd.stop(cx, &found.app, &config, &memory).await {
-                    trouble = trouble.or(Some(error));
-                }
+            match entry.wanted().find_to_stop(cx, &self.argocd).await {
+                Ok(found) => apps.extend(found),
+                Err(error) => trouble = trouble.or(Some(error)),
             }
         }
-        trouble.map_or(Ok(()), Err)
+        let stopped = self.argocd.stop_all(cx, kept.memory.with_synced(apps), Which::All).await;
+        self.argocd.unanswered.forget(cx.key());
+        trouble.map_or(stopped, Err)
     }
 }
 
@@ -276,17 +295,17 @@ struct Updated(ArgoCdUpdate);
 impl Updated {
     /// The sources that later steps of the same promotion have updated as well: what they asked for has taken the place of what this one did.
     async fn taken_over(&self, cx: &Context, request: &ObserveRequest<'_>) -> TakenOver {
-        let mut taken = TakenOver::new();
+        let mut taken = TakenOver::default();
         let later = request.later.iter().filter_map(|config| Update::read(config).ok());
         for entry in later.flat_map(|config| config.apps) {
-            // Where one of them cannot be looked at, its own look says so.
-            let found = entry.wanted().find(cx, &self.0.argocd).await.unwrap_or_default();
-            for Found { snapshot, .. } in &found {
+            let found = entry.wanted().find(cx, &self.0.argocd).await;
+            taken.unsure |= found.is_err();
+            for Found { snapshot, .. } in &found.unwrap_or_default() {
                 let sources = snapshot.app.spec.written_sources();
                 let updated = sources.iter().enumerate().filter(|(_, source)| {
                     entry.sources.iter().any(|of| is_repository(source, &of.repo_url, of.chart.as_deref()))
                 });
-                taken.extend(updated.map(|(at, _)| (place(snapshot), at)));
+                updated.for_each(|(at, _)| taken.insert(place(snapshot), at));
             }
         }
         taken
@@ -317,7 +336,7 @@ impl Deployer for Updated {
                 let mut app = ArgoCdApp::new(found.app.name).source(SourceRef::Index(0));
                 (app.namespace, app.project) = (found.app.namespace, found.app.project);
                 let here = place(&found.snapshot);
-                for (source, revision) in plan.wanted.only(|at| !taken.contains(&(here.clone(), at))).iter() {
+                for (source, revision) in plan.wanted.only(|at| !taken.holds(&here, at)).iter() {
                     app = app.pin(SourceRef::Index(source), revision.as_str());
                 }
                 apps.push(app);

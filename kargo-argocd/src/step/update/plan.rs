@@ -103,6 +103,12 @@ fn updated(mut source: Source, update: &SourceUpdate) -> Source {
 /// The edit that makes `next` of `now`: only the fields that change, and only if the source is still that one.
 fn difference(at: &str, now: &Source, next: &Source) -> Edit {
     let mut edit = Edit::default().expect(format!("{at}/repoURL"), now.repo_url.as_str());
+    // Sources of one repository may change their places.
+    for (field, value) in [("chart", &now.chart), ("path", &now.path)] {
+        if let Some(value) = value {
+            edit = edit.expect(format!("{at}/{field}"), value.as_str());
+        }
+    }
     if now.target_revision != next.target_revision {
         edit = edit.set(format!("{at}/targetRevision"), next.target_revision.clone());
     }
@@ -163,6 +169,7 @@ mod tests {
         ]);
         let expected = Edit::default()
             .expect("/spec/sources/0/repoURL", "https://charts.example")
+            .expect("/spec/sources/0/chart", "shop")
             .set("/spec/sources/0/targetRevision", "1.1.0")
             .expect("/spec/sources/0/helm/parameters", app.spec.sources[0].rest["helm"]["parameters"].clone())
             .set("/spec/sources/0/helm/parameters", parameters)
@@ -177,6 +184,7 @@ mod tests {
         let plan = Plan::of(&app, &updates(update)).unwrap();
         let expected = Edit::default()
             .expect("/spec/source/repoURL", REPO)
+            .expect("/spec/source/path", "dev")
             .set("/spec/source/kustomize", json!({"images": ["nginx:2"]}));
         assert_eq!(plan.edit, expected);
         assert!(plan.wanted.is_anything());

@@ -46,7 +46,20 @@ pub(super) async fn patch(State(shared): State<Arc<Shared>>, Path(name): Path<St
     let now = shared.clock.now();
     {
         let mut world = shared.world();
+        if let Some(left) = world.edit_conflicts.get_mut(&key).filter(|left| **left > 0) {
+            *left -= 1;
+            return error(
+                409,
+                10,
+                "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version",
+            );
+        }
+        let before = world.edited_before.remove(&key);
         let Some(mut app) = world.apps.remove(&key) else { return error(404, 5, "not found") };
+        if let Some(before) = before {
+            before(&mut app.spec);
+            world.changed(&mut app);
+        }
         let edited = apply(application(&app), &changes);
         let sources = edited.and_then(|edited| {
             let spec: Spec = serde_json::from_value(edited["spec"].clone()).map_err(|fault| fault.to_string())?;
@@ -54,6 +67,9 @@ pub(super) async fn patch(State(shared): State<Arc<Shared>>, Path(name): Path<St
         });
         let answer = sources.map(|(sources, hydrator): (Vec<Source>, Option<SourceHydrator>)| {
             (app.spec.sources, app.spec.hydrator) = (sources, hydrator);
+            if app.spec.application_set.is_some() {
+                app.regenerate_at = Some(super::super::world::later(now, world.timings.notice));
+            }
             // An edit makes the controller compare at once.
             app.compare_at = app.compare_at.min(now);
             world.changed(&mut app);

@@ -26,21 +26,24 @@ use crate::client::Info;
 const PAGE: &str = "<!doctype html><html><head><title>Argo CD</title></head><body></body></html>";
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+    let root_path = shared.root_path.clone();
+    let api = Router::new()
         .route("/api/version", get(|| async { axum::Json(json!({"Version": "v3.2.0+fake"})) }))
         .route("/api/v1/session", post(log_in))
         .route("/api/v1/applications", get(list))
         .route("/api/v1/applications/{name}", get(read).patch(edit::patch))
         .route("/api/v1/applications/{name}/sync", post(sync))
         .route("/api/v1/applications/{name}/operation", delete(terminate))
+        .route("/api/v1/applications/{name}/syncwindows", get(windows))
         .route("/api/v1/applications/{name}/revisions/{revision}/metadata", get(commit))
         .route("/api/v1/applications/{name}/resource-tree", get(resource::tree))
         .route("/api/v1/applications/{name}/resource", get(resource::read))
         .route("/api/v1/applications/{name}/resource/actions", get(resource::actions).post(resource::act_old))
         .route("/api/v1/applications/{name}/resource/actions/v2", post(resource::act))
-        .route("/api/v1/stream/applications", get(stream::watch))
-        // What the real server answers for a path that it does not know: its page, with HTTP 200.
-        .fallback(|| async { Html(PAGE) })
+        .route("/api/v1/stream/applications", get(stream::watch));
+    let all = if root_path.is_empty() { api } else { Router::new().nest(&root_path, api) };
+    // What the real server answers for a path that it does not know: its page, with HTTP 200.
+    all.fallback(|| async { Html(PAGE) })
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), gate))
         .with_state(shared)
 }
@@ -53,7 +56,10 @@ fn error(status: u16, code: i64, message: impl Into<String>) -> Response {
 
 /// Faults, the content type, who it is, and the time.
 async fn gate(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+    // Beside the root path there is nothing but the page.
+    let Some(path) = request.uri().path().strip_prefix(shared.root_path.as_str()).map(str::to_owned) else {
+        return Html(PAGE).into_response();
+    };
     let fault = {
         let mut world = shared.world();
         world.requests.push(format!("{} {path}", request.method()));
@@ -61,14 +67,19 @@ async fn gate(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Nex
     };
     let mut answer = match fault {
         Some(Fault::Html) => Html(PAGE).into_response(),
+        Some(Fault::ContentType) if request.method() != Method::GET => wrong_content_type(),
         Some(Fault::Status { status, code, message }) => error(status, code, message),
         Some(Fault::NoStreams) if path.starts_with("/api/v1/stream/") => Html(PAGE).into_response(),
-        Some(Fault::OldActions) if path.ends_with("/actions/v2") => error(404, 5, "Not Found"),
+        Some(Fault::OldActions { status: 501 }) if path.ends_with("/actions/v2") => error(501, 12, "Not Implemented"),
+        // A path that the gateway does not know is none of the API's errors.
+        Some(Fault::OldActions { status }) if path.ends_with("/actions/v2") => {
+            (StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND), "Not Found").into_response()
+        }
         Some(Fault::LoseSyncAnswers) if path.ends_with("/sync") => {
-            let _ = admit(&shared, request, next).await;
+            let _ = admit(&shared, &path, request, next).await;
             (StatusCode::BAD_GATEWAY, Html("<h1>bad gateway</h1>")).into_response()
         }
-        _ => admit(&shared, request, next).await,
+        _ => admit(&shared, &path, request, next).await,
     };
     if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&shared.clock.now())
         && let Ok(value) = HeaderValue::from_str(&date)
@@ -78,12 +89,15 @@ async fn gate(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Nex
     answer
 }
 
-async fn admit(shared: &Shared, request: HttpRequest, next: Next) -> Response {
+fn wrong_content_type() -> Response {
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Invalid content type").into_response()
+}
+
+async fn admit(shared: &Shared, path: &str, request: HttpRequest, next: Next) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if request.method() != Method::GET && content_type != Some("application/json") {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Invalid content type").into_response();
+        return wrong_content_type();
     }
-    let path = request.uri().path();
     let open = path == "/api/version" || path == "/api/v1/session" || !path.starts_with("/api/");
     if !open && !is_known(shared, request.headers()) {
         return error(401, 16, "no session information");
@@ -126,6 +140,7 @@ struct Find {
     app_namespace: Option<String>,
     selector: Option<String>,
     refresh: Option<String>,
+    fields: Option<String>,
 }
 
 impl Find {
@@ -156,7 +171,32 @@ async fn list(State(shared): State<Arc<Shared>>, Query(find): Query<Find>) -> Re
         .map(render::application)
         .collect();
     let items = if items.is_empty() { Value::Null } else { items.into() };
-    axum::Json(json!({"metadata": {}, "items": items})).into_response()
+    axum::Json(fields(&json!({"metadata": {}, "items": items}), find.fields.as_deref())).into_response()
+}
+
+/// The fields of a value that are asked for, as paths with commas between them; all when nothing is. What is in a list is named by the
+/// path of the list.
+fn fields(value: &Value, asked: Option<&str>) -> Value {
+    fn only(value: &Value, paths: &[&[&str]]) -> Value {
+        if paths.iter().any(|path| path.is_empty()) {
+            return value.clone();
+        }
+        match value {
+            Value::Array(all) => all.iter().map(|one| only(one, paths)).collect(),
+            Value::Object(all) => {
+                let below = |name: &str| -> Vec<&[&str]> {
+                    paths.iter().filter(|path| path[0] == name).map(|path| &path[1..]).collect()
+                };
+                let named = all.iter().map(|(name, value)| (name, value, below(name)));
+                let named = named.filter(|(_, _, below)| !below.is_empty());
+                named.map(|(name, value, below)| (name.clone(), only(value, &below))).collect()
+            }
+            other => other.clone(),
+        }
+    }
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return value.clone() };
+    let paths: Vec<Vec<&str>> = asked.split(',').map(|path| path.split('.').collect()).collect();
+    only(value, &paths.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 /// Whether a selector in Kubernetes' text form matches.
@@ -255,8 +295,9 @@ struct SyncBody {
 }
 
 async fn sync(State(shared): State<Arc<Shared>>, Path(name): Path<String>, body: Bytes) -> Response {
-    let body: SyncBody = match serde_json::from_slice(&body) {
-        Ok(body) => body,
+    let read = serde_json::from_slice::<Value>(&body).and_then(|sent| Ok((SyncBody::deserialize(&sent)?, sent)));
+    let (body, sent) = match read {
+        Ok(read) => read,
         Err(fault) => return error(400, 3, fault.to_string()),
     };
     let key = key(body.app_namespace.as_deref(), &name);
@@ -279,17 +320,36 @@ async fn sync(State(shared): State<Arc<Shared>>, Path(name): Path<String>, body:
         automated: false,
     };
     let mut world = shared.world();
+    if let Some((username, revision)) = world.cuts_in.take() {
+        let revisions = revision.map(|revision| (0, revision)).into_iter().collect();
+        let _ = world.request(&key, Request { revisions, username, ..Request::default() }, now);
+    }
     if let Err((status, code, message)) = world.request(&key, request, now) {
         return error(status, code, message);
     }
     let revision = revisions.first().map(|(_, revision)| revision.clone());
-    let record = SyncRecord { app: key.clone(), revision, revisions, infos: body.infos, prune: body.prune, at: now };
+    let (infos, prune) = (body.infos, body.prune);
+    let record = SyncRecord { app: key.clone(), revision, revisions, infos, prune, body: sent, at: now };
     world.syncs.push(record);
     // The answer to the sync itself is no read.
     let shown = world.apps.get(&key).map(render::application);
     drop(world);
     shared.changed.notify_one();
     axum::Json(shown).into_response()
+}
+
+/// Its windows, and whether a person may sync.
+async fn windows(State(shared): State<Arc<Shared>>, Path(name): Path<String>, Query(find): Query<Find>) -> Response {
+    let key = find.key(&name);
+    if let Some(answer) = hidden(&shared, &key, find.project.as_deref()) {
+        return answer;
+    }
+    let world = shared.world();
+    let Some(spec) = world.apps.get(&key).map(|app| &app.spec) else { return error(404, 5, "not found") };
+    let deny = json!([{"kind": "deny", "schedule": "* * * * *", "duration": "1h", "manualSync": spec.manual_sync}]);
+    let open = if spec.window_closed { deny } else { Value::Null };
+    let can_sync = !spec.window_closed || spec.manual_sync;
+    axum::Json(json!({"activeWindows": open, "assignedWindows": open, "canSync": can_sync})).into_response()
 }
 
 /// As the real server, it fails at what is no commit.

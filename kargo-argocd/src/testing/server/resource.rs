@@ -64,9 +64,10 @@ pub(super) async fn actions(
     Query(which): Query<Which>,
 ) -> Response {
     let key = key(which.app_namespace.as_deref(), &name);
-    let world = shared.world();
-    let canary = world.apps.get(&key).and_then(|app| app.live.as_ref()).and_then(|live| live.canary.as_ref());
-    canary.map_or_else(|| missing(&which), |canary| axum::Json(canary.actions()).into_response())
+    let (world, now) = (shared.world(), shared.clock.now());
+    let live = world.apps.get(&key).and_then(|app| app.live.as_ref());
+    let offered = live.and_then(|live| Some(live.rollout.as_ref()?.actions(now >= live.settled_at)));
+    offered.map_or_else(|| missing(&which), |offered| axum::Json(offered).into_response())
 }
 
 /// The older form: the action alone in the body, as a JSON string.

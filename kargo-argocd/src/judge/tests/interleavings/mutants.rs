@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::super::super::{Case, Judgement, Verdict, judge};
-use super::{Judge, SCHEDULES, first_fault};
+use super::{Judge, SCHEDULES, run_all};
 use crate::client::{OperationPhase, SyncCode};
 
 /// Takes a comparison that began in the second of the operation's end for a later one.
@@ -65,18 +65,90 @@ fn ignores_the_sources(case: &Case<'_>) -> Judgement {
     judge(&Case { app: &app, ..*case })
 }
 
+/// Never comes to a good end.
+fn never_says_live(case: &Case<'_>) -> Judgement {
+    let mut judgement = judge(case);
+    if let Verdict::Live { evidence, .. } | Verdict::Later { evidence, .. } = judgement.verdict {
+        judgement.verdict = Verdict::look(evidence);
+    }
+    judgement
+}
+
+/// Does not wait for workloads.
+fn fails_early(case: &Case<'_>) -> Judgement {
+    fails_where(case, "is progressing")
+}
+
+/// Does not wait for others.
+fn fails_beside_others(case: &Case<'_>) -> Judgement {
+    fails_where(case, "has to end first")
+}
+
+/// Calls a lagging sync status an end.
+fn fails_out_of_sync(case: &Case<'_>) -> Judgement {
+    fails_where(case, "what is known of sync and health may be from before that")
+}
+
+fn fails_where(case: &Case<'_>, text: &str) -> Judgement {
+    let mut judgement = judge(case);
+    if let Verdict::Pending { why, .. } = &judgement.verdict
+        && why.contains(text)
+    {
+        judgement.verdict = Verdict::failed(why.clone());
+    }
+    judgement
+}
+
+fn fault_of(name: &str, mutant: Judge) -> String {
+    run_all(mutant, 0..SCHEDULES).err().unwrap_or_else(|| panic!("{name} is not found out"))
+}
+
+/// Takes what looks like drift right after the sync for drift.
+fn believes_drift_at_once(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    if app.status.sync.status == Some(SyncCode::OutOfSync) {
+        app.status.reconciled_at = app.status.reconciled_at.map(|at| at + SignedDuration::from_secs(30));
+    }
+    judge(&Case { app: &app, ..*case })
+}
+
+/// Takes what an older operation applied for what runs by now.
+fn trusts_an_older_operation(case: &Case<'_>) -> Judgement {
+    let mut latches = case.latches.clone();
+    latches.begin(case.app, case.now);
+    latches.baseline = None;
+    judge(&Case { latches: &latches, ..*case })
+}
+
 #[test]
 fn a_judge_that_makes_a_mistake_is_found_out() {
-    let mutants: [(&str, Judge); 6] = [
+    let mutants: [(&str, Judge); 8] = [
         ("equal stamps", believes_equal_stamps),
         ("no sync status", ignores_the_sync_status),
         ("phase alone", trusts_the_phase),
         ("a look at a revision", trusts_a_look),
         ("the last rendering", trusts_the_last_rendering),
         ("no sources", ignores_the_sources),
+        ("drift at once", believes_drift_at_once),
+        ("an older operation", trusts_an_older_operation),
     ];
     for (name, mutant) in mutants {
-        let fault = first_fault(mutant, 0..SCHEDULES).unwrap_or_else(|| panic!("{name} is not found out"));
+        let fault = fault_of(name, mutant);
         assert!(fault.contains("called live with"), "{name} fails for another reason: {fault}");
+    }
+}
+
+#[test]
+fn a_judge_that_never_comes_to_an_end_or_gives_up_early_is_found_out() {
+    let fault = fault_of("never live", never_says_live);
+    assert!(fault.contains("it never ended"), "{fault}");
+    let mutants: [(&str, Judge); 3] = [
+        ("progressing fails", fails_early),
+        ("another's operation fails", fails_beside_others),
+        ("an old comparison fails", fails_out_of_sync),
+    ];
+    for (name, mutant) in mutants {
+        let fault = fault_of(name, mutant);
+        assert!(fault.contains("which nothing explains"), "{name} fails for another reason: {fault}");
     }
 }
