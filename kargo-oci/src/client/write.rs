@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 
 use super::answer::found;
 use super::auth::Purpose;
-use super::exchange::{Payload, Request, Response};
+use super::exchange::{Leaving, Payload, Request, Response};
 use super::link::within_origin;
 use super::manifest::Manifest;
 use super::{Call, Client};
@@ -60,7 +60,8 @@ impl Client {
 
     /// Whether the repository has a blob.
     pub(super) async fn has_blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<bool> {
-        let head = Request::new(Method::HEAD, self.url(repository, &format!("blobs/{digest}"))?, ANSWER);
+        let mut head = Request::new(Method::HEAD, self.url(repository, &format!("blobs/{digest}"))?, ANSWER);
+        head.leaving = Leaving::Always;
         let answer = self.call(cx, &Call::new(repository, Purpose::Write, PUSH_BLOB, head)).await?;
         Ok(answer.status == StatusCode::OK && !answer.is_page())
     }

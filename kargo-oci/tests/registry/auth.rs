@@ -221,18 +221,6 @@ async fn a_foreign_token_server_never_sees_the_password() {
 }
 
 #[tokio::test]
-async fn a_redirect_does_not_take_the_password_along() {
-    let thief = guarded(RegistryAuth::Open).await;
-    let registry = guarded(RegistryAuth::basic("robot", PASSWORD)).await;
-    let location = format!("http://{}/v2/app/tags/list", thief.host());
-    registry.inject(Fault::status(307).with_header("location", location).after(1));
-    let tags = client_with(&registry, PASSWORD).list_tags(&cx(), &repository(&registry, "app")).await.unwrap();
-    assert_eq!(tags, ["1.0.0"]);
-    assert_eq!(thief.requests().len(), 1);
-    assert_eq!(thief.requests()[0].authorization, None);
-}
-
-#[tokio::test]
 async fn credentials_of_one_repository_are_not_used_for_another() {
     let registry = guarded(RegistryAuth::basic("robot", PASSWORD)).await;
     let prefix = format!("{}/app", registry.host());
