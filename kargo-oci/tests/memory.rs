@@ -166,7 +166,7 @@ async fn what_else_may_be_without_end(client: &Client) {
 
     let deep =
         |head| server(vec![Endless { path: "", status: "200 OK", head, piece: "[", times: 4_000_000, tail: "" }]);
-    let child = concat!(r#"{"digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"#);
+    let child = r#"{"digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"#;
     for (name, host, needle, most) in [
         ("a list that is nested 4,000,000 deep", deep(r#"{"tags":["#).await, "list of tags was expected", 24),
         ("a manifest that is nested 4,000,000 deep", deep(r#"{"annotations":"#).await, "not JSON of a manifest", 24),

@@ -75,6 +75,9 @@ impl Drop for First {
     }
 }
 
+/// Whether a first request has been answered, for one task to hold while it makes it.
+type Turns = Mutex<HashMap<(Repository, Purpose), Arc<Mutex<bool>>>>;
+
 /// A slot that one task fills while the others wait for it.
 type Slots<K, V> = Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>;
 
@@ -83,7 +86,7 @@ pub(super) struct Auth {
     trusted_realms: Vec<String>,
     challenges: Mutex<HashMap<(Repository, Purpose), Challenge>>,
     /// Whether the registry has answered a first request yet.
-    firsts: Mutex<HashMap<(Repository, Purpose), Arc<Mutex<bool>>>>,
+    firsts: Turns,
     credentials: Slots<Repository, Known>,
     tokens: Slots<TokenKey, Token>,
 }

@@ -431,3 +431,39 @@ async fn the_source_and_the_revision_are_read_from_labels_where_the_configuratio
     assert_eq!(images[0].tag, "1.3.0");
     assert!(!images[0].annotations.contains_key("org.opencontainers.image.source"));
 }
+
+#[tokio::test]
+async fn variants_of_a_platform_are_told_apart_and_their_spellings_are_not() {
+    let registry = Registry::start().await;
+    let platform = |architecture: &str, variant: &str| serde_json::json!({"os": "linux", "architecture": architecture, "variant": variant});
+    let image = registry.put_image("app", "part", &dated(1));
+    let kind = "application/vnd.oci.image.index.v1+json";
+    for (tag, platforms) in [
+        ("1.0.0", [platform("arm", "v6"), platform("arm64", "v8")]),
+        ("1.1.0", [platform("arm", "v7"), platform("amd64", "v3")]),
+    ] {
+        let entries: Vec<_> = platforms
+            .into_iter()
+            .map(|platform| serde_json::json!({"digest": image, "size": 1, "platform": platform}))
+            .collect();
+        registry.put_manifest("app", tag, kind, serde_json::json!({"manifests": entries}).to_string());
+    }
+    // Of a single image, its configuration says it.
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let config = registry.put_blob("app", r#"{"os": "linux", "architecture": "arm", "variant": "v7"}"#);
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": {"digest": config, "size": 1}});
+    registry.put_manifest("app", "1.2.0", media_type, manifest.to_string());
+    for (wanted, expected) in [
+        ("linux/arm64", vec!["1.0.0"]),
+        ("linux/arm64/v8", vec!["1.0.0"]),
+        ("linux/arm", vec!["1.2.0", "1.1.0"]),
+        ("linux/arm/v7", vec!["1.2.0", "1.1.0"]),
+        ("linux/arm/v6", vec!["1.0.0"]),
+        ("linux/arm/v5", vec![]),
+        ("linux/amd64", vec![]),
+        ("linux/amd64/v3", vec!["1.1.0"]),
+    ] {
+        let (images, _) = found(look(&source(), &subscription(&registry).platform(wanted), None).await.unwrap());
+        assert_eq!(tags(&images), expected, "{wanted}");
+    }
+}

@@ -17,21 +17,23 @@ async fn server(pieces: &'static [&'static str], pause: Duration) -> Repository 
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let mut asked = [0; 1024];
-                let _ = stream.read(&mut asked).await?;
-                for piece in pieces {
-                    tokio::time::sleep(pause).await;
-                    stream.write_all(piece.as_bytes()).await?;
-                }
-                loop {
-                    if pause.is_zero() {
-                        std::future::pending::<()>().await;
+                // It goes on until the client has gone.
+                let _: std::io::Result<()> = async {
+                    let mut asked = [0; 1024];
+                    let _ = stream.read(&mut asked).await?;
+                    for piece in pieces {
+                        tokio::time::sleep(pause).await;
+                        stream.write_all(piece.as_bytes()).await?;
                     }
-                    tokio::time::sleep(pause).await;
-                    stream.write_all(b" ").await?;
+                    loop {
+                        if pause.is_zero() {
+                            std::future::pending::<()>().await;
+                        }
+                        tokio::time::sleep(pause).await;
+                        stream.write_all(b" ").await?;
+                    }
                 }
-                #[allow(unreachable_code)]
-                Ok::<_, std::io::Error>(())
+                .await;
             });
         }
     });
