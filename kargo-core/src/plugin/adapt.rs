@@ -1,13 +1,16 @@
-//! Writers and deployers as steps.
+//! Writers, deployers and verifiers as steps.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Context, DeployRequest, Deployer, Deployment, Step, StepOutcome, StepRequest, WriteRequest, Writer};
+use super::{
+    Context, DeployRequest, Deployer, Deployment, Step, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest,
+    WriteRequest, Writer,
+};
 use crate::error::{Error, ErrorKind, Result};
-use crate::name::Revision;
+use crate::name::{Revision, VerificationId};
 
 /// The output under which a writer's revision reaches the deployer after it.
 const REVISION: &str = "revision";
@@ -91,5 +94,34 @@ impl Step for DeployStep {
 
     async fn abort(&self, cx: &Context, request: &StepRequest<'_>) -> Result<()> {
         self.0.abort(cx, &Self::request(request)?).await
+    }
+}
+
+/// A verifier that is asked before what comes after it: a gate. What is not good ends the promotion there.
+#[derive(Debug)]
+pub(super) struct VerifyStep(pub(super) Arc<dyn Verifier>);
+
+#[async_trait]
+impl Step for VerifyStep {
+    fn validate(&self, config: &Value) -> Result<()> {
+        self.0.validate(config)
+    }
+
+    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        // One of its own, the same in each call, and never that of the stage's verification, which is `<promotion>.v<n>`.
+        let id = VerificationId::from(format!("{}.step.{}", request.promotion.id, request.alias));
+        let question = VerifyRequest::new(&id, request.promotion, request.config, request.started_at);
+        Ok(match self.0.verify(cx, &question.with_state(request.state)).await? {
+            Verdict::Pass { evidence } => {
+                let outputs = Map::from_iter([("evidence".to_owned(), evidence.as_str().into())]);
+                StepOutcome::Succeeded { outputs, message: evidence }
+            }
+            Verdict::Fail { reason } => StepOutcome::Failed { reason },
+            // Nobody can be asked in the middle of a promotion, and what is not known to be good does not pass.
+            Verdict::Inconclusive { reason } => {
+                StepOutcome::Failed { reason: format!("it cannot be said whether this is good: {reason}") }
+            }
+            Verdict::Pending { reason, check_after, state } => StepOutcome::Running { reason, check_after, state },
+        })
     }
 }

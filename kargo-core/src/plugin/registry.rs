@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::adapt::{DeployStep, WriteStep};
+use super::adapt::{DeployStep, VerifyStep, WriteStep};
 use super::criterion::ask;
 use super::{Criterion, Deployer, Judgement, ProjectData, Source, Step, Verifier, Writer};
 use crate::artifact::Artifact;
@@ -63,11 +63,13 @@ impl PluginsBuilder {
         self.step(format!("deploy:{}", name.as_ref()), DeployStep(deployer))
     }
 
-    /// Registers a verifier, for stages' verification.
+    /// Registers a verifier, for stages' verification. Steps use it as `verify:<name>`, as a gate before what they do next: see
+    /// [`StepSpec::verify`](crate::StepSpec::verify).
     #[must_use]
-    pub fn verifier(mut self, name: impl Into<String>, verifier: impl Verifier) -> Self {
-        self.verifiers.insert(name.into(), Arc::new(verifier));
-        self
+    pub fn verifier(mut self, name: impl AsRef<str>, verifier: impl Verifier) -> Self {
+        let verifier: Arc<dyn Verifier> = Arc::new(verifier);
+        self.verifiers.insert(name.as_ref().to_owned(), Arc::clone(&verifier));
+        self.step(format!("verify:{}", name.as_ref()), VerifyStep(verifier))
     }
 
     /// Registers a criterion, for what warehouses make by themselves.

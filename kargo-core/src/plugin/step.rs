@@ -15,7 +15,8 @@ use crate::error::Result;
 use crate::promotion::PromotionInfo;
 use crate::workspace::Workspace;
 
-/// One kind of entry of a promotion's step list. Writers and deployers are steps through adapters; a host registers more.
+/// One kind of entry of a promotion's step list. Writers, deployers and verifiers are steps through adapters; a host
+/// registers more.
 ///
 /// ```
 /// use async_trait::async_trait;

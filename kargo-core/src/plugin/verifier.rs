@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::name::VerificationId;
 use crate::promotion::PromotionInfo;
 
-/// Says whether what a promotion brought is good.
+/// Says whether what a promotion brought is good, or as a step of one ([`StepSpec::verify`](crate::StepSpec::verify)) whether what it brings is.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -54,9 +54,9 @@ pub trait Verifier: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VerifyRequest<'a> {
-    /// The verification; each promotion has its own.
+    /// The verification; each promotion has its own, and so has each of its steps.
     pub verification: &'a VerificationId,
-    /// The promotion whose result is looked at.
+    /// The promotion whose result is looked at, or the one under way of which this is a step.
     pub promotion: &'a PromotionInfo,
     /// The verifier's configuration.
     pub config: &'a Value,

@@ -11,7 +11,7 @@ use super::condition::Condition;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepSpec {
-    /// The registered name of the step: `write:<writer>`, `deploy:<deployer>`, or a step's own.
+    /// The registered name of the step: `write:<writer>`, `deploy:<deployer>`, `verify:<verifier>`, or a step's own.
     pub uses: String,
     /// The name under which later steps find its outputs. Default: `step-<n>`, counted from 1.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +73,27 @@ impl StepSpec {
     /// Lets the deployer registered as `deployer` make a target run the revision that the writer before it made.
     pub fn deploy(deployer: &str, config: impl Serialize) -> Self {
         Self::new(format!("deploy:{deployer}"), to_config(config))
+    }
+
+    /// Asks the verifier registered as `verifier` about the freight before the steps after this one, such as whether its images are signed
+    /// still. A stage's own verification comes when all steps are done.
+    ///
+    /// What passes goes on, with the output `evidence`. What fails, and what cannot be said, ends the promotion as failed, with the
+    /// verifier's reason. What is pending is asked again, and a verifier's error is an error of the step, which is tried again. Each of
+    /// these is in the journal, as for any step.
+    ///
+    /// ```
+    /// use kargo_core::{Stage, StepSpec};
+    /// use serde_json::json;
+    ///
+    /// let prod = Stage::new("prod")
+    ///     .after("main", ["staging"])
+    ///     .step(StepSpec::verify("image-signature", json!({ "keys": ["-----BEGIN PUBLIC KEY-----…"] })))
+    ///     .step(StepSpec::write("image-tag", json!({ "image": "ghcr.io/acme/app", "tag": "prod" })));
+    /// # let _ = prod;
+    /// ```
+    pub fn verify(verifier: &str, config: impl Serialize) -> Self {
+        Self::new(format!("verify:{verifier}"), to_config(config))
     }
 
     /// Names the entry.

@@ -126,3 +126,63 @@ async fn an_inconclusive_verification_is_judged_by_a_person() {
         assert!(twice.to_string().contains("which says it all"), "{twice}");
     }
 }
+
+/// A verifier as a step, in front of the one that ships.
+fn gated() -> Stage {
+    let gate = StepSpec::verify("check", json!({})).named("gate");
+    let ship = StepSpec::new("ship", json!({ "why": "${{ outputs.gate.evidence }}" }));
+    Stage::new("dev").direct("main").step(gate).step(ship)
+}
+
+/// What becomes of a promotion whose gate plays this, and of its gate.
+async fn through(gate: &Scripted) -> (Shop, state::Promotion) {
+    let shop = Shop::new();
+    let plugins = Plugins::builder().step("ship", shop.ship.clone()).verifier("check", gate.clone());
+    let engine = shop.start_with(Shop::of([gated()]), plugins).await;
+    let id = freight(&engine, "1.0.0").await;
+    let promotion = engine.promote("dev", &id, Actor::user("alice")).await.expect("allowed");
+    let ended = engine.finished(&promotion).await.expect("ends");
+    (shop, ended)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_as_a_step_lets_through_what_passes_and_nothing_else() {
+    let no = || Play::Fail("it is not signed".into());
+    let unsure = || Play::Inconclusive("two say no".into());
+    for (play, phase, message) in [
+        (Play::Succeed, Phase::Succeeded, "the script says so"),
+        (no(), Phase::Failed, "it is not signed"),
+        (unsure(), Phase::Failed, "it cannot be said whether this is good: two say no"),
+    ] {
+        let (shop, ended) = through(&Scripted::always(play)).await;
+        let gate = &ended.steps[0];
+        assert_eq!((gate.alias.as_str(), gate.task.phase, gate.task.message.as_str()), ("gate", phase, message));
+        assert_eq!(ended.phase, phase);
+        assert_eq!(shop.ship.calls().len(), usize::from(phase == Phase::Succeeded), "{message}");
+        if phase == Phase::Failed {
+            assert_eq!(ended.message, format!("step gate (verify:check): {message}"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_as_a_step_is_asked_again_while_it_does_not_know() {
+    let wait = || Play::Wait(Duration::from_secs(30));
+    let away = Play::Error(ErrorKind::Unavailable, "The registry is away.".into());
+    let gate = Scripted::succeeding().then(wait()).then(away).then(wait());
+    let (shop, ended) = through(&gate).await;
+    assert_eq!((ended.phase, gate.calls().len(), shop.ship.calls().len()), (Phase::Succeeded, 4, 1));
+    // What cannot be found out is no verdict.
+    let gate = Scripted::always(Play::Error(ErrorKind::InvalidInput, "There is no such key.".into()));
+    let (shop, ended) = through(&gate).await;
+    assert_eq!((ended.phase, shop.ship.calls().len()), (Phase::Errored, 0));
+    assert!(ended.message.contains("There is no such key."), "{}", ended.message);
+}
+
+#[test]
+fn a_verifier_that_is_not_registered_is_no_step_either() {
+    let plugins = Plugins::builder().verifier("check", Scripted::succeeding()).build();
+    assert!(plugins.step("verify:check").is_ok());
+    let error = plugins.step("verify:chek").expect_err("there is none").to_string();
+    assert!(error.contains(r#"Did you mean "verify:check"?"#), "{error}");
+}

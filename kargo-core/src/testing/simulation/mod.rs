@@ -134,15 +134,16 @@ impl World {
         for criterion in pipeline.warehouses().flat_map(|warehouse| warehouse.criteria()) {
             plugins = plugins.criterion(criterion.clone(), |_: &[Artifact]| Ok(Judgement::Satisfied));
         }
+        // First, since a step that has a verifier's name is a step of its own here.
+        for verifier in pipeline.stages().flat_map(|stage| stage.verification()) {
+            plugins = plugins.verifier(&verifier.verifier, self.verifier());
+        }
         for stage in pipeline.stages() {
             for step in stage.steps() {
                 if let Some(name) = step.uses.strip_prefix("deploy:") {
                     plugins = plugins.deployer(name, self.deployer());
                 }
                 plugins = plugins.step(step.uses.clone(), self.step());
-            }
-            for verifier in stage.verification() {
-                plugins = plugins.verifier(verifier.verifier.clone(), self.verifier());
             }
         }
         plugins
