@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use kargo_core::{Error, ErrorKind, PromotionInfo, Result};
 
 use crate::history::{Extent, walk};
-use crate::remote::{NewObjects, Session};
+use crate::remote::{CommitInfo, NewObjects, Session};
 use crate::sign::Signer;
 
 /// The trailer by which a step finds its own commit again.
 pub(crate) const KEY: &str = "Kargo-Key";
+/// The trailer that says which promotion made a commit.
+const PROMOTION: &str = "Kargo-Promotion";
 
 /// Who makes the commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub(crate) fn message(promotion: &PromotionInfo, key: &str, own: Option<&str>) -
         }
     };
     let trailers = [
-        ("Kargo-Promotion", promotion.id.as_str()),
+        (PROMOTION, promotion.id.as_str()),
         ("Kargo-Freight", promotion.freight.id().as_str()),
         ("Kargo-Stage", promotion.stage.as_str()),
         // The promotion's, which is the same in every try, and not the call's.
@@ -146,6 +148,14 @@ fn bytes(commit: &gix::objs::Commit) -> Result<Vec<u8>> {
     Ok(data)
 }
 
+/// Whether the commit is one of this promotion, or of another one that had made it before `started_at`.
+pub(crate) fn is_by(info: &CommitInfo, promotion: &PromotionInfo, started_at: Timestamp) -> bool {
+    match info.trailer(PROMOTION) {
+        Some(id) => id == one_line(promotion.id.as_str()) || info.time <= started_at.as_second(),
+        None => false,
+    }
+}
+
 /// Looks for the commit with the trailer `Kargo-Key: <key>` in the history of `tip`, back to `since` (seconds since 1970) and to
 /// the tips in `known`, where it is known not to be.
 pub(crate) async fn find_own(
@@ -182,4 +192,38 @@ pub(crate) async fn find_own(
 /// `text` without line breaks and control characters, so that it cannot forge a trailer.
 fn one_line(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kargo_core::{Actor, Freight};
+
+    use super::*;
+
+    #[test]
+    fn git_22_what_a_later_promotion_has_made_is_not_put_aside_by_one_before_it() {
+        let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let promotion =
+            |id: &str| PromotionInfo::new("shop", id, "dev", Freight::new("main", vec![], at), Actor::engine(), at);
+        let commit = |message: String, time: i64| CommitInfo {
+            tree: gix::hash::Kind::Sha1.null(),
+            parents: Vec::new(),
+            time,
+            author: String::new(),
+            committer: String::new(),
+            message,
+        };
+        let (ours, now) = (promotion("dev.1"), at.as_second());
+        for (by, time, expected) in [
+            ("dev.1", now + 60, true),
+            ("dev.1", now - 60, true),
+            ("dev.0", now - 60, true),
+            ("dev.2", now + 60, false),
+        ] {
+            let made = commit(message(&promotion(by), "key", Some("Render")), time);
+            assert_eq!(is_by(&made, &ours, at), expected, "{by} at {time}");
+        }
+        let by_hand = commit("By hand\n\nNothing like Kargo-Promotion: dev.1\n".to_owned(), now - 60);
+        assert!(!is_by(&by_hand, &ours, at));
+    }
 }

@@ -10,6 +10,9 @@ use gix_imara_diff::{Hunk, Interner, Token};
 /// How far into a file git looks for a zero byte, by which it tells binary files.
 const LOOKED_AT: usize = 8000;
 
+/// How many lines a text may have that is looked at by lines: a short pack can unfold to a text with so many that they fill the memory.
+pub(crate) const MAX_LINES: usize = 1_000_000;
+
 /// Lines of a text, counted from 0. An empty range is a place between two lines.
 pub(crate) type Lines = Range<usize>;
 
@@ -22,12 +25,17 @@ pub(crate) enum Merged {
     Conflict(Vec<Lines>),
     /// At least one is no text, so that there are no lines to go by.
     Binary,
+    /// At least one has more than [`MAX_LINES`].
+    TooLong,
 }
 
 /// Lays what was changed from `base` to `ours` over `theirs`. Line ends and a missing one at the end are part of the lines.
 pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Merged {
     if [base, ours, theirs].into_iter().any(is_binary) {
         return Merged::Binary;
+    }
+    if [base, ours, theirs].into_iter().any(is_too_long) {
+        return Merged::TooLong;
     }
     let text = Texts::new(base, ours, theirs);
     let (mut merged, mut conflicts): (Vec<Token>, _) = (Vec::with_capacity(text.theirs.len()), Vec::new());
@@ -71,27 +79,12 @@ pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Merged {
     Merged::Text(merged.into_iter().flat_map(|line| text.interner[line]).copied().collect())
 }
 
-/// The lines of `theirs` that stand where `ours` has changed `base`, and that were changed to something else there. Unlike in [`merge`],
-/// a change of the next line is none of ours.
-pub(crate) fn changed_by_both(base: &[u8], ours: &[u8], theirs: &[u8]) -> Vec<Lines> {
-    let text = Texts::new(base, ours, theirs);
-    let their_hunks = text.their_hunks();
-    let mut found = Vec::new();
-    for hunk in text.our_hunks() {
-        let overlaps = |their: &&Hunk| their.before.start < hunk.before.end && hunk.before.start < their.before.end;
-        for their in their_hunks.iter().filter(overlaps) {
-            let (ours, theirs) = (range(&hunk.after), range(&their.after));
-            if hunk.before != their.before || text.ours[ours] != text.theirs[theirs.clone()] {
-                found.push(theirs);
-            }
-        }
-    }
-    found.dedup();
-    found
-}
-
 fn is_binary(text: &[u8]) -> bool {
     text.iter().take(LOOKED_AT).any(|byte| *byte == 0)
+}
+
+fn is_too_long(text: &[u8]) -> bool {
+    text.iter().filter(|byte| **byte == b'\n').nth(MAX_LINES).is_some()
 }
 
 /// Three texts as numbers that stand for their lines.

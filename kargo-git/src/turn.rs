@@ -28,3 +28,21 @@ pub(crate) fn pause(attempt: u32) -> Duration {
     let random = RandomState::new().hash_one(attempt);
     bound.mul_f64((random >> 11) as f64 / (1_u64 << 53) as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_stay_below_a_bound_that_doubles_and_are_spread_over_all_of_it() {
+        for (attempt, bound) in [(1, 100), (2, 200), (5, 1600), (6, 3200), (7, 5000), (8, 5000), (u32::MAX, 5000)] {
+            let bound = Duration::from_millis(bound);
+            let pauses: Vec<Duration> = (0..400).map(|_| pause(attempt)).collect();
+            assert!(pauses.iter().all(|pause| *pause < bound), "{attempt}: {:?}", pauses.iter().max());
+            // Each tenth of it gets its share; that one stays empty happens once in 10^17 runs.
+            let tenths: std::collections::BTreeSet<u32> =
+                pauses.iter().map(|pause| (pause.as_secs_f64() / bound.as_secs_f64() * 10.0) as u32).collect();
+            assert_eq!(tenths.len(), 10, "{attempt}: {tenths:?}");
+        }
+    }
+}

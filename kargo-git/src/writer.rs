@@ -10,7 +10,6 @@ use kargo_core::{Error, ErrorKind, Result, Retry, edit};
 use serde_json::Value;
 
 use crate::commit::{self, Draft, Identity};
-use crate::lines::{self, Lines};
 use crate::remote::{NewObjects, Push, PushOutcome, RefUpdate, Remote, Session};
 use crate::sign::Signer;
 use crate::tree::TreeEdit;
@@ -36,8 +35,8 @@ pub(crate) const LOST: u32 = 5;
 /// that is run again after a crash or a lost answer looks for that trailer first, and so does one that lost a race or comes late; there
 /// is never a second commit for it. When all is already as wanted, no commit is made.
 ///
-/// When somebody else was quicker, the values are set again on top of that. If the other has set the same values to something else while this
-/// call was at work, nothing is written: an error of the kind [`ErrorKind::Conflict`] names the file and the lines.
+/// When somebody else was quicker, the values are set again on top of that. If the other has set one of them to something else while this
+/// call was at work, nothing is written: an error of the kind [`ErrorKind::Conflict`] names the file and the keys.
 ///
 /// Outputs: `commit`, the id of the commit that holds the values, and `branch`.
 ///
@@ -150,8 +149,10 @@ impl GitWriter {
             match &seen {
                 None => seen = Some(before),
                 Some(seen) if *seen != before => {
-                    not_both(seen, &before, &values)
-                        .map_err(|lines| self.overtaken(branch, tip, &update.path, &lines))?;
+                    let keys = overtaken(seen, &before, &values);
+                    if !keys.is_empty() {
+                        return Err(self.overtaken(branch, tip, &update.path, &keys));
+                    }
                 }
                 Some(_) => {}
             }
@@ -177,7 +178,7 @@ impl GitWriter {
                     lost += 1;
                     // The pause that a server names is the engine's to keep; the next call looks what became of the push.
                     if lost >= LOST || matches!(error.retry(), Retry::After(_)) {
-                        return Err(error.with("branch", branch));
+                        return Err(unsettled(error).with("branch", branch));
                     }
                     cx.progress(format!("the answer to the push was lost ({error}); looking what became of it"));
                 }
@@ -191,27 +192,45 @@ impl GitWriter {
 }
 
 impl GitWriter {
-    fn overtaken(&self, branch: &str, tip: ObjectId, path: &str, lines: &[Lines]) -> Error {
+    fn overtaken(&self, branch: &str, tip: ObjectId, path: &str, keys: &[&str]) -> Error {
         Error::new(
             ErrorKind::Conflict,
             format!(
-                "{branch} of {} has moved to {tip}, which sets the same values of {path} in another way ({}); look which one is right \
-                 and promote again.",
+                "{branch} of {} has moved to {tip}, which sets {} of {path} in another way; look which one is right and promote again.",
                 self.remote.url(),
-                lines::shown(lines)
+                keys.join(", ")
             ),
         )
         .retry_as(Retry::Never)
     }
 }
 
-/// Sees to it that what others made of `seen` leaves the values alone that are written here. Otherwise the lines that they changed.
-fn not_both(seen: &str, now: &str, values: &[(String, String)]) -> std::result::Result<(), Vec<Lines>> {
-    // It could be changed when it was seen first, or there would not have been a race.
-    let ours = edit::yaml::update(seen, values).unwrap_or_default();
-    match lines::changed_by_both(seen.as_bytes(), ours.as_bytes(), now.as_bytes()) {
-        lines if lines.is_empty() => Ok(()),
-        lines => Err(lines),
+/// The keys whose values others have changed since the file was `seen`, and not to what they are set to here.
+fn overtaken<'v>(seen: &str, now: &str, values: &'v [(String, String)]) -> Vec<&'v str> {
+    let is_free = |(key, ours): &(String, String)| {
+        let is_set = edit::yaml::update(now, &[(key, ours.as_str())]).is_ok_and(|updated| updated == now);
+        is_set || value_of(now, key).is_some_and(|value| value_of(seen, key) == Some(value))
+    };
+    values.iter().filter(|value| !is_free(value)).map(|(key, _)| key.as_str()).collect()
+}
+
+/// The value of a key: what is there no more when another one is set.
+fn value_of(text: &str, key: &str) -> Option<Value> {
+    let marked = edit::yaml::update(text, &[(key, "a value that no file has")]).ok()?;
+    let (before, after) = (edit::yaml::parse(text).ok()?, edit::yaml::parse(&marked).ok()?);
+    before.iter().zip(&after).find_map(|(before, after)| replaced(before, after)).cloned()
+}
+
+/// The first value in `before` that is another one in `after`, of the same shape.
+fn replaced<'v>(before: &'v Value, after: &Value) -> Option<&'v Value> {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            before.iter().find_map(|(key, value)| replaced(value, after.get(key)?))
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            before.iter().zip(after).find_map(|(before, after)| replaced(before, after))
+        }
+        _ => (before != after).then_some(before),
     }
 }
 
@@ -272,6 +291,11 @@ fn written(commit: ObjectId, changed: bool, branch: &str) -> Written {
     Written::new(id.as_str(), changed).output("commit", id).output("branch", branch)
 }
 
+/// What is said of a push of which nobody knows what became: another call finds out, whatever it was that went wrong.
+pub(crate) fn unsettled(error: Error) -> Error {
+    if error.retry() == Retry::Never { error.retry_as(Retry::Backoff) } else { error }
+}
+
 pub(crate) fn refused(url: &str, branch: &str, reason: &str, text: &str) -> Error {
     let said = if text.is_empty() { String::new() } else { format!(" ({text})") };
     Error::new(
@@ -310,6 +334,26 @@ mod tests {
         let promotion = PromotionInfo::new("shop", id, "dev", Freight::new("main", vec![], at), Actor::engine(), at);
         let config = serde_json::to_value(YamlUpdate::new("values.yaml").set("tag", value)).unwrap();
         writer.write(&cx, &WriteRequest::new(&promotion, &config, at)).await
+    }
+
+    #[test]
+    fn git_03_a_key_is_overtaken_when_its_value_is_neither_the_old_nor_the_wanted_one() {
+        let seen = "image:\n  tag: v1\n  pull: Always\nports: [80, 81]\n";
+        let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let values = [set("image.tag", "v2"), set("image.pull", "Never"), set("ports.1", "82")];
+        for (now, expected) in [
+            // The others have set one of two lines that stand together, to the same.
+            (seen.replace("v1", "v2"), vec![]),
+            (seen.replace("v1", "\"v2\" # by hand"), vec![]),
+            // What stands beside the values is nobody's.
+            (seen.replace("v1", "v1 # not the newest"), vec![]),
+            (format!("# New.\n{}", seen.replace("tag: v1", "name: x\n  tag: 'v1'")), vec![]),
+            (seen.replace("v1", "v3"), vec!["image.tag"]),
+            (seen.replace("v1", "v3").replace("81", "83"), vec!["image.tag", "ports.1"]),
+            (seen.replace("80, 81", "81, 80"), vec!["ports.1"]),
+        ] {
+            assert_eq!(overtaken(seen, &now, &values), expected, "{now}");
+        }
     }
 
     #[test]

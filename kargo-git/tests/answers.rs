@@ -256,6 +256,27 @@ async fn a_redirect_is_followed_but_credentials_do_not_go_to_another_server() {
     assert!(sent(&first) && !elsewhere.heads().is_empty() && !sent(&elsewhere));
 }
 
+/// To one reader of the URL what stands before the backslash is a user, to the one who connects it is the host.
+#[tokio::test]
+async fn a_backslash_in_a_url_sends_no_credentials_to_another_host() {
+    let attacker = Fake::new(|_| answer("404 Not Found", "", ""));
+    let host = attacker.url.trim_end_matches("/acme/config.git");
+    let source = GitSource::new()
+        .allow_insecure_credentials()
+        .credentials("http://github.com/acme", Credentials::basic("kargo", "s3cret-pw"));
+    for url in [format!("{host}\\@github.com/acme/config"), format!("{host}/x/..\\@github.com/acme/config")] {
+        let error = source.remote(&url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");
+        assert!(error.message().contains("backslash"), "{error}");
+    }
+    // What leads out of a path is not under it.
+    let source = GitSource::new().credentials(&format!("{host}/acme"), Credentials::basic("kargo", "s3cret-pw"));
+    let remote = source.remote(&format!("{host}/acme/../config.git")).unwrap();
+    remote.tip(&Context::system("test"), "main").await.unwrap_err();
+    let heads = attacker.heads();
+    assert!(heads.len() == 1 && !heads[0].to_lowercase().contains("authorization"), "{heads:?}");
+}
+
 #[tokio::test]
 async fn redirects_in_a_circle_and_to_no_repository_are_refused() {
     let error =
@@ -380,4 +401,47 @@ async fn git_02_a_race_is_told_from_a_refusal_by_the_ref_and_never_by_the_words(
             assert_eq!(error.message().contains(reason), kind == ErrorKind::PermissionDenied, "{error}");
         }
     }
+}
+
+/// Asks a repository on a server elsewhere in a process of its own, whose environment names a proxy: 192.0.2.1 is nobody's address.
+#[test]
+fn a_server_elsewhere_is_reached_through_the_proxy_that_the_environment_names() {
+    const URL: &str = "A_REPOSITORY_ELSEWHERE";
+    if let Ok(url) = std::env::var(URL) {
+        let timeouts = Timeouts { connect: Duration::from_secs(1), ..Timeouts::default() };
+        let credentials = Credentials::basic("kargo", "s3cret-pw");
+        let remote = Remote::builder(&url).timeouts(timeouts).credentials(credentials).allow_insecure_credentials();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(remote.build().unwrap().tip(&Context::system("test"), "main")).unwrap_err();
+        println!("it ended with {:?}", error.kind());
+        return;
+    }
+    let proxy = Fake::new(|_| answer("404 Not Found", "", ""));
+    let address = proxy.url.trim_end_matches("/acme/config.git");
+    let ask = |url: &str, exceptions: &str| {
+        let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+        process.args(["--exact", "--nocapture"]);
+        process.arg("a_server_elsewhere_is_reached_through_the_proxy_that_the_environment_names");
+        for name in ["HTTP_PROXY", "ALL_PROXY", "all_proxy", "no_proxy", "REQUEST_METHOD"] {
+            process.env_remove(name);
+        }
+        let output = process.env(URL, url).env("http_proxy", address).env("NO_PROXY", exceptions).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (_, kind) = said.split_once("it ended with ").expect("the repository was asked for");
+        (kind.lines().next().unwrap().to_owned(), proxy.heads().len())
+    };
+    // A proxy needs no name server.
+    assert_eq!(ask("http://git.example/x.git", ""), ("NotFound".to_owned(), 1));
+    assert_eq!(ask("http://192.0.2.1/x.git", "other.example"), ("NotFound".to_owned(), 2));
+    let (kind, seen) = ask("http://192.0.2.1/x.git", "other.example,192.0.2.1");
+    assert!(kind != "NotFound" && seen == 2, "{kind}: the proxy was asked all the same");
+    // What stays on this machine is nothing for a proxy.
+    let (kind, seen) = ask("http://127.0.0.1:9/x.git", "");
+    assert!(kind != "NotFound" && seen == 2, "{kind}: the proxy was asked all the same");
+    let heads = proxy.heads();
+    assert!(
+        heads[0].starts_with("GET http://git.example/x.git/info/refs?service=git-upload-pack HTTP/1.1\r\n"),
+        "{heads:?}"
+    );
+    assert!(heads[1].starts_with("GET http://192.0.2.1/x.git/info/refs?"), "{heads:?}");
 }

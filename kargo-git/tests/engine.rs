@@ -10,7 +10,7 @@ use kargo_core::plugin::{Context, Plugins, Step, StepOutcome, StepRequest};
 use kargo_core::store::{MemoryStore, Store};
 use kargo_core::{Actor, Engine, Phase, Pipeline, Result, Stage, StepSpec, Warehouse};
 use kargo_git::testing::BareRepository;
-use kargo_git::{GitSource, GitSteps, GitSubscription};
+use kargo_git::{GitSource, GitSteps, GitSubscription, Timeouts};
 use serde_json::json;
 
 /// Writes a file of the workspace.
@@ -116,4 +116,51 @@ async fn a_promotion_that_is_interrupted_between_its_steps_pushes_each_commit_on
     assert_eq!(config.read("main", "dev/values.yaml"), format!("revision: {revision}\n"));
     assert_eq!(config.read("main", "pushed"), log[1].id);
     assert_eq!(log[0].changed_files, ["pushed"]);
+}
+
+#[tokio::test]
+async fn git_15_a_server_that_says_nothing_holds_up_its_own_warehouse_alone() {
+    // It takes connections, and that is all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}/acme/silent.git", silent.local_addr().unwrap());
+    let (app, config) = (BareRepository::new(), BareRepository::new());
+    app.commit("main", &[("main.go", "package main\n")], "Start");
+    config.commit("main", &[("dev/values.yaml", "revision: none\n")], "Start");
+    let timeouts = Timeouts { read: Duration::from_millis(300), ..Timeouts::default() };
+    let access = GitSource::new().timeouts(timeouts);
+    let plugins = Plugins::builder().source("git", access.clone()).step("write", Write);
+    let plugins = GitSteps::new(access).register(plugins).build();
+    let stage = Stage::new("dev")
+        .direct("good")
+        .auto_promote()
+        .step(StepSpec::new("git-clone", json!({"repoURL": config.url(), "checkout": [{"path": "src"}]})))
+        .step(StepSpec::new("write", json!({"path": "src/dev/values.yaml", "text": "revision: new\n"})))
+        .step(StepSpec::new("git-commit", json!({"path": "src", "message": "Promote"})))
+        .step(StepSpec::new("git-push", json!({"path": "src"})));
+    let warehouse = |name: &str, url: &str| {
+        let subscription = GitSubscription::new(url).branch("main");
+        Warehouse::new(name).subscribe(subscription).every(Duration::from_millis(100))
+    };
+    let pipeline = Pipeline::builder("shop")
+        .warehouse(warehouse("silent", &silent))
+        .warehouse(warehouse("good", &app.url()))
+        .stage(stage)
+        .build()
+        .unwrap();
+    let engine = Engine::builder(pipeline, plugins).store(Arc::new(MemoryStore::new())).start().await.unwrap();
+    let failing = engine.until(|state| state.warehouse(&"silent".into())?.failing.clone()).await.unwrap();
+    assert!(failing.contains(&silent) && failing.contains("broke off"), "{failing}");
+    // The other goes on as if nothing were: what is there, and what comes while the first waits for its server.
+    for round in 1..=2 {
+        let promoted = engine.until(|state| {
+            let done = state.promotions().filter(|promotion| promotion.phase == Phase::Succeeded).count();
+            (done >= round).then_some(())
+        });
+        promoted.await.unwrap();
+        app.commit("main", &[("main.go", &format!("package main // {round}\n"))], "More");
+    }
+    assert_eq!(config.read("main", "dev/values.yaml"), "revision: new\n");
+    assert!(engine.read(|state| state.warehouse(&"good".into()).unwrap().failing.is_none()));
+    assert!(engine.read(|state| state.newest_first(&"silent".into()).next().is_none()));
+    engine.shutdown().await.unwrap();
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use normalize::without_password;
-pub use normalize::{normalize_chart_url, normalize_git_url, normalize_image_url};
+pub use normalize::{normalize_chart_url, normalize_git_url, normalize_image_url, same_repository};
 
 /// A commit of a Git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,12 +26,14 @@ pub struct NamedCredentials {
     pub name: String,
     /// What one signs in with.
     pub credentials: Credentials,
+    /// By which rules know again from which of their sources they are; of rules within rules, the outer ones first.
+    given_by: Vec<u64>,
 }
 
 impl NamedCredentials {
     /// Credentials by a name.
     pub fn new(name: impl Into<String>, credentials: Credentials) -> Self {
-        Self { name: name.into(), credentials }
+        Self { name: name.into(), credentials, given_by: Vec::new() }
     }
 
     /// Of which kind they are.
@@ -109,7 +111,8 @@ pub trait CredentialSource: Debug + Send + Sync + 'static {
     /// When they cannot be found out. Having none is no error, but `None`.
     async fn get(&self, cx: &Context, url: &str, kind: CredentialKind) -> Result<Option<NamedCredentials>>;
 
-    /// Told that a server did not accept `refused`, which [`CredentialSource::get`] had returned for `url`. It is asked once more then.
+    /// Told that a server did not accept `refused`, which [`CredentialSource::get`] had returned for `url`: that very value or a clone of it,
+    /// so that a source which asks others knows whose it is. It is asked once more then.
     async fn refused(&self, cx: &Context, url: &str, refused: &NamedCredentials) {
         let _ = (cx, url, refused);
     }

@@ -1,6 +1,7 @@
 //! Credentials by rules over URLs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use kargo_core::artifact::normalize_git_url;
@@ -37,13 +38,15 @@ pub struct CredentialRules {
 #[derive(Debug, Clone)]
 enum Known {
     Fixed(NamedCredentials),
-    Asked(Arc<dyn CredentialSource>),
+    /// A source, told from all others by its number.
+    Asked(u64, Arc<dyn CredentialSource>),
 }
 
 /// A host, or a path on it, in the form in which they are compared: host in lower case, no scheme, user and `.git`.
 fn normalized(place: &str) -> String {
-    // `git.example:8443` looks like a path at a host, as ssh has it.
-    let after = place.split_once(':').map(|(_, after)| after.split('/').next().unwrap_or_default());
+    // `git.example:8443` looks like a path at a host, as ssh has it; behind a user it is one.
+    let after = place.split_once(':').filter(|(host, _)| !host.contains('@'));
+    let after = after.map(|(_, after)| after.split('/').next().unwrap_or_default());
     let has_port = after.is_some_and(|after| !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()));
     if let Some((host, path)) = host_and_path(place).filter(|_| !has_port) {
         return if path.is_empty() { host } else { format!("{host}/{path}") };
@@ -60,14 +63,14 @@ impl Known {
     fn is(&self, kind: CredentialKind) -> bool {
         match self {
             Self::Fixed(credentials) => credentials.kind() == kind,
-            Self::Asked(_) => true,
+            Self::Asked(..) => true,
         }
     }
 
     fn replaces(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Fixed(new), Self::Fixed(old)) => new.kind() == old.kind(),
-            (Self::Asked(_), Self::Asked(_)) => true,
+            (Self::Asked(..), Self::Asked(..)) => true,
             // What is asked may have none of the kind that is wanted.
             _ => false,
         }
@@ -92,7 +95,9 @@ impl CredentialRules {
     /// Has another source asked for what is at or under a place, as in [`CredentialRules::with`].
     #[must_use]
     pub fn ask(self, place: impl AsRef<str>, source: impl CredentialSource) -> Self {
-        self.add(normalized(place.as_ref()), Known::Asked(Arc::new(source)))
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.add(normalized(place.as_ref()), Known::Asked(number, Arc::new(source)))
     }
 
     /// Adds credentials for all URLs that `pattern` matches, as they are written or in Kargo's normal form.
@@ -141,8 +146,9 @@ impl CredentialSource for CredentialRules {
         for known in self.find(url, kind) {
             match known {
                 Known::Fixed(credentials) => return Ok(Some(credentials.clone())),
-                Known::Asked(source) => {
-                    if let Some(credentials) = source.get(cx, url, kind).await? {
+                Known::Asked(number, source) => {
+                    if let Some(mut credentials) = source.get(cx, url, kind).await? {
+                        credentials.given_by.insert(0, *number);
                         return Ok(Some(credentials));
                     }
                 }
@@ -152,9 +158,14 @@ impl CredentialSource for CredentialRules {
     }
 
     async fn refused(&self, cx: &Context, url: &str, refused: &NamedCredentials) {
+        // One source's secret is nothing for another's ears.
+        let Some((giver, inner)) = refused.given_by.split_first() else { return };
         for known in self.find(url, refused.kind()) {
-            if let Known::Asked(source) = known {
-                source.refused(cx, url, refused).await;
+            if let Known::Asked(number, source) = known
+                && number == giver
+            {
+                let given_by = inner.to_vec();
+                source.refused(cx, url, &NamedCredentials { given_by, ..refused.clone() }).await;
             }
         }
     }
@@ -167,7 +178,7 @@ mod tests {
     fn name(rules: &CredentialRules, url: &str) -> Option<String> {
         match rules.find(url, CredentialKind::Password).first()? {
             Known::Fixed(found) => Some(found.name.clone()),
-            Known::Asked(_) => None,
+            Known::Asked(..) => None,
         }
     }
 
@@ -196,6 +207,54 @@ mod tests {
             assert_eq!(get(CredentialKind::SshKey).await, Some(format!("for {place}")));
             assert_eq!(get(CredentialKind::Password).await.as_deref(), Some("the app"));
         }
+    }
+
+    /// Gives one password, and keeps what it is told of.
+    #[derive(Debug)]
+    struct Vault(&'static str, std::sync::Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl CredentialSource for Vault {
+        async fn get(&self, _: &Context, url: &str, _: CredentialKind) -> Result<Option<NamedCredentials>> {
+            let has = url.contains(self.0);
+            Ok(has.then(|| NamedCredentials::new(self.0, Credentials::basic("kargo", self.0))))
+        }
+
+        async fn refused(&self, _: &Context, _: &str, refused: &NamedCredentials) {
+            self.1.lock().unwrap().extend(refused.secret().map(str::to_owned));
+        }
+    }
+
+    #[tokio::test]
+    async fn git_19_only_the_source_that_gave_what_was_refused_is_told_of_it() {
+        let vault = |name| Arc::new(Vault(name, std::sync::Mutex::default()));
+        let (shop, acme, host) = (vault("shop"), vault("acme"), vault("github"));
+        let inner =
+            CredentialRules::new().ask("github.com/acme", Arc::clone(&acme)).ask("github.com", Arc::clone(&host));
+        let rules = CredentialRules::new()
+            .ask("github.com/acme/shop", Arc::clone(&shop))
+            .ask("github.com", inner)
+            .with("github.com/fixed", Credentials::basic("kargo", "fixed"));
+        let cx = Context::system("key");
+        for (url, told) in [
+            ("https://github.com/acme/shop", "shop"),
+            ("https://github.com/acme/other", "acme"),
+            ("https://github.com/other/x", "github"),
+            ("https://github.com/fixed/x", ""),
+        ] {
+            let given = rules.get(&cx, url, CredentialKind::Password).await.unwrap().unwrap();
+            rules.refused(&cx, url, &given).await;
+            let heard = [&shop, &acme, &host].map(|vault| std::mem::take(&mut *vault.1.lock().unwrap()));
+            assert_eq!(heard.concat(), told.split(' ').filter(|told| !told.is_empty()).collect::<Vec<_>>(), "{url}");
+        }
+    }
+
+    #[test]
+    fn git_19_behind_a_user_a_number_is_a_path_and_no_port() {
+        let rules = CredentialRules::new().with("git.example", Credentials::basic("host", "x"));
+        assert_eq!(name(&rules, "git@git.example:2024/shop.git").as_deref(), Some("for git.example"));
+        assert_eq!(name(&rules, "git@git.example:7999/acme/shop").as_deref(), Some("for git.example"));
+        assert_eq!(name(&rules, "git.example:2024/shop.git"), None, "that may be a port");
     }
 
     #[test]
@@ -233,7 +292,7 @@ mod tests {
         let find = |kind| match rules.find("git@github.com:acme/shop.git", kind) {
             found if matches!(found.first(), Some(Known::Fixed(_))) => match found[0] {
                 Known::Fixed(found) => (found.name.clone(), found.secret().map(str::to_owned)),
-                Known::Asked(_) => unreachable!("it is one that is fixed"),
+                Known::Asked(..) => unreachable!("it is one that is fixed"),
             },
             other => panic!("{other:?}"),
         };

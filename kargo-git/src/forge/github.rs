@@ -44,6 +44,14 @@ struct End {
     #[serde(rename = "ref")]
     name: String,
     sha: String,
+    /// None of a fork that was removed since.
+    repo: Option<Owned>,
+}
+
+/// A repository, told from all others.
+#[derive(Deserialize, PartialEq, Eq)]
+struct Owned {
+    id: u64,
 }
 
 #[derive(Deserialize)]
@@ -151,10 +159,15 @@ impl Forge for GitHub {
             let reply = self.0.api.expect(cx, call).await?;
             listing.count(&reply)?;
             let pulls: Vec<Pull> = reply.json()?;
-            // GitHub ignores a `head` that it does not understand, and then lists them all.
-            let wanted =
-                pulls.into_iter().filter(|pull| pull.head.name == query.source && pull.base.name == query.target);
-            found.extend(wanted.map(PullRequest::from));
+            // GitHub ignores a `head` that it does not understand, and then lists them all; and to it `head` names an owner, who may have
+            // a fork of the repository beside it.
+            let is_wanted = |pull: &Pull| {
+                pull.head.name == query.source
+                    && pull.base.name == query.target
+                    && pull.head.repo.is_some()
+                    && pull.head.repo == pull.base.repo
+            };
+            found.extend(pulls.into_iter().filter(is_wanted).map(PullRequest::from));
             if !reply.has_next() {
                 break;
             }

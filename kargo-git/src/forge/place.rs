@@ -50,6 +50,10 @@ impl Place {
             )
         };
         let url = url.trim();
+        // Whether the host ends there is read in two ways.
+        if url.contains('\\') {
+            return Err(unreadable());
+        }
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest.to_owned()),
             None => {
@@ -344,7 +348,14 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(!error.report().contains("s3cret"), "{error}");
         }
-        for url in ["/srv/git/shop", "file:///srv/git/shop", "https://me:s3cret@:1/x", "https://h/a/%2e%2e/b/%00", ""] {
+        for url in [
+            "/srv/git/shop",
+            "https://a\\@github.com/acme/shop",
+            "file:///srv/git/shop",
+            "https://me:s3cret@:1/x",
+            "https://h/a/%2e%2e/b/%00",
+            "",
+        ] {
             let error = Place::parse(url).unwrap_err();
             assert!(!error.report().contains("s3cret"), "{error}");
         }

@@ -58,16 +58,15 @@ fn what_is_no_text_is_never_taken_apart() {
     assert_eq!(merged(&late, &format!("a\n{late}"), &late), text(&format!("a\n{late}")), "git looks no further");
 }
 
+/// As a pack, half a gigabyte of empty lines takes half a megabyte.
 #[test]
-fn a_value_that_both_have_set_is_found_and_the_line_next_to_it_is_nobodys() {
-    let base = "image:\n  tag: v1\nreplicas: 2\n";
-    let ours = base.replace("v1", "v2");
-    let found = |theirs: &str| changed_by_both(base.as_bytes(), ours.as_bytes(), theirs.as_bytes());
-    assert_eq!(found(&base.replace("v1", "v3")), vec![1..2]);
-    assert_eq!(found(&base.replace("v1", "v2")), Vec::<Lines>::new(), "they have set the same");
-    assert_eq!(found(&base.replace("2", "3")), Vec::<Lines>::new());
-    assert_eq!(found(&format!("# new\n{base}")), Vec::<Lines>::new());
-    assert_eq!(found("image:\nreplicas: 2\n"), vec![1..1], "they have removed it");
+fn a_text_of_more_lines_than_anybody_writes_is_not_taken_apart() {
+    let long = "\n".repeat(MAX_LINES + 1);
+    for sides in [[long.as_str(), "a\n", "b\n"], ["a\n", long.as_str(), "b\n"], ["", "a\n", long.as_str()]] {
+        assert_eq!(merged(sides[0], sides[1], sides[2]), Merged::TooLong);
+    }
+    let allowed = "\n".repeat(MAX_LINES);
+    assert_eq!(merged(&allowed, &format!("a\n{}", &allowed[1..]), &allowed), text(&format!("a\n{}", &allowed[1..])));
 }
 
 #[test]

@@ -13,13 +13,14 @@ use crate::update::branch_fault;
 
 /// `git-open-pr`: opens a pull request from one branch to another, or takes the one that is there.
 ///
-/// There is one pull request for a promotion, whatever dies when. When merging would change no file, the step is skipped and puts out
-/// nothing. On abort the pull request that it opened is closed.
+/// There is one pull request for a promotion, whatever dies when. When merging would change no file, the step is skipped. On abort the
+/// pull request that it opened is closed.
 ///
 /// # Outputs
 ///
-/// - `pr.id`: its number.
-/// - `pr.url`: its page.
+/// - `pr.id`: its number; `null` when the step was skipped, which then skips the steps that are given it.
+/// - `pr.url`: its page; `null` when the step was skipped.
+/// - `commit`: only when the step was skipped, the commit that the target branch has.
 ///
 /// # Errors
 ///
@@ -72,7 +73,9 @@ pub(super) struct Open {
 
 /// `git-wait-for-pr`: waits until somebody has merged a pull request.
 ///
-/// On abort the pull request is closed if this promotion opened it.
+/// A look is one request. At Bitbucket Data Center it is two while the pull request is open, since what it waits for is a question of its own
+/// there, and at Bitbucket Cloud the last one is, which asks for all digits of the commit. On abort the pull request is closed if this
+/// promotion opened it.
 ///
 /// # Outputs
 ///
@@ -96,7 +99,6 @@ pub(super) struct Open {
 ///     targetBranch: main
 /// - uses: git-wait-for-pr
 ///   as: wait
-///   if: ${{ status('open') == 'Succeeded' }}
 ///   config:
 ///     repoURL: ${{ vars.repo }}
 ///     prNumber: ${{ outputs.open.pr.id }}
@@ -145,7 +147,6 @@ pub(super) struct Wait {
 ///     sourceBranch: promotion/${{ ctx.promotion }}
 ///     targetBranch: main
 /// - uses: git-merge-pr
-///   if: ${{ status('open') == 'Succeeded' }}
 ///   config:
 ///     repoURL: ${{ vars.repo }}
 ///     prNumber: ${{ outputs.open.pr.id }}

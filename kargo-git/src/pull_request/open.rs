@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
 use kargo_core::{Error, ErrorKind, PromotionInfo, Result};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::config::{self, Open, options};
 use super::{MARK, is_ours, mark, outputs, shown};
@@ -28,8 +28,8 @@ const TITLE: usize = 250;
 ///
 /// There is one pull request for a promotion, whatever dies when: one that is open between the branches is taken, and so is one that was
 /// merged at the same head or was opened for this promotion. Its description links to the stage's page when the host says where people
-/// look at pipelines ([`EngineBuilder::ui_base_url`](kargo_core::EngineBuilder::ui_base_url)). When merging would change no file the step is skipped and puts out nothing.
-/// One that was opened for this promotion and then closed by somebody fails it. On abort the one that it opened is closed.
+/// look at pipelines ([`EngineBuilder::ui_base_url`](kargo_core::EngineBuilder::ui_base_url)). When merging would change no file the step is skipped: `pr.id` and
+/// `pr.url` are `null` then, which skips the steps that await or merge it, and `commit` is the one that the target branch has. One that was opened for this promotion and then closed by somebody fails it. On abort the one that it opened is closed.
 ///
 /// ```
 /// use kargo_core::plugin::Plugins;
@@ -151,12 +151,12 @@ impl Run<'_> {
         let target = self.branch(&self.config.target_branch, "targetBranch").await?;
         let is_equal = source.commit == target.commit || (source.tree.is_some() && source.tree == target.tree);
         if is_equal || !self.forge.differs(self.cx, &source, &target).await? {
-            return Ok(self.nothing());
+            return Ok(self.nothing(&target));
         }
         let new = proposal(&self.config, &source, self.promotion, self.forge.provider().description_limit());
         match self.forge.open(self.cx, &new).await? {
             Opened::New(pull) => self.taken(&pull, "opened").await,
-            Opened::NothingToMerge => Ok(self.nothing()),
+            Opened::NothingToMerge => Ok(self.nothing(&target)),
             Opened::Exists => {
                 let found = self.forge.pull_requests(self.cx, &self.query).await?;
                 match choose(&found, self.promotion) {
@@ -189,10 +189,13 @@ impl Run<'_> {
         })
     }
 
-    fn nothing(&self) -> StepOutcome {
+    /// Ends without a pull request. Later steps may ask for its number all the same, and for what the target branch has.
+    fn nothing(&self, target: &Branch) -> StepOutcome {
         let Open { source_branch, target_branch, .. } = &self.config;
         let reason = format!("merging {source_branch} into {target_branch} would change nothing");
-        StepOutcome::Skipped { outputs: Map::new(), reason }
+        let pr = json!({"id": null, "url": null});
+        let outputs = Map::from_iter([("pr".to_owned(), pr), ("commit".to_owned(), json!(target.commit))]);
+        StepOutcome::Skipped { outputs, reason }
     }
 
     /// Ends with a pull request that is there.

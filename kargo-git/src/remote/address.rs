@@ -33,6 +33,10 @@ impl Address {
         let strange = |scheme: &str| !scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
         match scheme.as_deref() {
             Some("http" | "https") => {
+                // To some it is a slash, with which the host ends, and to others a part of the name in front of the host.
+                if url.contains('\\') {
+                    return Err(invalid("The URL of the repository has a backslash in it; write slashes.".to_owned()));
+                }
                 let mut base = Url::parse(url)
                     .map_err(|error| invalid("The URL of the repository cannot be read.".to_owned()).because(error))?;
                 let user = decoded(base.username());
@@ -104,6 +108,14 @@ impl Address {
     }
 }
 
+/// The form in which URLs are compared to find credentials: that of the place to which they would be sent, however it is written.
+pub(crate) fn compared(url: &str) -> Result<String> {
+    Ok(match Address::parse(url)? {
+        Address::Http { base, .. } => normalize_git_url(base.as_str()),
+        Address::Ssh(_) | Address::Local(_) => normalize_git_url(url),
+    })
+}
+
 pub(crate) fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -131,4 +143,25 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_compared_as_it_is_reached() {
+        for (url, compared_as) in [
+            ("https://me@GitHub.com/acme/x.git", "https://github.com/acme/x"),
+            ("https://github.com/acme/../other/x", "https://github.com/other/x"),
+            ("https://github.com:443/acme/x", "https://github.com/acme/x"),
+            ("git@github.com:acme/x", "ssh://git@github.com/acme/x"),
+        ] {
+            assert_eq!(compared(url).unwrap(), compared_as, "{url}");
+        }
+        for url in ["https://attacker.example\\@github.com/acme/x", "https:\\\\attacker.example/x", "http://a/b\\c"] {
+            let parsed = compared(url);
+            assert!(!parsed.as_deref().is_ok_and(|url| url.starts_with("http")), "{url}: {parsed:?}");
+        }
+    }
 }

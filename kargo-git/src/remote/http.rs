@@ -183,7 +183,8 @@ impl Http {
             return Err(self.odd(format!("redirects to {}, which is not encrypted", scrubbed(&target))));
         }
         if target.origin() != from.origin() {
-            self.signed_out |= self.authorization.is_some();
+            // Also when nobody has signed in yet: whoever does so later means the first server.
+            self.signed_out = true;
             self.authorization = None;
         }
         Ok(target)

@@ -34,7 +34,7 @@ use kargo_core::{Error, ErrorKind, Result, Revision};
 
 use crate::cache::{GitCache, Key, Store};
 
-pub(crate) use address::{decoded, is_loopback};
+pub(crate) use address::{compared, decoded, is_loopback};
 pub use builder::RemoteBuilder;
 pub use credentials::Credentials;
 pub(crate) use credentials::as_file;

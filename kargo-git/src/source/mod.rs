@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::cache::{GitCache, Store};
 use crate::credentials::{CredentialSource, NamedCredentials};
-use crate::remote::{Asked, Credentials, Limits, Remote, Session, Timeouts};
+use crate::remote::{Asked, Credentials, Limits, Remote, Session, Timeouts, compared};
 use crate::subscription::{CommitSelectionStrategy, GitSubscription, Rules};
 pub use filter::CommitDetails;
 use filter::Filter;
@@ -88,7 +88,8 @@ impl GitSource {
     /// Spellings are compared as Kargo normalizes them.
     #[must_use]
     pub fn credentials(mut self, url_prefix: &str, credentials: Credentials) -> Self {
-        self.credentials.push((normalize_git_url(url_prefix), credentials));
+        let prefix = compared(url_prefix).unwrap_or_else(|_| normalize_git_url(url_prefix));
+        self.credentials.push((prefix, credentials));
         self.forget()
     }
 
@@ -211,7 +212,7 @@ impl GitSource {
         if self.insecure {
             builder = builder.allow_insecure_credentials();
         }
-        let normal = normalize_git_url(url);
+        let normal = compared(url)?;
         let fitting = self.credentials.iter().filter(|(prefix, _)| {
             let rest = normal.strip_prefix(prefix.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))

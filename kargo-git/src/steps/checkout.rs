@@ -57,6 +57,10 @@ pub(super) struct New {
 pub(super) struct NewTag {
     pub(super) name: String,
     pub(super) id: ObjectId,
+    /// The commit that it is of.
+    pub(super) target: ObjectId,
+    /// Whether no branch got that commit when it was pushed, but another one that was made in its place.
+    pub(super) is_left_behind: bool,
 }
 
 /// Who makes commits, and with what they are signed.
@@ -104,6 +108,11 @@ impl Checkout {
     pub(super) fn standing_on(mut self, commit: Known, branch: &str) -> Self {
         // The repository has them now, whichever way that was found out, and need not give them back by their ids.
         self.origin.keep(&self.objects);
+        if self.commits.last().is_some_and(|last| last.commit.id != commit.id) {
+            for tag in &mut self.tags {
+                tag.is_left_behind |= self.commits.iter().any(|new| new.commit.id == tag.target);
+            }
+        }
         let own = self.branch.as_deref() == Some(branch);
         self.elsewhere = !own && (self.elsewhere || !self.commits.is_empty());
         self.base = Some(commit);

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use kargo_core::Result;
-use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config, read_template};
 use kargo_core::workspace::{EntryKind, Workspace};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::checkout::Checkout;
-use super::{check_fields, is_one_of, read};
+use super::is_one_of;
 
 const USES: &str = "git-clear";
 
@@ -50,11 +50,11 @@ struct Config {
 #[async_trait]
 impl Step for GitClear {
     fn validate(&self, config: &Value) -> Result<()> {
-        read::<Config>(USES, config).map(drop)
+        read_config::<Config>(USES, config).map(drop)
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {
-        check_fields(USES, config, &["path"], &[])
+        read_template::<Config>(USES, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
@@ -66,7 +66,7 @@ impl Step for GitClear {
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        let config: Config = read(USES, request.config)?;
+        let config: Config = read_config(USES, request.config)?;
         let (_, checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
         if checkout.sparse.is_empty() {
             request.workspace().clear(cx, &config.path).await?;

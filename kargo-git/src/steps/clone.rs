@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gix::ObjectId;
-use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config, read_template};
 use kargo_core::workspace::{EntryKind, Node, Workspace};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -13,10 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::checkout::{Author, Checkout, Known, New};
 use super::origin::GitOrigin;
-use super::{AuthorConfig, GitSteps, SIGNATURE, check_fields, given, invalid, is_one_of, read, signature};
+use super::{AuthorConfig, GitSteps, SIGNATURE, given, invalid, is_one_of, signature};
 use crate::commit::{self, Draft};
 use crate::remote::{NewObjects, Remote, RemoteRef, Session, parse_id};
-use crate::sign::Signer;
 use crate::tree;
 use crate::update::branch_fault;
 
@@ -183,18 +182,11 @@ fn check(config: &Config) -> Result<()> {
 #[async_trait]
 impl Step for GitClone {
     fn validate(&self, config: &Value) -> Result<()> {
-        check(&read(USES, config)?)
+        check(&read_config(USES, config)?)
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {
-        const FIELDS: [&str; 4] = ["author", "insecureSkipTLSVerify", "recurseSubmodules", "blobless"];
-        check_fields(USES, config, &["repoURL", "checkout"], &FIELDS)?;
-        let checkouts = config["checkout"].as_array().into_iter().flatten().filter(|checkout| checkout.is_object());
-        for checkout in checkouts {
-            let optional = ["branch", "commit", "tag", "create", "as", "sparse"];
-            check_fields("a checkout of git-clone", checkout, &["path"], &optional)?;
-        }
-        Ok(())
+        read_template::<Config>(USES, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
@@ -207,10 +199,10 @@ impl Step for GitClone {
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        let config: Config = read(USES, request.config)?;
+        let config: Config = read_config(USES, request.config)?;
         check(&config)?;
         let author = match &config.author {
-            Some(author) => self.author(author)?,
+            Some(who) => Author { identity: who.identity(&self.0.0.author.identity), signer: who.signer()? },
             None => self.0.0.author.clone(),
         };
         for wanted in &config.checkout {
@@ -220,22 +212,6 @@ impl Step for GitClone {
         let message = format!("{} is checked out", remote.url());
         let outputs = cx.guard("clone a repository", clone(cx, request, &config, &author, remote)).await?;
         Ok(StepOutcome::Succeeded { outputs, message })
-    }
-}
-
-impl GitClone {
-    fn author(&self, config: &AuthorConfig) -> Result<Author> {
-        let signer = match given(config.signing_key.as_ref()) {
-            Some(key) if key.contains("PGP PRIVATE KEY") => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "The signingKey of an author is a key of OpenSSH here; let the host sign with its OpenPGP key (GitSteps::sign).",
-                ));
-            }
-            Some(key) => Some(Signer::ssh(key)?),
-            None => None,
-        };
-        Ok(Author { identity: self.0.0.author.identity.or(&config.name, &config.email), signer })
     }
 }
 

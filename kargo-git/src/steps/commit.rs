@@ -1,14 +1,14 @@
 //! The step `git-commit`: makes a commit of what is in a checkout.
 
 use async_trait::async_trait;
-use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config, read_template};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::checkout::{Checkout, Known, New};
+use super::checkout::{Author, Checkout, Known, New};
 use super::record::record;
-use super::{AuthorConfig, SIGNATURE, check_fields, is_one_of, read, signature};
+use super::{AuthorConfig, SIGNATURE, is_one_of, signature};
 use crate::commit::{self, Draft};
 use crate::remote::parse_id;
 
@@ -55,11 +55,11 @@ struct Config {
 #[async_trait]
 impl Step for GitCommit {
     fn validate(&self, config: &Value) -> Result<()> {
-        read::<Config>(USES, config).map(drop)
+        read_config::<Config>(USES, config).map(drop)
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {
-        check_fields(USES, config, &["path", "message"], &["author"])
+        read_template::<Config>(USES, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
@@ -71,7 +71,7 @@ impl Step for GitCommit {
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        let config: Config = read(USES, request.config)?;
+        let config: Config = read_config(USES, request.config)?;
         let (directory, mut checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
         let head = checkout.head()?;
         let mut objects = (*checkout.objects).clone();
@@ -82,10 +82,13 @@ impl Step for GitCommit {
             let reason = format!("nothing in {} differs from its commit {}", config.path, head.id);
             return Ok(StepOutcome::Skipped { outputs: outputs(head), reason });
         }
-        let identity = &checkout.author.identity;
+        let mut author = checkout.author.clone();
+        if let Some(who) = &config.author {
+            author = Author { identity: who.identity(&author.identity), signer: who.signer()?.or(author.signer) };
+        }
         let draft = Draft {
-            identity: config.author.as_ref().map_or_else(|| identity.clone(), |who| identity.or(&who.name, &who.email)),
-            signer: checkout.author.signer.clone(),
+            identity: author.identity,
+            signer: author.signer,
             message: commit::message(request.promotion, cx.key(), Some(&config.message)),
             at: request.started_at,
         };

@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 use gix::ObjectId;
-use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config, read_template};
 use kargo_core::{Error, ErrorKind, PromotionInfo, Result, Retry};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::checkout::{Checkout, Known, New};
 use super::push::{Config as PushConfig, Pusher, check, restore};
-use super::{GitSteps, check_fields, is_one_of, read};
+use super::{GitSteps, is_one_of};
 use crate::forge::{Forges, GitHub, NewCommit, Person, Provider, RefMoved, RepositoryOptions};
 use crate::remote::{Push, PushOutcome, RefUpdate, Session, parse_id};
+use crate::writer::{refused, unsettled};
 
 const USES: &str = "github-push";
 /// No more commits are made again in one push.
@@ -25,7 +26,8 @@ const STAGE_TRIES: u32 = 3;
 /// The configuration is that of `git-push` without `tag` and `provider`, and with `insecureSkipTLSVerify`; so are the outputs. The commits
 /// are first pushed to `refs/kargo/staging/<promotion>`, then made again through GitHub's API on top of where the branch stands, at most
 /// ten, and the branch is moved to the last of them as one change. The ref goes when that is done, and when the step fails; an aborted
-/// promotion leaves it behind.
+/// promotion leaves it behind, and so does one that cannot remove it. GitHub's API forces a branch without a lease: somebody who moves it in
+/// the instant between our look and our call is not seen.
 ///
 /// Commits that the host [signs](GitSteps::sign) are made in the name of the GitHub App or user whose token it is, and are verified; who made
 /// them stands in a trailer `Co-authored-by`. Those without a signature keep their author, and GitHub does not sign them, unless
@@ -114,8 +116,7 @@ struct Config {
 }
 
 /// The configuration as `git-push` knows it, and whether any certificate is believed.
-fn configured(config: &Value) -> Result<(PushConfig, bool)> {
-    let config: Config = read(USES, config)?;
+fn configured(config: Config) -> Result<(PushConfig, bool)> {
     let push = PushConfig {
         path: config.path,
         target_branch: config.target_branch,
@@ -132,12 +133,11 @@ fn configured(config: &Value) -> Result<(PushConfig, bool)> {
 #[async_trait]
 impl Step for GitHubPush {
     fn validate(&self, config: &Value) -> Result<()> {
-        configured(config).map(drop)
+        configured(read_config(USES, config)?).map(drop)
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {
-        let optional = ["targetBranch", "generateTargetBranch", "force", "maxAttempts", "insecureSkipTLSVerify"];
-        check_fields(USES, config, &["path"], &optional)
+        read_template::<Config>(USES, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
@@ -149,7 +149,7 @@ impl Step for GitHubPush {
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        let (config, skip_tls) = configured(request.config)?;
+        let (config, skip_tls) = configured(read_config(USES, request.config)?)?;
         let (directory, checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
         if let Some(outputs) = request.restored {
             return restore(cx, request, &config, directory, checkout, outputs).await;
@@ -177,15 +177,13 @@ impl Step for GitHubPush {
         let at_github = AtGitHub { github, staging, all: self.all };
         let pusher = Pusher { steps: &self.steps, at_github: Some(&at_github) };
         let outcome = cx.guard("push to GitHub", pusher.push(cx, request, &config, directory, checkout)).await;
-        match &outcome {
-            Ok(StepOutcome::Succeeded { .. } | StepOutcome::Failed { .. }) => at_github.clean_up(cx).await?,
-            // The step has ended, and why it has counts more than what it leaves behind.
-            Err(error) if error.retry() == Retry::Never => {
-                if let Err(error) = at_github.clean_up(cx).await {
-                    cx.progress(error);
-                }
-            }
-            _ => {}
+        let has_ended = match &outcome {
+            Ok(outcome) => matches!(outcome, StepOutcome::Succeeded { .. } | StepOutcome::Failed { .. }),
+            Err(error) => error.retry() == Retry::Never,
+        };
+        // How the step has ended counts more than what it leaves behind.
+        if has_ended && let Err(error) = at_github.clean_up(cx).await {
+            cx.progress(format!("refs/{} is left behind ({error}); remove it", at_github.staging));
         }
         outcome
     }
@@ -246,6 +244,14 @@ impl AtGitHub {
         // Without commits of its own, what is to be moved is another branch.
         let known = made.last().map_or(head, |(_, known)| *known);
         let id = known.id.to_string();
+        // The API forces without a lease, so the tip is looked at as late as can be.
+        if let (true, Some(_)) = (force, tip) {
+            let name = format!("refs/heads/{branch}");
+            let now = session.refs(&[&name]).await?.into_iter().find(|each| each.name == name).map(|each| each.id);
+            if now != tip {
+                return Ok((PushOutcome::Conflict { name, tip: now }, known));
+            }
+        }
         let moved = match tip {
             Some(_) => self.github.move_branch(cx, branch, &id, force).await,
             None => self.github.make_branch(cx, branch, &id).await,
@@ -279,14 +285,14 @@ impl AtGitHub {
             match session.push(&Push { updates: &update, objects: &checkout.objects, options: &[] }).await? {
                 PushOutcome::Updated => return Ok(()),
                 PushOutcome::Rejected { reason, text } => {
-                    return Err(crate::writer::refused(checkout.origin.remote.url(), &name, &reason, &text));
+                    return Err(refused(checkout.origin.remote.url(), &name, &reason, &text));
                 }
                 // Nobody but this promotion writes there: it was this call's predecessor.
                 PushOutcome::Conflict { .. } => {}
                 PushOutcome::Unknown { error } => lost = Some(error),
             }
         }
-        Err(lost.unwrap_or_else(|| {
+        Err(lost.map(unsettled).unwrap_or_else(|| {
             Error::new(ErrorKind::Conflict, format!("{name} moves while it is pushed to; is the promotion run twice?"))
         }))
     }

@@ -19,10 +19,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use kargo_core::plugin::{PluginsBuilder, StepRequest};
-use kargo_core::{Error, ErrorKind, Result, near_match};
+use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::commit::Identity;
 use crate::remote::OWN_BRANCHES;
@@ -42,7 +40,8 @@ pub use github::GitHubPush;
 ///   makes the same commit, or finds the one that it had made.
 /// - A push never loses what others have pushed. When the branch has moved, the commits are made again on top of it, line by line as git
 ///   does it: lines that both have changed are a conflict, which ends the promotion and is named. Only branches of promotions (`kargo/promotion/...`, and
-///   those of [`GitSteps::own_branches`]) are ever forced, and those with a lease.
+///   those of [`GitSteps::own_branches`]) are ever forced, and those with a lease: where the branch stood when the step began, or what a
+///   promotion has made. A move by somebody else meanwhile ends the step with an error of the kind [`ErrorKind::Conflict`].
 ///
 /// Credentials, certificates and limits are those of a [`GitSource`], by the URL of the repository. With
 /// [`GitSource::credentials_from`] they are asked for in each step, and anew for each attempt to push, so that a promotion may last longer
@@ -144,37 +143,34 @@ struct AuthorConfig {
     name: String,
     /// The address.
     email: String,
-    /// The private key of OpenSSH that signs the commits. Default: they are not signed.
+    /// The private key of OpenSSH that signs the commits. Default: none; what `git-clone` makes is not signed then, and a `git-commit`
+    /// signs as its checkout does.
     #[serde(default)]
     signing_key: Option<String>,
+}
+
+impl AuthorConfig {
+    /// Who that is; `default` has what is not said.
+    fn identity(&self, default: &Identity) -> Identity {
+        default.or(&self.name, &self.email)
+    }
+
+    /// With what they sign.
+    fn signer(&self) -> Result<Option<Signer>> {
+        match given(self.signing_key.as_ref()) {
+            Some(key) if key.contains("PGP PRIVATE KEY") => Err(Error::new(
+                ErrorKind::Unsupported,
+                "The signingKey of an author is a key of OpenSSH here; let the host sign with its OpenPGP key (GitSteps::sign).",
+            )),
+            Some(key) => Signer::ssh(key).map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 impl fmt::Debug for AuthorConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorConfig").field("name", &self.name).field("email", &self.email).finish_non_exhaustive()
-    }
-}
-
-/// Reads the configuration of the step `uses`.
-fn read<T: DeserializeOwned>(uses: &str, config: &Value) -> Result<T> {
-    T::deserialize(config).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("The configuration is none of {uses}: {error}.")).because(error)
-    })
-}
-
-/// Checks what can be checked of a configuration whose expressions are not evaluated yet: that its fields are there and are known.
-fn check_fields(uses: &str, config: &Value, required: &[&str], optional: &[&str]) -> Result<()> {
-    let Value::Object(fields) = config else { return Err(invalid(format!("The configuration of {uses} has fields."))) };
-    if let Some(missing) = required.iter().find(|field| !fields.contains_key(**field)) {
-        return Err(invalid(format!("{uses} needs the field {missing}.")));
-    }
-    let known = || required.iter().chain(optional).copied();
-    match fields.keys().find(|field| known().all(|known| known != field.as_str())) {
-        Some(unknown) => {
-            let near = near_match(unknown, known()).map(|near| format!("; did you mean {near}?"));
-            Err(invalid(format!("{uses} has no field {unknown}{}", near.as_deref().unwrap_or("."))))
-        }
-        None => Ok(()),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use gix::objs::{Kind, WriteTo as _};
-use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config, read_template};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, NewTag};
-use super::{invalid, is_one_of, read};
+use super::{invalid, is_one_of};
 use crate::update::branch_fault;
 
 const USES: &str = "git-tag";
@@ -65,15 +65,11 @@ fn check(config: &Config) -> Result<()> {
 #[async_trait]
 impl Step for GitTag {
     fn validate(&self, config: &Value) -> Result<()> {
-        check(&read(USES, config)?)
+        check(&read_config(USES, config)?)
     }
 
     fn validate_template(&self, config: &Value) -> Result<()> {
-        // Fields that are not known are let pass.
-        let named = config
-            .as_object()
-            .is_some_and(|fields| ["path", "tag", "message"].iter().all(|field| fields.contains_key(*field)));
-        if named { Ok(()) } else { Err(invalid(format!("{USES} needs the fields path, tag and message."))) }
+        read_template::<Config>(USES, config).map(drop)
     }
 
     fn takes_text(&self, pointer: &str) -> bool {
@@ -85,7 +81,7 @@ impl Step for GitTag {
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        let config: Config = read(USES, request.config)?;
+        let config: Config = read_config(USES, request.config)?;
         check(&config)?;
         let (directory, mut checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
         let head = checkout.head()?;
@@ -120,7 +116,8 @@ impl Step for GitTag {
             }
         }
         checkout.tags.retain(|tag| tag.name != config.tag);
-        checkout.tags.push(NewTag { name: config.tag.clone(), id });
+        let (name, target) = (config.tag.clone(), head.id);
+        checkout.tags.push(NewTag { name, id, target, is_left_behind: false });
         checkout.keep(objects)?;
         checkout.mount(cx, request.workspace(), &config.path, directory).await?;
         let outputs = Map::from_iter([("commit".to_owned(), json!(head.id.to_string()))]);

@@ -1,6 +1,7 @@
 //! The steps of a promotion one by one, without an engine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kargo_core::plugin::{Context, Plugins, StepOutcome, StepRequest};
@@ -38,6 +39,7 @@ pub struct StepByStep {
     info: PromotionInfo,
     workspace: Workspace,
     clock: Arc<dyn Clock>,
+    patience: Duration,
     done: Vec<DoneStep>,
     called: usize,
 }
@@ -62,8 +64,8 @@ impl StepByStep {
         let now = Timestamp::from_second(Timestamp::now().as_second()).expect("it is a time");
         let freight = Freight::new("main", vec![], now);
         let info = PromotionInfo::new("shop", id, "dev", freight, Actor::user("alice"), now);
-        let clock = Arc::new(SystemClock);
-        Self { plugins, info, workspace: Workspace::new(), clock, done: Vec::new(), called: 0 }
+        let (clock, patience) = (Arc::new(SystemClock), Context::DEFAULT_DEADLINE);
+        Self { plugins, info, workspace: Workspace::new(), clock, patience, done: Vec::new(), called: 0 }
     }
 
     /// Goes by another clock than the machine's.
@@ -73,11 +75,19 @@ impl StepByStep {
         self
     }
 
+    /// Gives each call from now on so long. Default: [`Context::DEFAULT_DEADLINE`].
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// The same promotion on a workspace that is empty, as after a restart.
     #[must_use]
     pub fn restarted(&self) -> Self {
         let (plugins, info, clock) = (self.plugins.clone(), self.info.clone(), self.clock.clone());
-        Self { plugins, info, workspace: Workspace::new(), clock, done: Vec::new(), called: 0 }
+        let patience = self.patience;
+        Self { plugins, info, workspace: Workspace::new(), clock, patience, done: Vec::new(), called: 0 }
     }
 
     /// When all of its steps were started, in whole seconds.
@@ -102,7 +112,9 @@ impl StepByStep {
 
     /// What the step `number` is called with.
     pub fn context(&self, number: usize) -> Context {
-        Context::new(self.clock.clone(), Actor::user("alice"), format!("{}/step-{number}", self.info.id))
+        let cx = Context::new(self.clock.clone(), Actor::user("alice"), format!("{}/step-{number}", self.info.id));
+        let deadline = cx.now() + self.patience;
+        cx.with_deadline(deadline)
     }
 
     /// Calls the step `number`, as one that was interrupted before when it is `resumed`, and only to bring back what it did when it is told

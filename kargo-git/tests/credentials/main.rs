@@ -1,6 +1,7 @@
 //! Credentials that are asked for, in each look, each step and each attempt to push.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod logs;
 mod server;
 #[cfg(unix)]
 mod ssh;
@@ -289,6 +290,38 @@ async fn git_19_that_there_are_no_credentials_is_said_and_given_ones_come_first(
         .credentials(&server.url, Credentials::basic("kargo", "given"));
     tip(given, &server.url).await.unwrap();
     assert_eq!(hourly.asked(), 0);
+}
+
+/// Has nothing at first, and a token later.
+#[derive(Debug, Default)]
+struct Later(Mutex<Option<&'static str>>);
+
+#[async_trait]
+impl CredentialSource for Later {
+    async fn get(&self, _: &Context, _: &str, _: CredentialKind) -> kargo_core::Result<Option<NamedCredentials>> {
+        let token = *self.0.lock().unwrap();
+        Ok(token.map(|token| NamedCredentials::new("of the vault", Credentials::basic("kargo", token))))
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_come_after_a_redirect_to_another_server_stay_at_home() {
+    let elsewhere = Server::new();
+    elsewhere.lets_in(|_| 200);
+    let home = server::redirecting_to(&elsewhere.url);
+    let (clock, source) = (Arc::new(ManualClock::at("2026-01-02T03:04:05Z")), Arc::new(Later::default()));
+    let steps = GitSteps::new(GitSource::new().credentials_from(source.clone()));
+    let mut promotion = StepByStep::new("dev.1", steps.register(Plugins::builder()).build()).clock(clock.clone());
+    let config = json!({"repoURL": home, "checkout": [{"path": "src", "branch": "main"}]});
+    promotion.run("git-clone", config).await;
+    // The checkout goes on where the redirect led.
+    *source.0.lock().unwrap() = Some("s3cret");
+    clock.advance(2 * HOUR);
+    assert_eq!(promotion.read("src/docs/far/away").await.unwrap(), "Hello\n");
+    change(&mut promotion, "v2").await;
+    push(&mut promotion).await;
+    let seen = elsewhere.seen();
+    assert!(seen.len() > 3 && seen.iter().all(|seen| seen.password.is_none()), "{seen:?}");
 }
 
 async fn look(world: &World, source: &GitSource, cursor: Option<&Cursor>) -> kargo_core::Result<Discovery> {

@@ -65,6 +65,31 @@ impl Server {
     }
 }
 
+/// The URL of a repository of which another server says that it is at `target`.
+pub(crate) fn redirecting_to(target: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (url, target) = (format!("http://{}/acme/config.git", listener.local_addr().unwrap()), target.to_owned());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut first = String::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            lines.read_line(&mut first).unwrap();
+            let mut line = first.clone();
+            while !line.trim_end().is_empty() {
+                line.clear();
+                lines.read_line(&mut line).unwrap();
+            }
+            let query = first.split(' ').nth(1).unwrap().split_once("/info/refs").unwrap().1;
+            let head = format!(
+                "HTTP/1.1 301 x\r\nConnection: close\r\nLocation: {target}/info/refs{query}\r\nContent-Length: 0\r\n\r\n"
+            );
+            let _ = stream.write_all(head.as_bytes());
+        }
+    });
+    url
+}
+
 fn serve(stream: TcpStream, repository: &Path, door: &Mutex<Door>, seen: &Mutex<Vec<Seen>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;

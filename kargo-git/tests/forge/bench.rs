@@ -124,6 +124,18 @@ pub(crate) fn assert_skipped(outcome: &StepOutcome, words: &str) {
     }
 }
 
+/// That no pull request is needed, since `target` has it all.
+#[track_caller]
+pub(crate) fn assert_nothing_to_merge(outcome: &StepOutcome, target: &str) {
+    match outcome {
+        StepOutcome::Skipped { outputs, reason } => {
+            assert!(reason.contains("would change nothing"), "{reason}");
+            assert_eq!(json!(outputs), json!({"pr": {"id": null, "url": null}, "commit": target}));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 /// What a step says that it waits for, and what it wants to remember.
 #[track_caller]
 pub(crate) fn assert_waits(outcome: StepOutcome, words: &str) -> Option<Value> {

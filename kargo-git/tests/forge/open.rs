@@ -6,7 +6,7 @@ use kargo_git::testing::forge::Fault;
 use kargo_git::{OpenPullRequest, Provider};
 use serde_json::json;
 
-use crate::bench::{ALL, Bench, assert_failed, assert_skipped, number, outputs, promotion};
+use crate::bench::{ALL, Bench, assert_failed, assert_nothing_to_merge, number, outputs, promotion};
 
 #[tokio::test]
 async fn a_pull_request_is_opened_with_the_head_commits_message() {
@@ -64,14 +64,14 @@ async fn git_08_without_a_difference_the_step_is_skipped() {
         // The same commit.
         let bench = Bench::new(provider).await;
         bench.fake.branch("promote", "main");
-        assert_skipped(&bench.open().await.unwrap(), "would change nothing");
+        assert_nothing_to_merge(&bench.open().await.unwrap(), &bench.fake.tip("main"));
         // Behind.
         bench.fake.commit("main", &[("other", "x")], "Elsewhere");
-        assert_skipped(&bench.open().await.unwrap(), "would change nothing");
+        assert_nothing_to_merge(&bench.open().await.unwrap(), &bench.fake.tip("main"));
         // The same change made in both.
         bench.fake.commit("promote", &[("tag", "v3"), ("other", "x")], "Promote v3");
         bench.fake.commit("main", &[("tag", "v3")], "By hand");
-        assert_skipped(&bench.open().await.unwrap(), "would change nothing");
+        assert_nothing_to_merge(&bench.open().await.unwrap(), &bench.fake.tip("main"));
         assert!(bench.fake.pull_requests().is_empty(), "{provider}");
     }
 }
@@ -86,7 +86,7 @@ async fn git_08_a_change_and_its_undoing_are_no_difference() {
         match provider {
             // Its comparison has commits, and no files.
             Provider::Gitea => assert_eq!(number(&outcome), 1),
-            _ => assert_skipped(&outcome, "would change nothing"),
+            _ => assert_nothing_to_merge(&outcome, &bench.fake.tip("main")),
         }
     }
 }

@@ -67,6 +67,10 @@ fn push() -> Value {
     json!({"path": "src"})
 }
 
+fn generated() -> Value {
+    json!({"path": "src", "generateTargetBranch": true})
+}
+
 #[tokio::test]
 async fn github_makes_the_commits_again_and_signs_them() {
     let world = World::new().await;
@@ -136,13 +140,12 @@ async fn what_others_have_pushed_meanwhile_stays() {
 async fn a_branch_of_the_promotion_is_made_and_moved() {
     let world = World::new().await;
     let mut promotion = world.promotion(true).await;
-    let config = json!({"path": "src", "generateTargetBranch": true});
-    let outputs = promotion.run("github-push", config.clone()).await;
+    let outputs = promotion.run("github-push", generated()).await;
     assert_eq!(outputs["branch"], "kargo/promotion/dev.1");
     assert_eq!(world.repository.log("kargo/promotion/dev.1").len(), 2);
     assert_eq!(world.log().len(), 1, "main stays");
     world.change(&mut promotion, "tag: v3\n").await;
-    promotion.run("github-push", config).await;
+    promotion.run("github-push", generated()).await;
     assert_eq!(world.repository.read("kargo/promotion/dev.1", "dev.yaml"), "tag: v3\n");
     world.assert_clean();
 }
@@ -150,37 +153,101 @@ async fn a_branch_of_the_promotion_is_made_and_moved() {
 /// Whatever call's answer is lost, and whoever goes on from there: each commit is there once, and nothing is left over.
 #[tokio::test]
 async fn a_restart_between_any_two_calls_is_safe() {
-    let mut struck = 0;
-    for at in 0.. {
-        let world = World::new().await;
-        let promotion = world.promotion(true).await;
-        let before = world.fake.requests().len();
-        world.fake.fault_after(at, Fault::LoseAnswer);
-        let first = promotion.call(3, "github-push", &push(), false, None).await;
-        if world.fake.requests().len() - before <= at {
-            // It has made all of its calls.
-            break;
+    for (config, branch) in [(push(), "main"), (generated(), "kargo/promotion/dev.1")] {
+        let mut struck = 0;
+        for at in 0.. {
+            let world = World::new().await;
+            let promotion = world.promotion(true).await;
+            let before = world.fake.requests().len();
+            world.fake.fault_after(at, Fault::LoseAnswer);
+            let first = promotion.call(3, "github-push", &config, false, None).await;
+            if world.fake.requests().len() - before <= at {
+                // It has made all of its calls.
+                break;
+            }
+            struck += 1;
+            if let Err(error) = &first {
+                assert_ne!(error.retry(), Retry::Never, "call {at}: {error}");
+            }
+            // The process has died: another one brings back what the steps before did, and calls this one again.
+            let again = promotion.restarted();
+            let restore = async |done: &DoneStep| {
+                again.call(done.number, &done.uses, &done.config, true, Some(&done.outputs)).await.unwrap();
+            };
+            restore(&promotion.done()[0]).await;
+            again.write("src/dev.yaml", "tag: v2\n").await;
+            restore(&promotion.done()[1]).await;
+            let outcome = again.call(3, "github-push", &config, true, None).await;
+            let Ok(StepOutcome::Succeeded { outputs, .. }) = outcome else { panic!("call {at}: {outcome:?}") };
+            let log = world.repository.log(branch);
+            assert_eq!(log.len(), 2, "call {at}: {:?}", log.iter().map(|commit| &commit.subject).collect::<Vec<_>>());
+            assert_eq!(outputs["commit"], log[0].id.as_str(), "call {at}");
+            // A branch that was made, or moved, is not moved once more.
+            let moves = world.fake.requests().into_iter().filter(|request| {
+                *request == "POST /api/v3/repos/acme/shop/git/refs"
+                    || request.contains("/git/refs/heads/") && !request.starts_with("GET")
+            });
+            assert_eq!(moves.count(), 1, "call {at}: {:?}", world.fake.requests());
+            world.assert_clean();
         }
-        struck += 1;
-        if let Err(error) = &first {
-            assert_ne!(error.retry(), Retry::Never, "call {at}: {error}");
-        }
-        // The process has died: another one brings back what the steps before did, and calls this one again.
-        let again = promotion.restarted();
-        let restore = async |done: &DoneStep| {
-            again.call(done.number, &done.uses, &done.config, true, Some(&done.outputs)).await.unwrap();
-        };
-        restore(&promotion.done()[0]).await;
-        again.write("src/dev.yaml", "tag: v2\n").await;
-        restore(&promotion.done()[1]).await;
-        let outcome = again.call(3, "github-push", &push(), true, None).await;
-        let Ok(StepOutcome::Succeeded { outputs, .. }) = outcome else { panic!("call {at}: {outcome:?}") };
-        let log = world.log();
-        assert_eq!(log.len(), 2, "call {at}: {:?}", log.iter().map(|commit| &commit.subject).collect::<Vec<_>>());
-        assert_eq!(outputs["commit"], log[0].id.as_str(), "call {at}");
-        world.assert_clean();
+        assert!(struck >= 8, "{branch}: only {struck} calls were made");
     }
-    assert!(struck >= 8, "only {struck} calls were made");
+}
+
+#[tokio::test]
+async fn a_ref_that_cannot_be_removed_is_left_behind_and_the_push_is_done() {
+    let calm = World::new().await;
+    let promotion = calm.promotion(true).await;
+    let before = calm.fake.requests().len();
+    promotion.call(3, "github-push", &push(), false, None).await.unwrap();
+    let last = calm.fake.requests().len() - before - 1;
+
+    let world = World::new().await;
+    let promotion = world.promotion(true).await;
+    world.fake.fault_after(last, Fault::Status(403));
+    let outcome = promotion.call(3, "github-push", &push(), false, None).await.unwrap();
+    assert!(matches!(outcome, StepOutcome::Succeeded { .. }), "{outcome:?}");
+    assert!(world.fake.requests().pop().unwrap().starts_with("DELETE"), "{:?}", world.fake.requests());
+    assert_eq!(world.log().len(), 2);
+}
+
+#[tokio::test]
+async fn a_tag_of_the_commit_that_github_made_anew_is_not_pushed() {
+    let world = World::new().await;
+    let mut promotion = world.promotion(true).await;
+    promotion.run("git-tag", json!({"path": "src", "tag": "v2", "message": "Release"})).await;
+    promotion.run("github-push", push()).await;
+    let why = promotion.fails("git-push", json!({"path": "src", "tag": "v2"})).await;
+    assert!(why.contains("put git-tag behind the push"), "{why}");
+    let outputs = promotion.run("git-tag", json!({"path": "src", "tag": "v3", "message": "Release"})).await;
+    promotion.run("git-push", json!({"path": "src", "tag": "v3"})).await;
+    assert_eq!(outputs["commit"], world.log()[0].id.as_str());
+}
+
+#[tokio::test]
+async fn git_push_puts_out_the_commits_page_when_the_provider_is_known() {
+    let world = World::new().await;
+    let url = world.fake.url();
+    let base = url.trim_end_matches(".git");
+    for (n, (provider, page)) in
+        [(None, None), (Some(""), None), (Some("github"), Some("/commit/")), (Some("gitlab"), Some("/-/commit/"))]
+            .into_iter()
+            .enumerate()
+    {
+        let mut promotion = StepByStep::new(&format!("dev.{n}"), world.plugins(false));
+        promotion.run("git-clone", world.clone_config()).await;
+        world.change(&mut promotion, &format!("tag: w{n}\n")).await;
+        let mut config = generated();
+        config.as_object_mut().unwrap().extend(provider.map(|provider| ("provider".to_owned(), json!(provider))));
+        let outputs = promotion.run("git-push", config).await;
+        let branch = format!("kargo/promotion/dev.{n}");
+        let commit = world.repository.head(&branch);
+        let mut expected = json!({"branch": branch, "commit": commit});
+        if let Some(page) = page {
+            expected["commitURL"] = format!("{base}{page}{commit}").into();
+        }
+        assert_eq!(json!(outputs), expected, "{provider:?}");
+    }
 }
 
 #[tokio::test]

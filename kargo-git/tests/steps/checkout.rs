@@ -30,6 +30,47 @@ async fn a_checkout_is_changed_committed_and_pushed() {
     }
 }
 
+/// YAML-11, and GIT-07 for one file among many.
+#[tokio::test]
+async fn yaml_11_of_twenty_files_the_one_that_is_changed_is_in_the_commit() {
+    let repository = BareRepository::new();
+    let files: Vec<String> = (0..20).map(|n| format!("env/{n}/values.yaml")).collect();
+    let contents: Vec<(&str, &str)> =
+        files.iter().map(|path| (path.as_str(), "image: {tag: 'v1'}   # set by hand\n")).collect();
+    repository.commit("main", &contents, "Start");
+    let builtin = kargo_core::steps::builtin();
+    let plugins = steps().register(builtin).build();
+    let mut promotion = kargo_git::testing::StepByStep::new("dev.1", plugins);
+    let checkout = json!({"repoURL": repository.url(), "checkout": [{"path": "src"}]});
+    promotion.run("git-clone", checkout).await;
+    for (path, value) in [(&files[7], "v2"), (&files[8], "v1")] {
+        let update = json!({"path": format!("src/{path}"), "updates": [{"key": "image.tag", "value": value}]});
+        promotion.try_run("yaml-update", update).await.unwrap();
+    }
+    promotion.run("git-commit", json!({"path": "src", "message": "Promote"})).await;
+    promotion.run("git-push", json!({"path": "src"})).await;
+    let log = repository.log("main");
+    assert_eq!((log.len(), log[0].changed_files.as_slice()), (2, &files[7..8]));
+    assert_eq!(repository.read("main", &files[7]), "image: {tag: 'v2'}   # set by hand\n");
+}
+
+#[tokio::test]
+async fn the_author_is_the_steps_the_clones_or_the_hosts() {
+    let repository = start();
+    let mut promotion = Promotion::new("dev.1");
+    let ada = json!({"name": "Ada", "email": "ada@acme.example"});
+    let checkout = json!([{"path": "src", "branch": "main"}]);
+    promotion.run("git-clone", json!({"repoURL": repository.url(), "checkout": checkout, "author": ada})).await;
+    promotion.write("src/a", "1").await;
+    promotion.commit("By the clone's").await;
+    promotion.write("src/a", "2").await;
+    let bob = json!({"name": "Bob", "email": "bob@acme.example"});
+    promotion.run("git-commit", json!({"path": "src", "message": "By the step's", "author": bob})).await;
+    promotion.push().await;
+    let authors: Vec<String> = repository.log("main").into_iter().take(2).map(|commit| commit.author).collect();
+    assert_eq!(authors, ["Bob <bob@acme.example>", "Ada <ada@acme.example>"]);
+}
+
 #[tokio::test]
 async fn git_07_what_ends_as_it_began_is_no_commit_and_no_push() {
     let repository = start();
@@ -72,7 +113,8 @@ async fn several_branches_of_one_repository_are_checked_out_together_and_files_c
     assert_eq!(commits["./src"], json!(repository.head("main")));
     assert_eq!(commits["out"], json!(repository.head("env/dev")));
     assert_eq!((&commits["./tagged"], &commits["./first"]), (&json!(first), &json!(first)));
-    promotion.run("git-clear", json!({"path": "out"})).await;
+    let cleared = promotion.run("git-clear", json!({"path": "out"})).await;
+    assert!(cleared.is_empty(), "{cleared:?}");
     promotion.workspace().copy(&promotion.context(0), "src", "out", None).await.unwrap();
     promotion.run("git-commit", json!({"path": "out", "message": "Render"})).await;
     let outputs = promotion.run("git-push", json!({"path": "out"})).await;

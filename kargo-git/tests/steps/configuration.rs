@@ -56,16 +56,16 @@ async fn a_configuration_that_cannot_work_is_refused_with_its_fault() {
     };
     let clone = plugins.step("git-clone").unwrap();
     clone.validate_template(&template("path")).unwrap();
-    assert!(clone.validate_template(&template("paht")).unwrap_err().message().contains("path"));
+    let error = clone.validate_template(&template("paht")).unwrap_err();
+    assert!(error.message().contains("did you mean \"path\"?"), "{error}");
+    let push = json!({"path": "${{ vars.path }}", "force": "${{ vars.force }}", "provider": "${{ vars.provider }}"});
+    plugins.step("git-push").unwrap().validate_template(&push).unwrap();
     for (uses, config, fault) in [
-        (
-            "git-push",
-            json!({"path": "${{ vars.path }}", "targetBranh": "main"}),
-            "no field targetBranh; did you mean targetBranch?",
-        ),
-        ("git-commit", json!({"path": "${{ vars.path }}"}), "needs the field message"),
-        ("git-clear", json!("${{ vars.path }}"), "has fields"),
-        ("git-tag", json!({"path": "${{ vars.path }}", "tag": "v1"}), "path, tag and message"),
+        ("git-push", json!({"path": "${{ vars.path }}", "targetBranh": "main"}), "unknown field `targetBranh`"),
+        ("git-push", json!({"path": "src", "force": "yes"}), "expected a boolean"),
+        ("git-commit", json!({"path": "${{ vars.path }}"}), "missing field `message`"),
+        ("git-clear", json!({"path": ["${{ vars.path }}"]}), "expected a string"),
+        ("git-tag", json!({"path": "${{ vars.path }}", "tag": "v1"}), "missing field `message`"),
     ] {
         let error = plugins.step(uses).unwrap().validate_template(&config).unwrap_err();
         assert!(error.message().contains(fault), "{error}");

@@ -1,6 +1,7 @@
 //! Pushing, while others push too.
 
 use kargo_core::plugin::StepOutcome;
+use kargo_core::{ErrorKind, Result, Retry};
 use serde_json::json;
 
 use crate::promotion::*;
@@ -137,6 +138,46 @@ async fn git_21_git_22_only_a_promotions_own_branch_is_forced() {
     let commit = promotion.commit("Ours").await;
     promotion.run("git-push", json!({"path": "src", "targetBranch": "rendered/dev", "force": true})).await;
     assert_eq!(repository.head("rendered/dev"), commit);
+}
+
+#[tokio::test]
+async fn git_21_git_22_what_somebody_else_has_put_on_a_forced_branch_meanwhile_stays() {
+    let repository = start();
+    let config = json!({"path": "src", "targetBranch": "rendered/dev", "force": true});
+    let promotion = async |id: &str| {
+        let mut promotion = Promotion::with(id, steps().own_branches("rendered/"));
+        promotion.clone(&repository, "main").await;
+        promotion.write("src/a", id).await;
+        (promotion.commit("Ours").await, promotion)
+    };
+    let succeeds = |outcome: Result<StepOutcome>| match outcome {
+        Ok(StepOutcome::Succeeded { outputs, .. }) => outputs["commit"].as_str().unwrap().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    repository.branch("rendered/dev", "main");
+    let theirs = repository.commit("rendered/dev", &[("by", "hand")], "By hand");
+    let (commit, first) = promotion("dev.1").await;
+    // An earlier call of the step may have seen another tip, so that this one may have come since.
+    let error = first.call(3, "git-push", &config, true, None).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Conflict, Retry::Never), "{error}");
+    assert!(error.message().contains("rendered/dev of ") && error.message().contains(&theirs), "{error}");
+    assert_eq!(repository.head("rendered/dev"), theirs);
+    // What was there from the first is to go.
+    assert_eq!(succeeds(first.call(3, "git-push", &config, false, None).await), commit);
+    // So is what this promotion and earlier ones have made, and where nothing would be lost.
+    assert_eq!(succeeds(first.call(3, "git-push", &config, true, None).await), commit);
+    let (commit, second) = promotion("dev.2").await;
+    assert_eq!(succeeds(second.call(3, "git-push", &config, true, None).await), commit);
+    let other = second.restarted();
+    other.call(1, "git-clone", &second.done()[0].config, false, None).await.unwrap();
+    other.write("src/a", "of another try").await;
+    other.call(2, "git-commit", &json!({"path": "src", "message": "Other"}), false, None).await.unwrap();
+    assert_ne!(succeeds(other.call(3, "git-push", &config, true, None).await), commit);
+    let main = repository.head("main");
+    std::fs::write(repository.path().join("refs/heads/rendered/dev"), format!("{main}\n")).unwrap();
+    repository.commit("main", &[("README.md", "Main goes on\n")], "More");
+    let (commit, third) = promotion("dev.3").await;
+    assert_eq!(succeeds(third.call(3, "git-push", &config, true, None).await), commit);
 }
 
 #[tokio::test]

@@ -84,3 +84,41 @@ async fn a_tag_is_made_once_and_never_moved() {
     let error = remote.change_refs(&Context::system("x"), &[stale], &PushOptions::new()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "an annotated tag is not the commit");
 }
+
+#[tokio::test]
+async fn a_tag_of_a_commit_that_was_made_again_is_not_pushed() {
+    for (moves, restarts) in [(false, false), (true, false), (true, true)] {
+        let repository = start();
+        let mut promotion = Promotion::new("dev.1");
+        promotion.clone(&repository, "main").await;
+        promotion.write("src/a", "1").await;
+        promotion.commit("Ours").await;
+        promotion.run("git-tag", json!({"path": "src", "tag": "v1", "message": "Release 1"})).await;
+        if moves {
+            repository.commit("main", &[("theirs", "1")], "Theirs");
+        }
+        promotion.push().await;
+        let tag = json!({"path": "src", "tag": "v1"});
+        let outcome = if restarts {
+            let again = promotion.restarted();
+            for DoneStep { number, uses, config, outputs, .. } in promotion.done() {
+                if uses == "git-commit" {
+                    again.write("src/a", "1").await;
+                }
+                again.call(*number, uses, config, true, Some(outputs)).await.unwrap();
+            }
+            again.call(5, "git-push", &tag, false, None).await.unwrap()
+        } else {
+            promotion.try_run("git-push", tag).await.unwrap()
+        };
+        match outcome {
+            StepOutcome::Succeeded { .. } => assert!(!moves),
+            StepOutcome::Failed { reason } => assert!(moves && reason.contains("put git-tag behind"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        // Where the branch is pushed first, its commit is tagged.
+        let outputs = promotion.run("git-tag", json!({"path": "src", "tag": "v2", "message": "Release"})).await;
+        promotion.run("git-push", json!({"path": "src", "tag": "v2"})).await;
+        assert_eq!(outputs["commit"], json!(repository.head("main")));
+    }
+}

@@ -1,4 +1,4 @@
-//! Commits that gpg has signed, which has the time in what it signs.
+//! Signed commits: with keys that stand in the steps, and by gpg, which has the time in what it signs.
 
 use std::process::Command;
 use std::time::Duration;
@@ -93,4 +93,37 @@ async fn git_04_what_cannot_be_made_again_is_refused() {
         assert!(error.message().contains("promote again"), "{error}");
     }
     again.call(commit.number, &commit.uses, &commit.config, true, Some(&commit.outputs)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signing_key_of_the_clone_or_of_the_commit_signs_it() {
+    let keys = tempfile::tempdir().unwrap();
+    let mut allowed = String::new();
+    let mut key = |name: &str| {
+        let path = keys.path().join(name);
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
+        assert!(made.unwrap().success());
+        let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+        allowed.push_str(&format!("{name}@acme.example {public}"));
+        json!({"name": name, "email": format!("{name}@acme.example"), "signingKey": std::fs::read_to_string(path).unwrap()})
+    };
+    let (ada, bob) = (key("ada"), key("bob"));
+    std::fs::write(keys.path().join("allowed"), allowed).unwrap();
+    let repository = start();
+    let mut promotion = Promotion::new("dev.1");
+    let checkout = json!([{"path": "src", "branch": "main"}]);
+    promotion.run("git-clone", json!({"repoURL": repository.url(), "checkout": checkout, "author": ada})).await;
+    promotion.write("src/a", "1").await;
+    promotion.commit("By the clone's").await;
+    promotion.write("src/a", "2").await;
+    promotion.run("git-commit", json!({"path": "src", "message": "By the step's", "author": bob})).await;
+    promotion.push().await;
+    for (commit, signer) in [("main", "bob@acme.example"), ("main~1", "ada@acme.example")] {
+        let file = format!("gpg.ssh.allowedSignersFile={}", keys.path().join("allowed").display());
+        let mut verify = Command::new("git");
+        verify.arg("-C").arg(repository.path()).args(["-c", &file, "verify-commit", "-v", commit]);
+        let output = verify.env("LC_ALL", "C").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains(&format!("Good \"git\" signature for {signer}")), "{said}");
+    }
 }

@@ -137,7 +137,9 @@ impl Git {
         let open = self.add("git-open-pr", "open-pr", open);
         wait["prNumber"] = output_of(&open, "pr.id").into();
         let wait = self.add("git-wait-for-pr", "wait-for-pr", wait);
-        Some((url, output_of(&wait, "commit")))
+        // Without a difference there is nothing to wait for, and the target branch has it all.
+        let (wait, open) = (Value::from(wait), Value::from(open));
+        Some((url, format!("${{{{ outputs[{wait}].commit ?? outputs[{open}].commit }}}}")))
     }
 
     fn kustomize(&mut self, fields: &mut Fields<'_>, root: &str, notes: &mut Notes<'_>) {

@@ -15,6 +15,8 @@ pub(in crate::steps) enum Fault {
     Lines(Vec<Lines>),
     /// Both have changed a file that is no text.
     Binary,
+    /// Both have changed a file of more lines than are compared.
+    TooLong,
     /// Only one of both may be executed.
     Mode,
     /// Both have changed where a link leads.
@@ -36,6 +38,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Lines(lines) => return f.write_str(&lines::shown(lines)),
             Self::Binary => "it is no text",
+            Self::TooLong => return write!(f, "it has more than {} lines, too many to compare", lines::MAX_LINES),
             Self::Mode => "it is executable on one side",
             Self::Link => "it is a symbolic link",
             Self::Submodule => "it is a submodule",

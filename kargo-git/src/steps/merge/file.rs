@@ -102,6 +102,7 @@ pub(super) async fn merge_texts(
             }
             Merged::Conflict(lines) => Fault::Lines(lines),
             Merged::Binary => Fault::Binary,
+            Merged::TooLong => Fault::TooLong,
         };
         conflicts.insert(path, fault);
         done.push(None);

@@ -99,7 +99,8 @@ fn invalid(message: &str) -> Reply {
 }
 
 fn shown(world: &World, pull: &Pull, request: &Request, in_full: bool) -> Value {
-    let owner = if pull.from_fork { "stranger" } else { OWNER };
+    // A fork of the owner's own, by another name, is the hardest to tell.
+    let repository = |is_fork: bool| json!({"id": if is_fork { 2 } else { 1 }});
     let mut json = json!({
         "number": pull.number,
         "html_url": page_of(request, pull.number),
@@ -109,8 +110,8 @@ fn shown(world: &World, pull: &Pull, request: &Request, in_full: bool) -> Value 
         "body": pull.body,
         "merged_at": pull.closed.filter(|_| pull.state == State::Merged).map(|at| at.to_string()),
         "labels": pull.labels.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
-        "head": {"ref": pull.source, "sha": pull.head, "label": format!("{owner}:{}", pull.source)},
-        "base": {"ref": pull.target, "sha": world.branches.get(&pull.target)},
+        "head": {"ref": pull.source, "sha": pull.head, "label": format!("{OWNER}:{}", pull.source), "repo": repository(pull.from_fork)},
+        "base": {"ref": pull.target, "sha": world.branches.get(&pull.target), "repo": repository(false)},
         // Of an open one, the commit of the trial merge.
         "merge_commit_sha": pull.merge_commit.clone().or_else(|| Some(pull.head.chars().rev().collect())),
     });
@@ -227,9 +228,8 @@ fn list(world: &World, request: &Request) -> Result<Reply, Reply> {
     request.only(&["state", "head", "base", "sort", "direction", "per_page", "page"])?;
     let (state, head) = (request.query("state").unwrap_or("open"), request.query("head"));
     let pulls = newest_first(world).into_iter().filter(|pull| {
-        let owner = if pull.from_fork { "stranger" } else { OWNER };
         (state == "all" || (state == "open") == (pull.state == State::Open))
-            && head.is_none_or(|head| head == format!("{owner}:{}", pull.source))
+            && head.is_none_or(|head| head == format!("{OWNER}:{}", pull.source))
             && request.query("base").is_none_or(|base| base == pull.target)
     });
     let (pulls, next) = request.page(pulls.collect(), request.number("per_page", 30), 100);

@@ -1,163 +1,23 @@
-//! The step `git-push`: sends the commits of a checkout to its repository.
+//! Pushing commits to a branch, on top of what others have pushed meanwhile.
 
 use std::collections::HashSet;
 
-use async_trait::async_trait;
 use gix::ObjectId;
-use kargo_core::plugin::{Context, Relation, Step, StepOutcome, StepRequest};
+use kargo_core::plugin::{Context, Relation, StepOutcome, StepRequest};
 use kargo_core::workspace::Directory;
 use kargo_core::{Error, ErrorKind, Result, Retry};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value, json};
 
-use super::checkout::{Checkout, Known, New};
-use super::github::AtGitHub;
-use super::merge::{Conflicts, Merged, list, merge};
-use super::record::record;
-use super::{GitSteps, check_fields, given, invalid, is_one_of, read};
-use crate::commit::find_own;
-use crate::forge::{Provider, commit_page};
+use super::{Config, again, pushed};
+use crate::commit::{find_own, is_by};
 use crate::history::relate;
-use crate::remote::{OWN_BRANCHES, Push, PushOutcome, RefUpdate, Session, parse_id};
+use crate::remote::{OWN_BRANCHES, Push, PushOutcome, RefUpdate, Session};
+use crate::steps::checkout::{Checkout, Known, New};
+use crate::steps::github::AtGitHub;
+use crate::steps::merge::{Conflicts, Merged, list, merge};
+use crate::steps::record::record;
+use crate::steps::{GitSteps, given, invalid};
 use crate::turn::{pause, turn};
-use crate::update::branch_fault;
-use crate::writer::{LATE, LOST, REFUSALS, refused};
-
-const USES: &str = "git-push";
-
-#[derive(Debug)]
-pub(super) struct GitPush(pub(super) GitSteps);
-
-/// `git-push`: sends the commits of a checkout, or a tag.
-///
-/// When others have pushed meanwhile, the commits are made again on top of theirs, line by line as git does it. Nothing of theirs is ever lost: only
-/// branches of promotions (`kargo/promotion/…`, and those that the host allows) are forced, with a lease.
-///
-/// # Outputs
-///
-/// - `commit`: the id of the commit that the branch has now.
-/// - `branch`: the branch.
-/// - `commitURL`: the commit's page, when the provider is known.
-///
-/// # Errors
-///
-/// - There is no checkout at `path`, or it has no branch and none is named.
-/// - The same lines of a file were changed here and by others: the step fails, and names file and lines.
-/// - The server refuses the push, by a hook or a protected branch: the step fails with its words.
-/// - Others have pushed again in each of `maxAttempts` tries.
-///
-/// # Example
-///
-/// ```yaml
-/// - uses: git-push
-///   as: push
-///   config:
-///     path: ./env
-///     generateTargetBranch: true
-/// ```
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Config {
-    /// Where the checkout is.
-    pub(super) path: String,
-    /// The branch. Default: the one that is checked out.
-    #[serde(default)]
-    pub(super) target_branch: Option<String>,
-    /// Whether it is a branch of the promotion's own, `kargo/promotion/<promotion>`. Default: no.
-    #[serde(default)]
-    pub(super) generate_target_branch: bool,
-    /// The tag that is sent instead of a branch. Default: none.
-    #[serde(default)]
-    pub(super) tag: Option<String>,
-    /// Whether the branch is put where the checkout stands, whatever is there; for branches of promotions. Default: no.
-    #[serde(default)]
-    pub(super) force: bool,
-    /// How often it is tried when others push at the same time. Default: 10.
-    #[serde(default)]
-    pub(super) max_attempts: Option<u32>,
-    /// Of which kind the server is, for `commitURL`. Default: as its name says.
-    #[serde(default, deserialize_with = "provider")]
-    pub(super) provider: Option<Provider>,
-}
-
-impl Config {
-    fn attempts(&self) -> u32 {
-        self.max_attempts.unwrap_or(10)
-    }
-}
-
-pub(super) fn check(config: &Config) -> Result<()> {
-    let (branch, tag) = (given(config.target_branch.as_ref()), given(config.tag.as_ref()));
-    let ways = [branch.is_some(), tag.is_some(), config.generate_target_branch];
-    if ways.into_iter().filter(|way| *way).count() > 1 {
-        return Err(invalid(format!("{USES} takes one of targetBranch, generateTargetBranch and tag.")));
-    }
-    if let Some(name) = branch.or(tag)
-        && let Some(fault) = branch_fault(name)
-    {
-        return Err(invalid(format!("{name:?} is no name of a branch or tag: {fault}.")));
-    }
-    if config.force && tag.is_some() {
-        return Err(invalid("A tag is not forced: whoever has fetched it keeps the old one.".to_owned()));
-    }
-    if config.attempts() == 0 {
-        return Err(invalid("maxAttempts is at least 1.".to_owned()));
-    }
-    Ok(())
-}
-
-/// A provider, of which Kargo's forms write an empty text for none.
-fn provider<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Provider>, D::Error> {
-    match Option::<Value>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(named) => Provider::deserialize(named).map(Some).map_err(serde::de::Error::custom),
-    }
-}
-
-#[async_trait]
-impl Step for GitPush {
-    fn validate(&self, config: &Value) -> Result<()> {
-        check(&read(USES, config)?)
-    }
-
-    fn validate_template(&self, config: &Value) -> Result<()> {
-        check_fields(
-            USES,
-            config,
-            &["path"],
-            &["targetBranch", "generateTargetBranch", "tag", "force", "maxAttempts", "provider"],
-        )
-    }
-
-    fn takes_text(&self, pointer: &str) -> bool {
-        is_one_of(pointer, &["path", "targetBranch", "tag", "provider"])
-    }
-
-    fn restores(&self) -> bool {
-        true
-    }
-
-    async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        let config: Config = read(USES, request.config)?;
-        check(&config)?;
-        let (directory, checkout) = Checkout::at(cx, request.workspace(), &config.path).await?;
-        let tag = given(config.tag.as_ref());
-        if let Some(outputs) = request.restored {
-            return match tag {
-                Some(_) => Ok(StepOutcome::succeeded()),
-                None => restore(cx, request, &config, directory, checkout, outputs).await,
-            };
-        }
-        match tag {
-            Some(tag) => cx.guard("push a tag", push_tag(cx, &config, tag, &checkout)).await,
-            None => {
-                let pusher = Pusher { steps: &self.0, at_github: None };
-                cx.guard("push to a branch", pusher.push(cx, request, &config, directory, checkout)).await
-            }
-        }
-    }
-}
+use crate::writer::{LATE, LOST, REFUSALS, refused, unsettled};
 
 /// Where commits are pushed to.
 #[derive(Debug)]
@@ -169,13 +29,13 @@ struct Target {
 
 /// Pushes to branches: straight, or by way of GitHub's API.
 #[derive(Debug)]
-pub(super) struct Pusher<'a> {
-    pub(super) steps: &'a GitSteps,
-    pub(super) at_github: Option<&'a AtGitHub>,
+pub(in crate::steps) struct Pusher<'a> {
+    pub(in crate::steps) steps: &'a GitSteps,
+    pub(in crate::steps) at_github: Option<&'a AtGitHub>,
 }
 
 impl Pusher<'_> {
-    pub(super) async fn push(
+    pub(in crate::steps) async fn push(
         &self,
         cx: &Context,
         request: &StepRequest<'_>,
@@ -203,78 +63,6 @@ impl Pusher<'_> {
         }
         Ok(Target { branch: branch.to_owned(), force: config.force })
     }
-}
-
-/// Puts the commit in place that was pushed, without pushing.
-pub(super) async fn restore(
-    cx: &Context,
-    request: &StepRequest<'_>,
-    config: &Config,
-    directory: Directory,
-    checkout: Checkout,
-    outputs: &Map<String, Value>,
-) -> Result<StepOutcome> {
-    let recorded = outputs.get("commit").and_then(|commit| parse_id(commit.as_str()?));
-    let recorded = recorded
-        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("What {USES} put out has no commit; promote again.")))?;
-    let head = checkout.head()?;
-    let (commit, directory) = if recorded == head.id {
-        (head, directory)
-    } else {
-        let commit = Known { id: recorded, tree: checkout.origin.commit(cx, recorded).await?.tree };
-        (commit, checkout.directory(commit))
-    };
-    let branch = outputs.get("branch").and_then(Value::as_str).unwrap_or_default();
-    checkout.standing_on(commit, branch).mount(cx, request.workspace(), &config.path, directory).await?;
-    Ok(StepOutcome::succeeded())
-}
-
-async fn push_tag(cx: &Context, config: &Config, name: &str, checkout: &Checkout) -> Result<StepOutcome> {
-    let url = checkout.origin.remote.url();
-    let Some(tag) = checkout.tags.iter().find(|tag| tag.name == name) else {
-        return Err(invalid(format!("The checkout {:?} has no tag {name}; make it with git-tag first.", config.path)));
-    };
-    let update = [RefUpdate { name: format!("refs/tags/{name}"), old: None, new: Some(tag.id) }];
-    let (mut refusals, mut lost, mut last) = (0, 0, None);
-    for attempt in 0..config.attempts() {
-        if attempt > 0 {
-            cx.sleep(pause(attempt)).await?;
-        }
-        let push = Push { updates: &update, objects: &checkout.objects, options: &[] };
-        match checkout.origin.remote.session(cx).await?.push(&push).await? {
-            PushOutcome::Updated => {
-                let branch = checkout.branch.clone().unwrap_or_default();
-                return Ok(pushed(config, checkout, checkout.head()?, &branch));
-            }
-            PushOutcome::Conflict { tip, .. } => {
-                let other = tip.map(|tip| format!(", {tip}")).unwrap_or_default();
-                let reason = format!("there is a tag {name} in {url} already{other}; choose another name");
-                return Ok(StepOutcome::Failed { reason });
-            }
-            PushOutcome::Rejected { reason, text } => {
-                refusals += 1;
-                let error = refused(url, name, &reason, &text);
-                if refusals >= REFUSALS {
-                    return Err(error);
-                }
-                last = Some(again(error));
-            }
-            PushOutcome::Unknown { error } => {
-                lost += 1;
-                let error = error.with("tag", name);
-                if lost >= LOST || matches!(error.retry(), Retry::After(_)) {
-                    return Err(error);
-                }
-                last = Some(error);
-            }
-        }
-    }
-    Err(last.unwrap_or_else(|| Error::new(ErrorKind::Conflict, format!("The tag {name} was not pushed to {url}."))))
-}
-
-/// A refusal that came too seldom to be believed: a server also refuses while it moves the ref.
-fn again(error: Error) -> Error {
-    error.retry_as(Retry::Backoff)
 }
 
 /// What is to be done, now that the branch stands where it stands.
@@ -313,6 +101,9 @@ impl Work<'_> {
         let mut look = self.request.resumed;
         // Tips under which there is no commit of this promotion's.
         let mut without = HashSet::new();
+        // Where the branch stood when this promotion first saw it: that is the lease of a forced push. A call that may have had another one
+        // before it has not seen that.
+        let mut first_seen = None;
         let (mut refusals, mut refused_at, mut lost) = (0, None, 0);
         // Why the last attempt failed, unless the branch had moved.
         let mut last = None;
@@ -328,11 +119,18 @@ impl Work<'_> {
             }
             // As in a writer: who comes late may have been overtaken by another process that took the promotion over.
             look |= cx.now().duration_since(self.request.started_at) > LATE;
-            if let (true, Some(tip), Some(last)) = (look && !self.target.force, tip, self.checkout.commits.last())
+            if attempt == 0 && !look {
+                first_seen = tip;
+            }
+            // The commits of a forced push are the same in each call, unless GitHub makes them.
+            let looks_back = look && (!self.target.force || self.at_github.is_some());
+            if let (true, Some(tip), Some(last)) = (looks_back, tip, self.checkout.commits.last())
                 && !without.contains(&tip)
             {
                 let since = last.draft.at.as_second();
-                if let Some(own) = find_own(&mut session, tip, &last.key, since, &without).await? {
+                let own = find_own(&mut session, tip, &last.key, since, &without).await?;
+                // A branch that is forced is to stand there, and not further on.
+                if let Some(own) = own.filter(|own| !self.target.force || *own == tip) {
                     cx.progress(format!("found the commit {own} of an earlier try"));
                     session.flush(branch).await?;
                     let own = self.known(own).await?;
@@ -342,6 +140,9 @@ impl Work<'_> {
                     return self.stand(own).await;
                 }
                 without.insert(tip);
+            }
+            if let Some(tip) = tip.filter(|tip| self.target.force && Some(*tip) != first_seen) {
+                self.check_lease(&mut session, tip, head).await?;
             }
             let checkout = match self.plan(&mut session, tip, head).await? {
                 Plan::Stand(commit) => return self.stand(commit).await,
@@ -386,7 +187,7 @@ impl Work<'_> {
                     look = true;
                     lost += 1;
                     // The pause that a server names is the engine's to keep; the next call looks what became of the push.
-                    let error = error.with("branch", branch);
+                    let error = unsettled(error).with("branch", branch);
                     if lost >= LOST || matches!(error.retry(), Retry::After(_)) {
                         return Err(error);
                     }
@@ -400,6 +201,31 @@ impl Work<'_> {
             let message = format!("{branch} of {url} moved each time it was pushed to, in {attempts} attempts.");
             Error::new(ErrorKind::Conflict, message)
         }))
+    }
+
+    /// Sees to it that a forced push puts aside only what this promotion may: where the commits stand already, what they have in their
+    /// history, what it has made itself, and what promotions before it have.
+    async fn check_lease(&self, session: &mut Session, tip: ObjectId, head: Known) -> Result<()> {
+        let base = self.checkout.base.map(|base| base.id);
+        if tip == head.id || base == Some(tip) {
+            return Ok(());
+        }
+        let commits = session.commits(&[tip], 1, false).await?;
+        if commits.get(&tip).is_some_and(|info| is_by(info, self.request.promotion, self.request.started_at)) {
+            return Ok(());
+        }
+        if let Some(base) = base
+            && relate(session, tip, base).await? == Relation::Earlier
+        {
+            return Ok(());
+        }
+        let message = format!(
+            "{} of {} stands at {tip}, which this promotion has neither made nor seen there before, so the branch is not forced; see what \
+             is there, and promote again to put it aside.",
+            self.target.branch,
+            session.shown()
+        );
+        Err(Error::new(ErrorKind::Conflict, message).retry_as(Retry::Never))
     }
 
     async fn plan(&self, session: &mut Session, tip: Option<ObjectId>, head: Known) -> Result<Plan> {
@@ -506,14 +332,4 @@ impl Work<'_> {
         checkout.mount(self.cx, self.request.workspace(), &self.config.path, directory).await?;
         Ok(outcome)
     }
-}
-
-fn pushed(config: &Config, checkout: &Checkout, commit: Known, branch: &str) -> StepOutcome {
-    let (url, id) = (checkout.origin.remote.url(), commit.id.to_string());
-    let mut outputs = Map::from_iter([("commit".to_owned(), json!(id)), ("branch".to_owned(), json!(branch))]);
-    if let Some(page) = commit_page(url, config.provider, &id) {
-        outputs.insert("commitURL".to_owned(), json!(page));
-    }
-    let what = given(config.tag.as_ref()).unwrap_or(branch);
-    StepOutcome::Succeeded { outputs, message: format!("{what} of {url} has {id}") }
 }
