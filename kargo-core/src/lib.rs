@@ -75,7 +75,8 @@ pub use engine::{AnswerStep, Engine, EngineBuilder, EngineOptions, Promote, Prom
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use freight::{Choice, Freight, FreightCollection, Pick};
 pub use name::{
-    FreightId, PipelineName, PromotionId, Revision, StageName, VerificationId, WarehouseName, name_fault, near_match,
+    FreightId, PipelineName, PromotionId, Revision, StageName, VerificationId, WarehouseName, label_value, name_fault,
+    near_match,
 };
 pub use pipeline::{Pipeline, PipelineBuilder, PipelineError, Problem, Retention};
 pub use plugin::Plugins;

@@ -1,8 +1,10 @@
 //! Names, each of its own type, so that a stage's name cannot stand where a warehouse's is meant.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
 
 /// Says what is wrong with `text` as a resource name, or nothing when it is fine.
 ///
@@ -148,9 +150,33 @@ pub fn near_match<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// `text` as the value of a label, which has 63 bytes at most: of a longer one the beginning, and the first eight digits of its SHA-256, as
+/// Kargo shortens the names of stages in labels.
+///
+/// ```
+/// assert_eq!(kargo_core::label_value("prod"), "prod");
+/// assert_eq!(kargo_core::label_value(&"prod.".repeat(20)).len(), 63);
+/// ```
+pub fn label_value(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 63;
+    if text.len() <= MOST {
+        return text.into();
+    }
+    let digits: String = Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let beginning = &text[..text.floor_char_boundary(MOST - 1 - digits.len())];
+    format!("{beginning}-{digits}").into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vector_5_a_long_label_is_shortened_as_kargo_does_it() {
+        assert_eq!(label_value(&"x".repeat(70)), format!("{}-c71bd109", "x".repeat(54)));
+        assert_eq!(label_value(&"x".repeat(63)), "x".repeat(63));
+        assert_eq!(label_value(&"é".repeat(40)).len(), 63);
+    }
 
     #[test]
     fn names_follow_the_rule_of_kubernetes() {

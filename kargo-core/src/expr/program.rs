@@ -5,12 +5,24 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::environment::{Callee, Environment, Scope};
-use super::error::{Error, Fault, Span};
+use super::error::{Error, Fault, FaultKind, Span};
 use super::limits::{Limits, Meter};
 use super::machine::Machine;
 use super::number;
 use super::parser::{self, Patterns};
 use super::value::Value;
+
+/// What is spent on an expression that somebody looks at and nobody runs.
+pub(super) const A_FEW: Limits =
+    Limits { source: 16 << 10, nesting: 64, steps: 1000, memory: 64 << 10, regex: 1 << 20 };
+
+/// What was evaluated without a host: nothing where one had to be asked, or a limit was reached.
+pub(super) fn known<T>(evaluated: Result<T, Error>) -> Option<Result<T, Error>> {
+    match evaluated {
+        Err(error) if matches!(error.kind(), FaultKind::Host | FaultKind::Limit) => None,
+        known => Some(known),
+    }
+}
 
 /// An operator with two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,6 +226,25 @@ impl Program {
             let fault = Fault::kind(format!("The result must be a bool, and it is {}; compare it.", value.kind()));
             self.fault_of_whole(fault)
         })
+    }
+
+    /// What the expression gives whatever it is evaluated with, or how it always fails. None when that depends on something, or takes more
+    /// than a few steps.
+    pub(crate) fn constant(&self) -> Option<Result<Value, Error>> {
+        if self.depends() {
+            return None;
+        }
+        known(self.evaluate_within(&Scope::default(), &mut Meter::new(A_FEW)).map(|evaluation| evaluation.value))
+    }
+
+    /// Whether it reads a variable or the clock, or calls a function of the host's.
+    pub(super) fn depends(&self) -> bool {
+        let reads = |op: &Op| matches!(op, Op::Variable(_) | Op::VariableMember(..) | Op::Everything);
+        let outside = |callee: &Callee| match callee {
+            Callee::Native(definition) => definition.name == "now",
+            Callee::Custom(_) => true,
+        };
+        self.0.ops.iter().any(reads) || self.0.callees.iter().any(outside)
     }
 
     /// A fault of the result, such as one that cannot become text.

@@ -9,7 +9,7 @@ use super::lexer;
 use super::limits::{Limits, Meter};
 use super::number::{json_number, parse_bool, parse_float};
 use super::parser::Patterns;
-use super::program::Program;
+use super::program::{A_FEW, Program, known};
 use super::text;
 use super::value::Value;
 
@@ -122,6 +122,23 @@ impl Template {
         !self.parts.iter().any(|part| matches!(part, Part::Expression(_)))
     }
 
+    /// Whether it is one expression and nothing else, so that its value need not be a text.
+    pub(crate) fn is_alone(&self) -> bool {
+        match self.parts.as_slice() {
+            [Part::Expression(_)] => true,
+            [Part::Expression(_), Part::Text(rest)] => &self.source[rest.start as usize..rest.end as usize] == "\n",
+            _ => false,
+        }
+    }
+
+    /// As [`Program::constant`], for all of its expressions together.
+    pub(crate) fn constant(&self) -> Option<Result<Rendered, Error>> {
+        if self.is_plain() || self.programs().any(|program| program.depends()) {
+            return None;
+        }
+        known(self.evaluate_within(&Scope::default(), &mut Meter::new(A_FEW)))
+    }
+
     /// The expressions, in their order.
     pub fn programs(&self) -> impl Iterator<Item = &Program> {
         self.parts.iter().filter_map(|part| match part {
@@ -148,11 +165,7 @@ impl Template {
         let mut text = String::new();
         let mut sensitive = false;
         let mut kind = Kind::Other;
-        let alone = match self.parts.as_slice() {
-            [Part::Expression(_)] => true,
-            [Part::Expression(_), Part::Text(rest)] => &self.source[rest.start as usize..rest.end as usize] == "\n",
-            _ => false,
-        };
+        let alone = self.is_alone();
         for part in &self.parts {
             match part {
                 Part::Text(span) => text.push_str(&self.source[span.start as usize..span.end as usize]),

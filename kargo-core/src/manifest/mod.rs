@@ -36,6 +36,35 @@
 //! # Ok::<(), kargo_core::Error>(())
 //! ```
 //!
+//! A host that hands over its plug-ins in the place of names has each configuration checked by the step that it is for, a step of its own
+//! among them, and told where it stands:
+//!
+//! ```
+//! # use async_trait::async_trait;
+//! # use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config};
+//! # #[derive(serde::Deserialize)] #[serde(deny_unknown_fields)] struct Config { channel: String }
+//! # #[derive(Debug)] struct Announce;
+//! # #[async_trait] impl Step for Announce {
+//! #     fn validate(&self, config: &serde_json::Value) -> kargo_core::Result<()> { read_config::<Config>("announce", config).map(drop) }
+//! #     async fn run(&self, _: &Context, _: &StepRequest<'_>) -> kargo_core::Result<StepOutcome> { Ok(StepOutcome::succeeded()) }
+//! # }
+//! use kargo_core::manifest::{Manifests, lint};
+//! use kargo_core::steps;
+//!
+//! let task = "apiVersion: kargo.akuity.io/v1alpha1
+//! kind: PromotionTask
+//! metadata: {name: tell, namespace: shop}
+//! spec:
+//!   steps:
+//!   - uses: announce
+//!     config: {chanel: releases}
+//! ";
+//! let plugins = steps::builtin().step("announce", Announce).build();
+//! let findings = lint(&Manifests::parse("task.yaml", task), &plugins);
+//! assert!(findings[0].message.ends_with("did you mean \"channel\"?"), "{}", findings[0]);
+//! assert_eq!(findings[0].place.as_ref().map(|place| (place.line, place.column)), Some((7, 14)));
+//! ```
+//!
 //! # What is read
 //!
 //! Kargo's `Project`, `ProjectConfig`, `Warehouse`, `Stage`, `PromotionTask`, `ClusterPromotionTask`, `Freight` and `Promotion`; the
@@ -64,6 +93,6 @@ mod write;
 
 pub use finding::{Finding, Place, Rule, Severity, Snippet};
 pub use kind::{Metadata, Resource};
-pub use lint::{STEPS, lint};
+pub use lint::{KnownSteps, STEPS, lint};
 pub use pipeline::{ANALYSIS, ProjectPipeline};
 pub use set::{Manifest, Manifests};

@@ -1,5 +1,7 @@
 //! Reading the configuration of a step into a type of its own.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
@@ -30,13 +32,16 @@ use crate::name::near_match;
 /// # Errors
 /// [`ErrorKind::InvalidInput`] that names the step and the field, with a proposal for a name that is spelt nearly right.
 pub fn read_config<C: DeserializeOwned>(uses: &str, config: &Value) -> Result<C> {
-    deserialize(config).map_err(|(place, why)| wrong(uses, &place_text(&place), &why))
+    deserialize(config).map_err(|(place, why)| wrong_at(uses, &place, &why))
 }
 
 /// That a configuration which can be read cannot be used, and why: `fault` is the end of a sentence, without a full stop.
 pub fn unusable(uses: &str, fault: &str) -> Error {
     wrong(uses, "", fault)
 }
+
+/// For how many expressions of one configuration a value is guessed.
+const MAX_GUESSES: usize = 100;
 
 /// Whether an expression is yet to be evaluated in `text`.
 pub(crate) fn is_template(text: &str) -> bool {
@@ -57,14 +62,14 @@ pub fn read_template<C: DeserializeOwned>(uses: &str, config: &Value) -> Result<
             Err(error) => error,
         };
         let text = place_text(&place);
-        // What a guess lacks, an expression may bring along.
-        if guesses.contains(&text) {
+        // What a guess lacks, an expression may bring along. Each costs a look at the whole, and files may come from anybody.
+        if guesses.contains(&text) || guesses.len() == MAX_GUESSES {
             return Ok(None);
         }
         // A name is wrong whatever an expression makes of its value.
         let excused = |at: &&mut Value| !why.starts_with("unknown field") && at.as_str().is_some_and(is_template);
         let Some(template) = find(&mut config, &place).filter(excused) else {
-            return Err(wrong(uses, &text, &why));
+            return Err(wrong_at(uses, &place, &why));
         };
         let Some(guess) = guess(&why) else { return Ok(None) };
         *template = guess;
@@ -117,19 +122,47 @@ fn place_text(place: &[Segment]) -> String {
     text
 }
 
+/// Where in a configuration the fault is: the source of what [`read_config`] and [`read_template`] refuse, for those who know where the
+/// configuration was written.
+#[derive(Debug)]
+pub(crate) struct WrongField {
+    /// A JSON pointer; of a field that is missing, to the map that lacks it.
+    pub(crate) pointer: String,
+    why: String,
+}
+
+impl fmt::Display for WrongField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for WrongField {}
+
+fn wrong_at(uses: &str, place: &[Segment], why: &str) -> Error {
+    let mut pointer = String::new();
+    for segment in place {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            _ => {}
+        }
+    }
+    let why = why.trim_end_matches('.').to_owned();
+    wrong(uses, &place_text(place), &why).because(WrongField { pointer, why })
+}
+
 fn wrong(uses: &str, place: &str, why: &str) -> Error {
     let why = why.trim_end_matches('.');
-    let hint = hint(why).map(|near| format!("; did you mean {near:?}?")).unwrap_or_else(|| ".".to_owned());
+    let hint = proposal(why).map(|near| format!("; did you mean {near:?}?")).unwrap_or_else(|| ".".to_owned());
     let place = if place.is_empty() { String::new() } else { format!(" at {place:?}") };
     Error::new(ErrorKind::InvalidInput, format!("The configuration of the step {uses} is wrong{place}: {why}{hint}"))
 }
 
 /// What an unknown name may be a misspelling of. serde's message has it in the first pair of backticks, and the known ones in those
 /// that follow.
-fn hint(why: &str) -> Option<&str> {
-    if !why.starts_with("unknown ") {
-        return None;
-    }
+pub(crate) fn proposal(why: &str) -> Option<&str> {
+    let why = &why[why.find("unknown field `").or_else(|| why.find("unknown variant `"))?..];
     let mut quoted = why.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
     near_match(unknown, quoted)

@@ -38,7 +38,7 @@ mod step;
 mod verifier;
 mod writer;
 
-pub(crate) use config::is_template;
+pub(crate) use config::{WrongField, is_template, proposal};
 pub use config::{read_config, read_template, unusable};
 pub use context::{Context, Progress};
 pub use criterion::{Criterion, Judgement};

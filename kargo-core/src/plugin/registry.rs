@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::adapt::{DeployStep, VerifyStep, WriteStep};
 use super::criterion::ask;
 use super::{Criterion, Deployer, Judgement, ProjectData, Source, Step, Verifier, Writer};
@@ -11,6 +13,7 @@ use crate::engine::{Texts, has_expression};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::near_match;
 use crate::pipeline::Pipeline;
+use crate::warehouse::Subscription;
 
 /// The plug-ins that pipelines refer to, by name. Cheap to clone.
 ///
@@ -149,7 +152,7 @@ impl Plugins {
         find(&self.0.steps, "step", uses)
     }
 
-    /// The names of all steps, in order; for [`lint`](crate::manifest::lint()), say.
+    /// The names of all steps, in order.
     pub fn step_names(&self) -> impl Iterator<Item = &str> {
         self.0.steps.keys().map(String::as_str)
     }
@@ -209,6 +212,24 @@ impl Plugins {
         })
     }
 
+    /// Checks that the step `uses` is here and accepts `config`, as far as its expressions leave it to be seen.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when it does not; [`ErrorKind::Panicked`] when it panics.
+    pub(crate) fn check_step(&self, uses: &str, config: &Value) -> Result<()> {
+        let step = self.step(uses)?;
+        caught(|| if has_expression(config) { step.validate_template(config) } else { step.validate(config) })
+    }
+
+    /// Checks that the source of a subscription is here and accepts its configuration.
+    ///
+    /// # Errors
+    /// As for [`Plugins::check_step`].
+    pub(crate) fn check_subscription(&self, subscription: &Subscription) -> Result<()> {
+        let source = self.source(&subscription.source)?;
+        caught(|| source.validate(&subscription.config))
+    }
+
     /// Checks that every plug-in that `pipeline` names is here and accepts its configuration.
     ///
     /// # Errors
@@ -222,9 +243,7 @@ impl Plugins {
         };
         for warehouse in pipeline.warehouses() {
             for (index, subscription) in warehouse.subscriptions().iter().enumerate() {
-                let result = self
-                    .source(&subscription.source)
-                    .and_then(|source| caught(|| source.validate(&subscription.config)));
+                let result = self.check_subscription(subscription);
                 note(format!("warehouse {:?}, subscription {}", warehouse.name(), index + 1), result);
             }
             for name in warehouse.criteria() {
@@ -233,14 +252,8 @@ impl Plugins {
         }
         for stage in pipeline.stages() {
             for (index, step) in stage.steps().iter().enumerate() {
-                let (texts, validate) = (Texts::of_step(step), !has_expression(&step.config));
-                let result = self.step(&step.uses).and_then(|found| {
-                    texts.check()?;
-                    caught(|| match validate {
-                        true => found.validate(&step.config),
-                        false => found.validate_template(&step.config),
-                    })
-                });
+                let known = self.step(&step.uses).and_then(|_| Texts::of_step(step).check());
+                let result = known.and_then(|()| self.check_step(&step.uses, &step.config));
                 note(format!("stage {:?}, step {} ({})", stage.name(), index + 1, step.uses), result);
             }
             for spec in stage.verification() {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Shared;
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::expr::{Config, Environment, Map as Variables, RenderedConfig, Scope, Template, Value as Found};
+use crate::expr::{Config, Environment, Map as Variables, RenderedConfig, Scope, Template, Value as Found, kargo};
 use crate::plugin::{Context, ProjectData};
 use crate::promotion::{Phase, PromotionInfo};
 use crate::stage::{Condition, Variable, VerifierSpec};
@@ -31,6 +31,25 @@ pub(super) struct StepBefore {
     pub(super) counts: bool,
     /// Whether what it puts out is also put out by the task that it is part of.
     pub(super) composes: bool,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) finished_at: Option<Timestamp>,
+    pub(super) errors: u32,
+    pub(super) message: String,
+}
+
+impl StepBefore {
+    fn record(&self) -> Found {
+        let fields = kargo::StepFields {
+            alias: &self.alias,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            error_count: self.errors,
+            status: &self.phase.to_string(),
+            message: &self.message,
+            continue_on_error: !self.counts,
+        };
+        kargo::step(&fields).into()
+    }
 }
 
 /// What expressions see of the promotion beside what plug-ins see.
@@ -60,6 +79,10 @@ impl Surroundings {
                     phase: step.task.phase,
                     counts: !step.spec.continue_on_error,
                     composes: step.spec.uses == "compose-output",
+                    started_at: step.task.started_at,
+                    finished_at: step.task.finished_at,
+                    errors: step.task.errors,
+                    message: step.task.message.clone(),
                 })
                 .collect(),
         }
@@ -270,6 +293,8 @@ fn scope<'k>(
     let scope = Scope::default().host(known).now(started_at);
     let scope = scope.variable("ctx", value(&ctx)?).map_err(fault)?;
     let scope = scope.variable("outputs", value(&Value::Object(of_all))?).map_err(fault)?;
+    let metas = surroundings.before.iter().map(|step| (step.alias.as_str().into(), step.record()));
+    let scope = scope.variable("stepMetas", Variables::new(metas.collect()).map_err(fault)?).map_err(fault)?;
     match of_task {
         Some(of_task) => scope.variable("task", value(&json!({ "outputs": of_task }))?).map_err(fault),
         None => Ok(scope),

@@ -1,6 +1,7 @@
 //! Scenarios on a whole engine, with scripted plug-ins, on paused time.
 
 mod approval;
+mod artifacts;
 mod automatic;
 mod bad_input;
 mod collect;

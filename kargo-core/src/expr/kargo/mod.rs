@@ -11,7 +11,7 @@ use crate::expr::value::{Map, Record, Value};
 use crate::expr::yaml;
 use crate::version::Version;
 
-pub use record::{CommitFields, artifact, chart, commit, discovered_commit, discovered_image, image};
+pub use record::{CommitFields, StepFields, artifact, chart, commit, discovered_commit, discovered_image, image, step};
 
 use Parameter::{Any, String as Text};
 

@@ -69,6 +69,31 @@ pub fn artifact(artifact_type: &str, subscription_name: &str, version: &str, met
         .field("Metadata", "metadata", metadata)
 }
 
+/// A step before the one at hand, as `stepMetas` has it.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "the fields are those of Kargo's")]
+pub struct StepFields<'f> {
+    pub alias: &'f str,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub error_count: u32,
+    pub status: &'f str,
+    pub message: &'f str,
+    pub continue_on_error: bool,
+}
+
+/// The record of a step, as a member of `stepMetas`.
+pub fn step(step: &StepFields<'_>) -> Record {
+    Record::new("StepExecutionMetadata")
+        .field("Alias", "alias", step.alias)
+        .field("StartedAt", "startedAt", moment(step.started_at))
+        .field("FinishedAt", "finishedAt", moment(step.finished_at))
+        .field("ErrorCount", "errorCount", Value::Int(step.error_count.into()))
+        .field("Status", "status", step.status)
+        .field("Message", "message", step.message)
+        .field("ContinueOnError", "continueOnError", step.continue_on_error)
+}
+
 fn moment(at: Option<Timestamp>) -> Value {
     at.map_or(Value::Nil, |at| Value::Time(at.to_zoned_datetime(TimeZone::UTC).into()))
 }

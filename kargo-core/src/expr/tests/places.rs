@@ -52,11 +52,42 @@ impl Host for Project {
     }
 }
 
+/// What an expression gives in both styles: as a bare one, and between `${{` and `}}`, where a text is quoted to stay one. A sum of it with
+/// itself would not do for all kinds, so that the template's is the one expression.
 fn run(expression: &str, environment: &Environment) -> Json {
     let project = Project::default();
+    let scope = Scope::default().host(&project);
     let program = Program::compile(expression, environment).unwrap_or_else(|error| panic!("{error}"));
-    let evaluation = program.evaluate(&Scope::default().host(&project)).unwrap_or_else(|error| panic!("{error}"));
-    evaluation.value.to_json().unwrap()
+    let bare = program.evaluate(&scope).unwrap_or_else(|error| panic!("{error}")).value.to_json().unwrap();
+    for (open, close) in [("${{", "}}"), ("${%", "%}")] {
+        let text = if bare.is_string() {
+            format!("{open} quote({expression}) {close}")
+        } else {
+            format!("{open} {expression} {close}")
+        };
+        // A declaration is the whole of an expression, and stands in no call.
+        let text = if expression.starts_with("let ") { format!("{open} {expression} {close}") } else { text };
+        let template = Template::parse(&text, environment).unwrap_or_else(|error| panic!("{error}"));
+        let rendered = template.evaluate(&scope).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(rendered.value().unwrap(), bare, "{text}");
+        // With a text around it, it is a part of that text.
+        let around = Template::parse(&format!("a{open} {expression} {close}b"), environment).unwrap();
+        let shown = match &bare {
+            Json::String(text) => text.clone(),
+            other => around_of(other, &around, &scope),
+        };
+        assert_eq!(around.evaluate(&scope).unwrap().text(), format!("a{shown}b"), "{text}");
+    }
+    bare
+}
+
+/// How a value that is no text stands in one: as JSON, in which maps have an order of their own.
+fn around_of(value: &Json, template: &Template, scope: &Scope<'_>) -> String {
+    let rendered = template.evaluate(scope).unwrap();
+    let inner =
+        rendered.text().strip_prefix('a').and_then(|text| text.strip_suffix('b')).unwrap_or_default().to_owned();
+    assert_eq!(serde_json::from_str::<Json>(&inner).ok().as_ref(), Some(value), "{inner}");
+    inner
 }
 
 #[test]
@@ -111,26 +142,75 @@ fn section_4_4_each_function_answers() {
     }
 }
 
+/// The functions of Kargo's, and whether they are there: in variables, in a step's `if` and `config`, in criteria, in webhooks.
+const PLACES: [(&str, [bool; 4]); 22] = [
+    ("commitFrom", [true, true, true, false]),
+    ("imageFrom", [true, true, true, false]),
+    ("chartFrom", [true, true, true, false]),
+    ("artifactFrom", [true, true, true, false]),
+    ("warehouse", [true, true, false, false]),
+    ("configMap", [true, true, false, false]),
+    ("sharedConfigMap", [true, true, false, false]),
+    ("secret", [true, true, false, false]),
+    ("sharedSecret", [true, true, false, false]),
+    ("freightMetadata", [true, true, false, false]),
+    ("freightStatus", [true, true, false, false]),
+    ("stageMetadata", [true, true, false, false]),
+    ("semverDiff", [true, true, false, false]),
+    ("semverParse", [true, true, false, false]),
+    ("always", [false, true, false, false]),
+    ("failure", [false, true, false, false]),
+    ("success", [false, true, false, false]),
+    ("status", [false, true, false, false]),
+    // Those of templates are there in every template, and in no bare expression.
+    ("quote", [false, false, false, false]),
+    ("unsafeQuote", [false, false, false, false]),
+    ("asYAML", [false, false, false, false]),
+    ("asJSON", [false, false, false, false]),
+];
+
 #[test]
 fn section_4_4_each_place_has_its_functions() {
-    let known = |name: &str, environment: &Environment| environment.given(name).is_some();
-    for (name, promotion, step, criteria) in [
-        ("imageFrom", true, true, true),
-        ("warehouse", true, true, false),
-        ("secret", true, true, false),
-        ("semverDiff", true, true, false),
-        ("status", false, true, false),
-        ("always", false, true, false),
-    ] {
-        assert_eq!(known(name, &Environment::promotion()), promotion, "{name}");
-        assert_eq!(known(name, &Environment::step()), step, "{name}");
-        assert_eq!(known(name, &Environment::criteria()), criteria, "{name}");
-        assert!(!known(name, &Environment::bare()), "{name}");
+    let places = [Environment::promotion(), Environment::step(), Environment::criteria(), Environment::webhook()];
+    for (name, wanted) in PLACES {
+        let of_templates = wanted == [false; 4];
+        for (environment, wanted) in places.iter().zip(wanted) {
+            let known = environment.given(name).is_some();
+            assert_eq!(known, wanted, "{name} in {environment:?}");
+            assert_eq!(environment.of_templates().given(name).is_some(), wanted || of_templates, "{name}");
+        }
+        assert!(Environment::bare().given(name).is_none(), "{name}");
+    }
+    for name in ["normalizeGit", "normalizeImage", "normalizeChart"] {
+        let known: Vec<bool> = places.iter().map(|environment| environment.given(name).is_some()).collect();
+        assert_eq!(known, [false, false, false, true], "{name}");
     }
     let error = Program::compile("always()", &Environment::promotion()).unwrap_err();
     assert_eq!(error.message(), "The function always cannot be used here, only in a step's if and config.");
     assert!(Program::compile("imageFrom('a', 'b')", &Environment::criteria()).is_err());
     assert_eq!(run("normalizeGit('HTTPS://G.example')", &Environment::webhook()), json!("git:https://g.example"));
+    assert_eq!(run("normalizeImage('Docker.io/X')", &Environment::webhook()), json!("image:docker.io/x"));
+    assert_eq!(run("normalizeChart('OCI://X/Y')", &Environment::webhook()), json!("chart:oci://x/y"));
+}
+
+#[test]
+fn section_4_4_functions_of_templates_write_values_down() {
+    let scope = Scope::default();
+    for (text, wanted) in [
+        ("${{ quote('a\\nb') }}", "a\\nb"),
+        ("${{ quote(1.5) }}", "1.5"),
+        ("${{ quote({'a': [1]}) }}", "{\"a\":[1]}"),
+        ("${{ unsafeQuote(7) }}", "7"),
+        ("${{ unsafeQuote('a') }}", "\"a\""),
+        ("-${{ asYAML({'a': [1, 'x']}) }}", "-a:\n- 1\n- x\n"),
+        ("-${{ asJSON({'a': [1]}) }}", "-{\n  \"a\": [\n    1\n  ]\n}\n"),
+    ] {
+        let template = Template::parse(text, &Environment::promotion()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(template.evaluate(&scope).unwrap().value().unwrap(), json!(wanted), "{text}");
+        // The same words in a bare expression are no functions.
+        let inner = text.trim_start_matches('-').trim_start_matches("${{").trim_end_matches("}}");
+        assert!(Program::compile(inner, &Environment::promotion()).is_err(), "{inner}");
+    }
 }
 
 #[test]
@@ -138,13 +218,31 @@ fn section_4_6_a_webhook_request_has_methods() {
     let header = Function::new("header", &[Parameter::String], |arguments| {
         Ok(if arguments[0].as_str() == Some("X-Event") { Value::from("push") } else { Value::from("") })
     });
+    let headers = Function::new("headers", &[Parameter::String], |arguments| {
+        let all = if arguments[0].as_str() == Some("X-Tag") { json!(["a", "b"]) } else { json!([]) };
+        Value::from_json(&all)
+    });
+    let params = Function::new("params", &[Parameter::String], |arguments| {
+        Ok(Value::from(if arguments[0].as_str() == Some("env") { "prod" } else { "" }))
+    });
     let mut request = Map::empty();
     request.set("header", Value::Function(header.into())).unwrap();
+    request.set("headers", Value::Function(headers.into())).unwrap();
+    request.set("params", Value::Function(params.into())).unwrap();
     request.set("body", Value::from_json(&json!({"ref": "refs/heads/main"})).unwrap()).unwrap();
     let scope = Scope::default().variable("request", request).unwrap();
     let when = "request.header('X-Event') == 'push' && request.body.ref endsWith '/main'";
-    let program = Program::compile(when, &Environment::webhook()).unwrap();
-    assert!(program.evaluate_bool(&scope).unwrap());
+    for when in [
+        when,
+        "request.headers('X-Tag') == ['a', 'b'] and len(request.headers('X-None')) == 0",
+        "request.params('env') == 'prod' and request.params('other') == ''",
+        "any(request.headers('X-Tag'), # == 'b')",
+    ] {
+        let program = Program::compile(when, &Environment::webhook()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(program.evaluate_bool(&scope).unwrap_or_else(|error| panic!("{error}")), "{when}");
+        let template = Template::parse(&format!("${{{{ {when} }}}}"), &Environment::webhook()).unwrap();
+        assert_eq!(template.evaluate(&scope).unwrap().value().unwrap(), json!(true), "{when}");
+    }
 }
 
 #[test]
@@ -176,11 +274,25 @@ fn section_4_4_criteria_see_what_was_discovered() {
             let created = "2024-05-01T12:00:00Z".parse().ok();
             Ok(match query {
                 Query::Commit { .. } => {
-                    let fields = kargo::CommitFields { tag: "v1.2.3", message: "feat: it", ..Default::default() };
+                    let fields = kargo::CommitFields {
+                        id: "0123456789abcdef",
+                        branch: "main",
+                        tag: "v1.2.3",
+                        message: "feat: it",
+                        author: "Ann <ann@acme.example>",
+                        committer: "Bot <bot@acme.example>",
+                        ..Default::default()
+                    };
                     kargo::discovered_commit(&fields, created).into()
                 }
                 Query::Image { .. } => {
-                    kargo::discovered_image("1.2.3", "sha256:aa", Default::default(), created).into()
+                    let annotations = [("team".to_owned(), "red".to_owned())].into();
+                    kargo::discovered_image("1.2.3", "sha256:aa", annotations, created).into()
+                }
+                Query::Chart { name: Some("app"), .. } => kargo::chart("oci://c", "app", "2.0.0", "charts").into(),
+                Query::Artifact { subscription: "models", .. } => {
+                    let Value::Map(metadata) = Value::from_json(&json!({"size": 7}))? else { return Ok(Value::Nil) };
+                    kargo::artifact("s3", "models", "v3", metadata).into()
                 }
                 _ => Value::Nil,
             })
@@ -191,9 +303,26 @@ fn section_4_4_criteria_see_what_was_discovered() {
         "commitFrom('a').Tag == 'v' + imageFrom('b').Tag",
         "commitFrom('a').Subject startsWith 'feat' and commitFrom('a').CreatorDate.Year() == 2024",
         "imageFrom('b').CreatedAt > date('2024-01-01') and chartFrom('c', 'd') == nil",
+        "commitFrom('a').ID[:7] == '0123456' and commitFrom('a').Branch == 'main'",
+        "commitFrom('a').Author startsWith 'Ann' and commitFrom('a').Committer startsWith 'Bot'",
+        "imageFrom('b').Digest == 'sha256:aa' and imageFrom('b').Annotations['team'] == 'red'",
+        "imageFrom('b').Annotations['other'] == nil",
+        "chartFrom('c', 'app').Version == '2.0.0' and chartFrom('c', 'app').Name == 'app' and chartFrom('c') == nil",
+        "artifactFrom('models').Version == 'v3' and artifactFrom('models').ArtifactType == 's3'",
+        "artifactFrom('models').Metadata.size > 6 and artifactFrom('other') == nil",
     ] {
         let program = Program::compile(expression, &Environment::criteria()).unwrap();
         assert!(program.evaluate_bool(&scope).unwrap_or_else(|error| panic!("{error}")), "{expression}");
+    }
+    // What freight has and a discovery does not is no field there.
+    for expression in [
+        "commitFrom('a').Message",
+        "commitFrom('a').RepoURL",
+        "imageFrom('b').RepoURL",
+        "imageFrom('b').SubscriptionName",
+    ] {
+        let program = Program::compile(expression, &Environment::criteria()).unwrap();
+        assert_eq!(program.evaluate(&scope).unwrap_err().kind(), FaultKind::UnknownName, "{expression}");
     }
 }
 

@@ -152,7 +152,7 @@ impl Git {
             image.finish(notes);
             let (Some(name), Some(path)) = (name, path) else { continue };
             let (field, word) = if digest { ("digest", "Digest") } else { ("tag", "Tag") };
-            let Some(value) = image_value(&name, word, origin.as_ref()) else { continue };
+            let Some(value) = of_image(&item, &name, word, origin.as_ref(), notes) else { continue };
             let mut entry = Map::from_iter([("image".to_owned(), Value::from(name))]);
             entry.insert(field.to_owned(), value.into());
             let path = joined(root, &path);
@@ -178,7 +178,8 @@ impl Git {
             let origin = image.json("origin").or_else(|| self.origin.clone());
             image.finish(notes);
             let (Some(name), Some(file), Some(key)) = (name, file, key) else { continue };
-            let Some(value) = image_value(&name, word.unwrap_or("ImageAndTag"), origin.as_ref()) else { continue };
+            let word = word.unwrap_or("ImageAndTag");
+            let Some(value) = of_image(&item, &name, word, origin.as_ref(), notes) else { continue };
             let (path, update) = (joined(root, &file), json!({"key": key, "value": value}));
             match files.iter_mut().find(|(known, _)| *known == path) {
                 Some((_, updates)) => updates.push(update),
@@ -199,7 +200,10 @@ impl Git {
             let (Some(repository), Some(name), Some(path)) = (repository, name, path) else { continue };
             let oci = repository.starts_with("oci://");
             let arguments: &[&str] = if oci { &[&repository] } else { &[&repository, &name] };
-            let Some(call) = artifact_of("chartFrom", arguments, origin.as_ref()) else { continue };
+            let Some(call) = artifact_of("chartFrom", arguments, origin.as_ref()) else {
+                item.error(notes, Rule::OldDialect, NO_CALL);
+                continue;
+            };
             let version = format!("${{{{ quote({call}.Version) }}}}");
             let charts = json!([{"repository": repository, "name": name, "version": version}]);
             let step = format!("update-chart-{}", index + 1);
@@ -207,6 +211,17 @@ impl Git {
             self.updates.push(alias);
         }
     }
+}
+
+const NO_CALL: &str = "What is named here is no single expression, so that no step can be made of it; write promotionTemplate.spec.steps yourself.";
+
+/// The value of an image. Where none can be made, that is said.
+fn of_image(at: &At<'_>, image: &str, word: &str, origin: Option<&Value>, notes: &mut Notes<'_>) -> Option<String> {
+    let value = image_value(image, word, origin);
+    if value.is_none() {
+        at.error(notes, Rule::OldDialect, NO_CALL);
+    }
+    value
 }
 
 fn joined(root: &str, path: &str) -> String {
@@ -244,10 +259,11 @@ fn app_source(
     let own = fields.json("origin").or_else(|| origin.cloned());
     if let Some((_, commit)) = commits.iter().find(|(repository, _)| *repository == url) {
         source["desiredRevision"] = commit.as_str().into();
-    } else if let Some(name) = &chart
-        && let Some(call) = artifact_of("chartFrom", &[&url, name], own.as_ref())
-    {
-        source["desiredRevision"] = format!("${{{{ quote({call}.Version) }}}}").into();
+    } else if let Some(name) = &chart {
+        match artifact_of("chartFrom", &[&url, name], own.as_ref()) {
+            Some(call) => source["desiredRevision"] = format!("${{{{ quote({call}.Version) }}}}").into(),
+            None => at.error(notes, Rule::OldDialect, NO_CALL),
+        }
     }
     if let Some(chart) = chart {
         source["chart"] = chart.into();
@@ -265,7 +281,7 @@ fn app_source(
             image.finish(notes);
             let (field, word) = if digest { ("digest", "Digest") } else { ("tag", "Tag") };
             let Some(name) = name else { continue };
-            let Some(value) = image_value(&name, word, origin.as_ref()) else { continue };
+            let Some(value) = of_image(&item, &name, word, origin.as_ref(), notes) else { continue };
             let mut entry = Map::from_iter([("repoURL".to_owned(), Value::from(name))]);
             entry.insert(field.to_owned(), value.into());
             images.push(Value::from(entry));
@@ -282,7 +298,8 @@ fn app_source(
             let origin = image.json("origin").or_else(|| own.clone());
             image.finish(notes);
             let (Some(name), Some(key)) = (name, key) else { continue };
-            let Some(value) = image_value(&name, word.unwrap_or("ImageAndTag"), origin.as_ref()) else { continue };
+            let word = word.unwrap_or("ImageAndTag");
+            let Some(value) = of_image(&item, &name, word, origin.as_ref(), notes) else { continue };
             images.push(json!({"key": key, "value": value}));
         }
         helm.finish(notes);

@@ -130,6 +130,9 @@ impl Old<'_, '_, '_> {
     }
 
     fn git_commit(&mut self, config: &mut Object) {
+        if config.contains_key("author") {
+            self.note("/author", "name the author in git-clone, under author:. Here it is still taken.");
+        }
         let instead = "write message: ${{ outputs.update.commitMessage }}.";
         let Some(steps) = self.take(config, "messageFromSteps", instead) else { return };
         let aliases: Vec<&str> = steps.as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::{Fields, Notes, put_texts};
+use super::{Fields, Notes, put_flag, put_texts};
 use crate::manifest::finding::{Rule, below};
 
 /// Values that must not be seen. They show in no error, log or file: [`Secret::reveal`] is the only way to one.
@@ -72,19 +72,26 @@ impl fmt::Debug for Secret {
 pub struct ConfigMap {
     /// By key.
     pub data: BTreeMap<String, String>,
+    /// What is no text, in Base64. Kept as it is; expressions do not see it.
+    pub binary_data: BTreeMap<String, String>,
+    /// Whether a cluster lets nobody change it.
+    pub immutable: bool,
 }
 
 impl ConfigMap {
     pub(super) fn decode(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Self {
-        let data = fields.text_map(notes, "data");
-        fields.take("binaryData");
-        fields.flag(notes, "immutable");
-        Self { data }
+        Self {
+            data: fields.text_map(notes, "data"),
+            binary_data: fields.text_map(notes, "binaryData"),
+            immutable: fields.flag(notes, "immutable").unwrap_or_default(),
+        }
     }
 
     pub(super) fn body(&self) -> Map<String, Value> {
         let mut body = Map::new();
         put_texts(&mut body, "data", &self.data);
+        put_texts(&mut body, "binaryData", &self.binary_data);
+        put_flag(&mut body, "immutable", self.immutable);
         body
     }
 }

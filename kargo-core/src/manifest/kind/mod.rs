@@ -13,6 +13,7 @@ mod stage;
 mod step;
 mod subscription;
 mod warehouse;
+mod webhook;
 
 use serde_json::{Map, Value};
 
@@ -25,11 +26,12 @@ pub use promotion::Promotion;
 pub use stage::{Stage, TemplateRef, Verification};
 pub use step::{Step, Task, TaskRef};
 pub use warehouse::Warehouse;
+pub use webhook::webhook_path;
 
 use super::fields::{At, Fields, Notes};
 
 pub(super) use metadata::decode_metadata;
-pub(super) use subscription::check_regex;
+pub(super) use subscription::{check_regex, place, place_of};
 
 /// What a manifest describes.
 #[derive(Debug, Clone, PartialEq)]

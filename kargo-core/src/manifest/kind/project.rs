@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::webhook::check_receiver;
 use super::{At, Fields, Notes, Resource, put, put_flag, put_list, put_some, put_texts, spec};
 use crate::manifest::fields::{listed, named};
 use crate::manifest::finding::{Rule, Severity};
@@ -30,10 +31,6 @@ pub struct ProjectConfig {
     /// When promotions may start. Kept as they are, and not enforced.
     pub promotion_windows: Vec<Value>,
 }
-
-/// The kinds of webhook receivers.
-const RECEIVERS: [&str; 10] =
-    ["artifactory", "azure", "bitbucket", "dockerhub", "generic", "gitea", "github", "gitlab", "harbor", "quay"];
 
 /// Reads a project, and the policies that older files have in it as a configuration of their own.
 pub(super) fn decode_project(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Vec<Resource> {
@@ -239,23 +236,6 @@ fn policy_value(policy: &PromotionPolicy) -> Value {
         put(&mut object, "autoRollback", value);
     }
     object.into()
-}
-
-/// A receiver has a name of its own and one key that says of which kind it is.
-fn check_receiver(at: &At<'_>, names: &mut BTreeSet<String>, notes: &mut Notes<'_>) {
-    let Some(mut fields) = at.fields(notes) else { return };
-    if let Some(name) = fields.resource_name(notes, "name")
-        && !names.insert(name.clone())
-    {
-        at.error(notes, Rule::Duplicate, format!("Two webhook receivers have the name {name:?}; rename one."));
-    }
-    let kinds = RECEIVERS.iter().filter(|kind| fields.take(kind).is_some()).count();
-    let unknown = fields.rest().next().is_some();
-    if kinds != 1 && !unknown {
-        let message = format!("A webhook receiver has one key that says of which kind it is: {}.", listed(&RECEIVERS));
-        at.error(notes, Rule::BadValue, message);
-    }
-    fields.finish(notes);
 }
 
 fn check_link(at: &At<'_>, notes: &mut Notes<'_>) {

@@ -36,6 +36,13 @@ impl Promotion {
         fields.commercial(notes, "target", Severity::Error, "write a stage for each target.");
         let vars = Variable::decode_all(&mut fields, notes);
         let items = fields.items(notes, "steps");
+        for item in &items {
+            if let Some(task) = item.node.get("task") {
+                let message =
+                    "The steps of a promotion are those of its stage, with the tasks written out; take task out.";
+                notes.error(Rule::BadValue, task.at, &format!("{}/task", item.pointer), message);
+            }
+        }
         let steps = Step::decode_all(&items, notes);
         fields.finish(notes);
         Self { stage, freight, origin, vars, steps }

@@ -1,8 +1,10 @@
 //! Subscriptions: the fields of each kind, checked, and kept in the words of their source's configuration.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{At, Fields, Notes, put, put_flag, put_list, put_some};
@@ -16,6 +18,13 @@ use crate::warehouse::Subscription;
 
 /// The biggest program, in bytes, that a regular expression may become.
 const MAX_PROGRAM: usize = 1 << 20;
+
+/// Images without a tag: words that dots and dashes join, the first of which may have a port.
+static IMAGE: LazyLock<Regex> = LazyLock::new(|| {
+    let word = "[0-9A-Za-z_]+(?:[.-][0-9A-Za-z_]+)*";
+    Regex::new(&format!("^(?:{word}(?::[0-9]+)?/)?{word}(?:/{word})*$"))
+        .expect("the pattern is constant and is compiled by the tests")
+});
 
 /// How many subscriptions a warehouse may have.
 const MOST: usize = 100;
@@ -43,12 +52,17 @@ pub(in crate::manifest) fn decode_all(items: &[At<'_>], notes: &mut Notes<'_>) -
 }
 
 /// What is watched, in a form that is the same for all spellings.
-fn place(subscription: &Subscription) -> Option<String> {
+pub(in crate::manifest) fn place(subscription: &Subscription) -> Option<String> {
     let text = |name: &str| subscription.config.get(name).and_then(Value::as_str).unwrap_or_default();
-    match subscription.source.as_str() {
-        "git" => Some(normalize_git_url(text("repoURL"))),
-        "image" => Some(normalize_image_url(text("repoURL"))),
-        "chart" => Some(format!("{} {}", normalize_chart_url(text("repoURL")), text("name"))),
+    place_of(&subscription.source, text("repoURL"), text("name"))
+}
+
+/// As [`place`], of what is found at a URL; the name is a chart's.
+pub(in crate::manifest) fn place_of(source: &str, url: &str, name: &str) -> Option<String> {
+    match source {
+        "git" => Some(normalize_git_url(url)),
+        "image" => Some(normalize_image_url(url)),
+        "chart" => Some(format!("{} {name}", normalize_chart_url(url))),
         _ => None,
     }
 }
@@ -103,7 +117,12 @@ fn git(fields: &mut Fields<'_>, config: &mut Map<String, Value>, notes: &mut Not
     put_some(config, "repoURL", repository(fields, notes, "repoURL", &["http://", "https://", "ssh://"]));
     let strategies = ["NewestFromBranch", "NewestTag", "SemVer", "Lexical"];
     put_some(config, "commitSelectionStrategy", fields.word(notes, "commitSelectionStrategy", &strategies));
-    put_some(config, "branch", fields.some_text(notes, "branch"));
+    if let Some(branch) = fields.some_text(notes, "branch") {
+        if let (Some(fault), Some(at)) = (branch_fault(&branch), fields.take("branch")) {
+            at.error(notes, Rule::BadValue, format!("{} cannot be {branch:?}: {fault}.", named(&at.pointer)));
+        }
+        put(config, "branch", branch);
+    }
     constraint(fields, config, notes, "semverConstraint");
     if let Some(since) = fields.some_text(notes, "since") {
         if since.parse::<Timestamp>().is_err()
@@ -190,6 +209,19 @@ fn chart(fields: &mut Fields<'_>, config: &mut Map<String, Value>, notes: &mut N
     common(fields, config, notes);
 }
 
+/// Why Kargo does not take a branch of this name.
+fn branch_fault(branch: &str) -> Option<&'static str> {
+    let word = |c: char| c.is_ascii_alphanumeric();
+    if branch.len() > 255 {
+        return Some("it has more than 255 characters");
+    }
+    if !branch.chars().all(|c| word(c) || matches!(c, '.' | '_' | '/' | '-')) {
+        return Some("only letters, digits, '.', '_', '/' and '-' may stand in it");
+    }
+    let ends = branch.ends_with(|c| word(c) || matches!(c, '_' | '-'));
+    (!branch.starts_with(word) || !ends).then_some("it begins with a letter or digit, and ends with one, '_' or '-'")
+}
+
 /// A kind that a host has a source for.
 fn other(fields: &mut Fields<'_>, config: &mut Map<String, Value>, notes: &mut Notes<'_>) {
     if let Some(at) = fields.take("config") {
@@ -270,7 +302,7 @@ fn repository(fields: &mut Fields<'_>, notes: &mut Notes<'_>, name: &'static str
             Some("an image has no scheme; write it as ghcr.io/acme/app")
         } else if last.contains([':', '@']) {
             Some("the tag or digest does not belong here; write constraint for a tag")
-        } else if url.contains(char::is_whitespace) || url.split('/').any(str::is_empty) {
+        } else if !IMAGE.is_match(&url) {
             Some("this is no image; write it as ghcr.io/acme/app")
         } else {
             None

@@ -2,49 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::number;
+use super::bare::Wanted;
+use super::constant;
+use super::number::{Turning, turns};
 use super::references::{Alias, Freight, Names};
-use super::steps::steps_of;
+use super::steps::{STEPS, steps_of};
 use crate::expr::{Environment, Error, Program, Template};
 use crate::manifest::Manifest;
 use crate::manifest::finding::{Finding, MAX_FINDINGS, Rule, Severity};
 use crate::manifest::kind::{Resource, Stage, Step};
 use crate::manifest::pipeline::{Index, find, texts_in};
-use crate::plugin::is_template;
+use crate::plugin::{Plugins, is_template};
 use crate::stage::Variable;
 
 const OF_PROMOTION: [&str; 2] = ["ctx", "vars"];
-const OF_STEPS: [&str; 6] = ["ctx", "vars", "outputs", "task", "stepMetas", "target"];
-const CONTEXT: [&str; 6] = ["uiBaseUrl", "project", "promotion", "stage", "targetFreight", "meta"];
-const CONTEXT_OF_VERIFICATION: [&str; 2] = ["project", "stage"];
-/// What `expressionFilter` sees of a commit of a branch, and of a tag.
-const OF_COMMITS: [&str; 5] = ["id", "commitDate", "author", "committer", "subject"];
-const OF_TAGS: [&str; 8] = ["tag", "id", "creatorDate", "author", "committer", "subject", "tagger", "annotation"];
+const OF_STEPS: [&str; 5] = ["ctx", "vars", "outputs", "task", "stepMetas"];
+const CONTEXT: &[(&str, &[&str])] =
+    &[("ctx", &["uiBaseUrl", "project", "promotion", "stage", "targetFreight", "meta"])];
+const CONTEXT_OF_VERIFICATION: &[(&str, &[&str])] = &[("ctx", &["project", "stage"])];
 
 /// Steps that keep a value as what it turned into, rather than take it as a text.
 const KEEPS_KIND: [&str; 2] = ["compose-output", "set-metadata"];
 
 /// Checks every expression of a manifest.
-pub(super) fn check(index: &Index<'_>, manifest: &Manifest, findings: &mut Vec<Finding>) {
-    let mut check = Check { manifest, findings };
+pub(super) fn check(index: &Index<'_>, manifest: &Manifest, plugins: Option<&Plugins>, findings: &mut Vec<Finding>) {
+    let mut check = Check { manifest, plugins, findings };
     match &manifest.resource {
-        Resource::Warehouse(warehouse) => {
-            for (at, subscription) in warehouse.subscriptions.iter().enumerate() {
-                let text = |name: &str| subscription.config.get(name).and_then(Value::as_str);
-                let Some(expression) = text("expressionFilter").filter(|_| subscription.source == "git") else {
-                    continue;
-                };
-                let of_branch = text("commitSelectionStrategy").is_none_or(|strategy| strategy == "NewestFromBranch");
-                let variables: &'static [&'static str] = if of_branch { &OF_COMMITS } else { &OF_TAGS };
-                let pointer = format!("/spec/subscriptions/{at}/git/expressionFilter");
-                check.bare(&pointer, expression, &Names { variables, ..Names::default() });
-            }
-        }
+        Resource::Warehouse(warehouse) => check.warehouse(&manifest.metadata.name, warehouse),
+        Resource::ProjectConfig(config) => check.project_config(config),
         Resource::Stage(stage) => {
             let project = manifest.project().unwrap_or_default();
-            let freight = Some(Freight { index, project, stage });
+            let freight = Some(Freight::Of { index, project, stage });
             check.vars("/spec/vars", &stage.vars, &[], freight);
             check.vars("/spec/promotionTemplate/spec/vars", &stage.template_vars, &stage.vars, freight);
             let vars: Vec<&Variable> = stage.vars.iter().chain(&stage.template_vars).collect();
@@ -78,8 +66,9 @@ fn aliases(index: &Index<'_>, manifest: &Manifest, steps: &[Step]) -> Vec<Alias>
     steps.iter().enumerate().map(alias).collect()
 }
 
-struct Check<'c> {
+pub(super) struct Check<'c> {
     manifest: &'c Manifest,
+    plugins: Option<&'c Plugins>,
     findings: &'c mut Vec<Finding>,
 }
 
@@ -113,20 +102,15 @@ impl Check<'_> {
             let in_task = freight.is_none();
             let names = Names {
                 variables: if in_task { &OF_STEPS } else { &OF_PROMOTION },
-                context: &CONTEXT,
+                members: CONTEXT,
                 vars: (!in_task).then_some(known),
                 in_task,
                 freight,
                 ..Names::default()
             };
-            let plain = plain(before.iter().chain(&vars[..at]));
-            self.template(
-                &format!("{pointer}/{at}/value"),
-                &var.value,
-                &Environment::promotion(),
-                &names,
-                Some(&plain),
-            );
+            let turning = Turning { vars: plain(before.iter().chain(&vars[..at])), lossy: false };
+            let pointer = format!("{pointer}/{at}/value");
+            self.template(&pointer, &var.value, &Environment::promotion(), &names, Some(&turning));
         }
     }
 
@@ -136,7 +120,7 @@ impl Check<'_> {
             let pointer = format!("{list}/{at}");
             let of_step = |own: usize| Names {
                 variables: &OF_STEPS,
-                context: &CONTEXT,
+                members: CONTEXT,
                 vars: closed
                     .then(|| vars.iter().copied().chain(&step.vars[..own]).map(|var| var.name.as_str()).collect()),
                 before: at,
@@ -152,9 +136,15 @@ impl Check<'_> {
                 self.condition(&format!("{pointer}/if"), condition, &names);
             }
             let uses = step.uses.as_deref().unwrap_or_default();
-            let plain = KEEPS_KIND.contains(&uses).then(|| plain(vars.iter().copied().chain(&step.vars)));
-            texts_in(&step.config, &mut format!("{pointer}/config"), &mut |text, pointer| {
-                self.template(pointer, text, &environment, &names, plain.as_ref());
+            // A step of the host's says of each field whether it keeps texts; Kargo's do it everywhere but in these.
+            let of_host = self.plugins.filter(|_| !STEPS.contains(&uses)).and_then(|plugins| plugins.step(uses).ok());
+            let keeps_kind = KEEPS_KIND.contains(&uses) || of_host.is_some();
+            let vars = keeps_kind.then(|| plain(vars.iter().copied().chain(&step.vars)));
+            let turning = vars.map(|vars| Turning { vars, lossy: of_host.is_some() });
+            let config = format!("{pointer}/config");
+            texts_in(&step.config, &mut config.clone(), &mut |text, pointer| {
+                let is_text = of_host.is_some_and(|step| step.takes_text(&pointer[config.len()..]));
+                self.template(pointer, text, &environment, &names, turning.as_ref().filter(|_| !is_text));
             });
             self.bare_fields(uses, &step.config, &pointer);
         }
@@ -167,28 +157,8 @@ impl Check<'_> {
             return;
         }
         self.template(pointer, condition, &Environment::step(), names, None);
-    }
-
-    /// Expressions of steps that stand without `${{ }}`, and see only what the step has read.
-    fn bare_fields(&mut self, uses: &str, config: &Value, pointer: &str) {
-        let mut bare = |value: Option<&Value>, at: String| {
-            if let Some(text) = value.and_then(Value::as_str).filter(|text| !is_template(text))
-                && let Err(error) = Program::compile(text, &Environment::bare())
-            {
-                // `response.header(…)` is a method of a value, and compiles; anything else is told.
-                self.fault(&format!("{pointer}/config{at}"), &error);
-            }
-        };
-        if uses == "http" {
-            for name in ["successExpression", "failureExpression", "errorExpression"] {
-                bare(config.get(name), format!("/{name}"));
-            }
-        }
-        if matches!(uses, "http" | "json-parse" | "yaml-parse" | "toml-parse") {
-            let outputs = config.get("outputs").and_then(Value::as_array);
-            for (at, output) in outputs.into_iter().flatten().enumerate() {
-                bare(output.get("fromExpression"), format!("/outputs/{at}/fromExpression"));
-            }
+        if let Some(message) = constant::no_condition(condition) {
+            self.note(Severity::Error, Rule::Expression, pointer, None, message);
         }
     }
 
@@ -197,25 +167,25 @@ impl Check<'_> {
         for (at, argument) in verification.args.iter().enumerate() {
             let names = Names {
                 variables: &OF_PROMOTION,
-                context: &CONTEXT_OF_VERIFICATION,
+                members: CONTEXT_OF_VERIFICATION,
                 vars: Some(stage.vars.iter().map(|var| var.name.as_str()).collect()),
                 freight,
                 ..Names::default()
             };
             let pointer = format!("/spec/verification/args/{at}/value");
-            let plain = plain(stage.vars.iter());
-            self.template(&pointer, &argument.value, &Environment::promotion(), &names, Some(&plain));
+            let turning = Turning { vars: plain(stage.vars.iter()), lossy: false };
+            self.template(&pointer, &argument.value, &Environment::promotion(), &names, Some(&turning));
         }
     }
 
-    /// A text with expressions; `plain` are the variables that are plain texts, where a value keeps what it turned into.
-    fn template(
+    /// A text with expressions; `turning` is given where a value keeps what it turned into.
+    pub(super) fn template(
         &mut self,
         pointer: &str,
         text: &str,
         environment: &Environment,
         names: &Names<'_>,
-        plain: Option<&BTreeMap<&str, &str>>,
+        turning: Option<&Turning<'_>>,
     ) {
         if !is_template(text) || self.is_full() {
             return;
@@ -227,16 +197,35 @@ impl Check<'_> {
         for program in template.programs() {
             self.references(pointer, program, names);
         }
-        if let Some(message) = plain.and_then(|plain| number::turns(text, &template, plain)) {
+        if let Some(error) = constant::fault_of(&template) {
+            self.fault(pointer, &error);
+        } else if let Some(message) = turning.and_then(|turning| turns(text, &template, turning)) {
             self.note(Severity::Warning, Rule::Number, pointer, None, message);
         }
     }
 
-    /// A bare expression of a subscription.
-    fn bare(&mut self, pointer: &str, text: &str, names: &Names<'_>) {
-        match Program::compile(text, &Environment::bare()) {
-            Ok(program) => self.references(pointer, &program, names),
-            Err(error) => self.fault(pointer, &error),
+    /// An expression without `${{ }}`; `names` is given where all that it may read is known.
+    pub(super) fn bare(
+        &mut self,
+        pointer: &str,
+        text: &str,
+        environment: &Environment,
+        names: Option<&Names<'_>>,
+        wanted: Wanted,
+    ) {
+        let program = match Program::compile(text, environment) {
+            Ok(program) => program,
+            Err(error) => return self.fault(pointer, &error),
+        };
+        if let Some(names) = names {
+            self.references(pointer, &program, names);
+        }
+        if let Some(Err(error)) = program.constant() {
+            self.fault(pointer, &error);
+        } else if wanted == Wanted::Bool
+            && let Some(message) = constant::no_bool(&program)
+        {
+            self.note(Severity::Error, Rule::Expression, pointer, None, message);
         }
     }
 

@@ -1,12 +1,20 @@
 //! Everything that can be said against a set of manifests without running it.
 
+mod bare;
+mod configs;
+mod constant;
 mod expressions;
+mod freight;
+mod known;
 mod number;
 mod references;
 mod steps;
 
 use std::collections::BTreeMap;
 
+pub use known::KnownSteps;
+#[cfg(test)]
+pub(super) use steps::COMMERCIAL;
 pub use steps::STEPS;
 
 use super::finding::{Finding, MAX_FINDINGS, Rule, Severity};
@@ -17,12 +25,12 @@ use super::{Manifest, Manifests};
 /// Everything that is wrong with a set of manifests: what was found while reading, what keeps the stages from being a pipeline, steps and
 /// expressions that cannot work. In the order of the files, and of the places in them.
 ///
-/// `known` are the steps that will be there, by their `uses:` names; [`STEPS`] are those of these crates. A host adds its
-/// own.
+/// `known` are the steps that will be there: by their `uses:` names, of which [`STEPS`] are those of these crates, or the plug-ins
+/// themselves, [`Plugins`](crate::Plugins), which then also check the configurations of steps and subscriptions.
 ///
 /// Nothing is evaluated that could have an effect, and no network is used.
-pub fn lint<S: AsRef<str>>(manifests: &Manifests, known: &[S]) -> Vec<Finding> {
-    let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+pub fn lint<K: KnownSteps + ?Sized>(manifests: &Manifests, known: &K) -> Vec<Finding> {
+    let (names, plugins) = (known.names(), known.plugins());
     let index = Index::new(manifests);
     let mut findings = manifests.findings().to_vec();
     for project in index.projects("Stage") {
@@ -31,12 +39,16 @@ pub fn lint<S: AsRef<str>>(manifests: &Manifests, known: &[S]) -> Vec<Finding> {
     for project in index.projects("Warehouse") {
         unused(&index, project, &mut findings);
     }
+    freight::check(&index, manifests, &mut findings);
     for manifest in manifests {
         if findings.len() >= MAX_FINDINGS {
             break;
         }
-        steps::check(manifest, &known, &mut findings);
-        expressions::check(&index, manifest, &mut findings);
+        steps::check(manifest, &names, &mut findings);
+        expressions::check(&index, manifest, plugins, &mut findings);
+        if let Some(plugins) = plugins {
+            configs::check(manifest, plugins, &mut findings);
+        }
         named(&index, manifest, &mut findings);
     }
     in_order(findings)

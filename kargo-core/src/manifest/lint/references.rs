@@ -7,7 +7,7 @@ use crate::artifact::{normalize_chart_url, normalize_git_url, normalize_image_ur
 use crate::expr::{Argument, Call, Program, Read};
 use crate::manifest::fields::listed;
 use crate::manifest::finding::{Rule, Severity};
-use crate::manifest::kind::Stage;
+use crate::manifest::kind::{Stage, Warehouse};
 use crate::manifest::pipeline::Index;
 use crate::name::near_match;
 
@@ -16,8 +16,8 @@ use crate::name::near_match;
 pub(super) struct Names<'a> {
     /// The variables that expressions may read.
     pub(super) variables: &'static [&'static str],
-    /// What `ctx` has.
-    pub(super) context: &'static [&'static str],
+    /// What some of the variables have: all their members.
+    pub(super) members: &'static [(&'static str, &'static [&'static str])],
     /// The members of `vars`; none when they are not all known.
     pub(super) vars: Option<Vec<&'a str>>,
     /// Every step of the list, in its order.
@@ -26,7 +26,7 @@ pub(super) struct Names<'a> {
     pub(super) before: usize,
     /// Whether the list is a task's, which does not know the steps around it.
     pub(super) in_task: bool,
-    /// What a step of a stage finds in freight.
+    /// Where artifacts are looked for.
     pub(super) freight: Option<Freight<'a>>,
 }
 
@@ -38,12 +38,13 @@ pub(super) struct Alias {
     pub(super) task: Option<(Vec<String>, bool)>,
 }
 
-/// The warehouses whose freight a stage asks for.
+/// Where the artifacts are looked for that an expression names.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Freight<'a> {
-    pub(super) index: &'a Index<'a>,
-    pub(super) project: &'a str,
-    pub(super) stage: &'a Stage,
+pub(super) enum Freight<'a> {
+    /// In the freight of the warehouses that a stage asks for.
+    Of { index: &'a Index<'a>, project: &'a str, stage: &'a Stage },
+    /// Among what a warehouse has discovered.
+    Discovered { name: &'a str, warehouse: &'a Warehouse },
 }
 
 /// What is wrong with a reference.
@@ -80,6 +81,10 @@ impl Names<'_> {
 
     fn read(&self, read: &Read<'_>, guarded: bool) -> Option<(Severity, Rule, String)> {
         let (variable, members) = read.path.split_first()?;
+        if *variable == "target" && self.variables.contains(&"ctx") {
+            let message = "target is of Kargo's commercial edition, whose promotions to targets are refused here; write a stage for each target, with vars.";
+            return Some((Severity::Error, Rule::Commercial, message.to_owned()));
+        }
         if !self.variables.contains(variable) {
             let hint = match near_match(variable, self.variables.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
@@ -88,14 +93,15 @@ impl Names<'_> {
             };
             return Some((Severity::Error, Rule::Expression, format!("There is no variable {variable} here; {hint}")));
         }
+        let all = self.members.iter().find(|(name, _)| name == variable).map(|(_, all)| *all);
+        if let (Some(all), [member, ..]) = (all, members)
+            && !all.contains(member)
+        {
+            let hint = near_match(member, all.iter().copied())
+                .map_or_else(|| format!("it has {}.", listed(all)), |near| format!("did you mean {variable}.{near}?"));
+            return Some((Severity::Error, Rule::Expression, format!("There is no {variable}.{member} here; {hint}")));
+        }
         match (*variable, members) {
-            ("ctx", [member, ..]) if !self.context.contains(member) => {
-                let hint = near_match(member, self.context.iter().copied()).map_or_else(
-                    || format!("it has {}.", listed(self.context)),
-                    |near| format!("did you mean ctx.{near}?"),
-                );
-                Some((Severity::Error, Rule::Expression, format!("There is no ctx.{member} here; {hint}")))
-            }
             ("vars", [name, ..]) => {
                 let known = self.vars.as_ref().filter(|known| !known.contains(name) && !guarded)?;
                 let hint = near_match(name, known.iter().copied())
@@ -185,8 +191,8 @@ impl Names<'_> {
         match (call.function, arguments.as_slice()) {
             ("status", [Argument::Text(alias)]) => self.step(alias, "status()"),
             ("warehouse", [Argument::Text(name)]) => {
-                let freight = self.freight?;
-                let requests = &freight.stage.requested_freight;
+                let Freight::Of { stage, .. } = self.freight? else { return None };
+                let requests = &stage.requested_freight;
                 if requests.iter().any(|request| *request.origin.as_str() == **name) {
                     return None;
                 }
@@ -198,9 +204,18 @@ impl Names<'_> {
             (function @ ("imageFrom" | "commitFrom" | "chartFrom"), [Argument::Text(url), rest @ ..]) => {
                 self.freight?.artifact(function, url, rest, guarded)
             }
+            ("artifactFrom", [Argument::Text(name), rest @ ..]) => self.freight?.other(name, rest, guarded),
             _ => None,
         }
     }
+}
+
+/// The warehouse that arguments name.
+fn origin_in<'a>(arguments: &[Argument<'a>]) -> Option<&'a str> {
+    arguments.iter().find_map(|argument| match argument {
+        Argument::Warehouse(name) => Some(*name),
+        Argument::Text(_) => None,
+    })
 }
 
 fn later(alias: &str) -> (Severity, Rule, String) {
@@ -211,7 +226,39 @@ fn later(alias: &str) -> (Severity, Rule, String) {
     )
 }
 
-impl Freight<'_> {
+impl<'a> Freight<'a> {
+    /// The warehouses that can be meant, by name: all, or the one that is named. None when one is not there, or is not asked for, which
+    /// is told elsewhere.
+    fn warehouses(&self, origin: Option<&str>) -> Option<Vec<(&'a str, &'a Warehouse)>> {
+        match self {
+            Self::Discovered { name, warehouse } => Some(vec![(*name, *warehouse)]),
+            Self::Of { index, project, stage } => {
+                let names = stage.requested_freight.iter().map(|request| request.origin.as_str());
+                let meant: Vec<&str> = names.filter(|name| origin.is_none_or(|origin| origin == *name)).collect();
+                let found = meant.iter().map(|name| Some((*name, index.warehouse(project, name)?)));
+                found.collect::<Option<Vec<_>>>().filter(|found| !found.is_empty())
+            }
+        }
+    }
+
+    /// That one of the warehouses has a subscription of this name, of a kind of the host's.
+    fn other(&self, name: &str, rest: &[Argument<'_>], guarded: bool) -> Option<(Severity, Rule, String)> {
+        let subscriptions =
+            self.warehouses(origin_in(rest))?.into_iter().flat_map(|(_, warehouse)| &warehouse.subscriptions);
+        let of_host = subscriptions.filter(|one| !matches!(one.source.as_str(), "git" | "image" | "chart"));
+        let known: Vec<&str> = of_host.filter_map(|one| one.name.as_deref()).collect();
+        if known.contains(&name) {
+            return None;
+        }
+        let hint = match near_match(name, known.iter().copied()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None if known.is_empty() => "there is none of a kind of the host's.".to_owned(),
+            None => format!("there are {}.", listed(&known)),
+        };
+        let severity = if guarded { Severity::Warning } else { Severity::Error };
+        Some((severity, Rule::Reference, format!("There is no subscription {name:?} here; {hint}")))
+    }
+
     /// That exactly one warehouse can be meant.
     fn artifact(
         &self,
@@ -229,23 +276,9 @@ impl Freight<'_> {
             Argument::Text(name) => Some(*name),
             Argument::Warehouse(_) => None,
         });
-        let origin = rest.iter().find_map(|argument| match argument {
-            Argument::Warehouse(name) => Some(*name),
-            Argument::Text(_) => None,
-        });
-        if origin.is_some_and(|origin| self.stage.requested_freight.iter().all(|one| *one.origin.as_str() != *origin)) {
-            // That is told of the warehouse itself.
-            return None;
-        }
         let mut found = Vec::new();
         let mut known: BTreeMap<String, &str> = BTreeMap::new();
-        for request in &self.stage.requested_freight {
-            let name = request.origin.as_str();
-            if origin.is_some_and(|origin| origin != name) {
-                continue;
-            }
-            // A warehouse that is not there is told elsewhere.
-            let warehouse = self.index.warehouse(self.project, name)?;
+        for (name, warehouse) in self.warehouses(origin_in(rest))? {
             for subscription in warehouse.subscriptions.iter().filter(|one| one.source == kind) {
                 let text =
                     |name: &str| subscription.config.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -266,7 +299,12 @@ impl Freight<'_> {
                 };
                 let severity = if guarded { Severity::Warning } else { Severity::Error };
                 let shown = crate::artifact::without_password(url);
-                let message = format!("No warehouse that this stage takes freight of subscribes to {shown:?}; {hint}");
+                let message = match self {
+                    Self::Of { .. } => {
+                        format!("No warehouse that this stage takes freight of subscribes to {shown:?}; {hint}")
+                    }
+                    Self::Discovered { .. } => format!("This warehouse does not subscribe to {shown:?}; {hint}"),
+                };
                 Some((severity, Rule::Reference, message))
             }
             several => {

@@ -1,6 +1,6 @@
 //! Which steps there are, and which never run.
 
-use crate::expr::{Environment, Scope, Template};
+use super::constant::condition as constant;
 use crate::manifest::Manifest;
 use crate::manifest::fields::listed;
 use crate::manifest::finding::{Finding, Rule, Severity};
@@ -51,7 +51,7 @@ pub const STEPS: [&str; 37] = [
 ];
 
 /// The steps of the commercial edition, and what does the same here.
-const COMMERCIAL: [(&str, &str); 23] = [
+pub(in crate::manifest) const COMMERCIAL: [(&str, &str); 23] = [
     ("get-user-input", "set vars in the stage"),
     ("record-audit-event", "leave it out: the journal records every step"),
     ("tf-plan", "have a pipeline of the forge plan, and start it with http"),
@@ -140,14 +140,4 @@ fn unknown(manifest: &Manifest, uses: &str, known: &[&str], pointer: &str) -> Fi
         None => format!("there are {}.", listed(known)),
     };
     manifest.finding(Severity::Error, Rule::UnknownStep, pointer, format!("There is no step {uses:?}; {hint}"))
-}
-
-/// What a condition is whatever the promotion is; nothing when that depends.
-pub(super) fn constant(condition: &str) -> Option<bool> {
-    let template = Template::parse(condition, &Environment::step()).ok()?;
-    let depends = template.programs().any(|program| !program.reads().is_empty() || !program.calls().is_empty());
-    if depends || template.is_plain() {
-        return None;
-    }
-    template.evaluate(&Scope::default()).ok()?.value().ok()?.as_bool()
 }

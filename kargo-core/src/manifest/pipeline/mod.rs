@@ -160,7 +160,7 @@ fn to_warehouse(
 }
 
 /// A source of a host's gets its `config`; those of Kargo's have their fields right under their key.
-fn to_subscription(mut subscription: Subscription) -> Subscription {
+pub(super) fn to_subscription(mut subscription: Subscription) -> Subscription {
     if !matches!(subscription.source.as_str(), "git" | "image" | "chart")
         && let Value::Object(said) = &mut subscription.config
     {

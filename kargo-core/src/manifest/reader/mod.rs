@@ -86,6 +86,12 @@ impl Node {
         }
     }
 
+    /// Where the key stands in which a JSON pointer ends.
+    pub(super) fn key(&self, pointer: &str) -> Option<Span> {
+        let (above, key) = pointer.rsplit_once('/')?;
+        self.at(above).get(&unescaped(key)).map(|entry| entry.at)
+    }
+
     pub(super) fn is_null(&self) -> bool {
         self.data == Data::Null
     }

@@ -97,6 +97,35 @@ fn yaml_bombs_end_with_a_fault() {
 }
 
 #[test]
+fn yaml_bombs_of_maps_merges_and_keys_end_with_a_fault() {
+    let tenfold = |first: &str, level: &dyn Fn(&str) -> String| {
+        let mut text = format!("a0: &a0 {first}\n");
+        for number in 1..30 {
+            text += &format!("a{number}: &a{number} {}\n", level(&format!("*a{}", number - 1)));
+        }
+        text
+    };
+    let ten = |of: &dyn Fn(usize) -> String| (0..10).map(of).collect::<Vec<_>>().join(", ");
+    let maps = tenfold("{x: 1}", &|below| format!("{{{}}}", ten(&|n| format!("k{n}: {below}"))));
+    assert!(faults(&maps).iter().any(|fault| fault.contains("aliases")));
+    let merges = tenfold("{x: 1, y: 2}", &|below| format!("{{<<: [{}], z: {below}}}", ten(&|_| below.to_owned())));
+    assert!(faults(&merges).iter().any(|fault| fault.contains("aliases")));
+    // A key that is an alias of something large is no text, and costs what it stands for.
+    let keys = tenfold("[x, x]", &|below| format!("{{{}}}", ten(&|_| format!("? {below} : 1"))));
+    let told = faults(&keys);
+    assert!(told.iter().any(|fault| fault.contains("must be a text")), "{told:?}");
+    let texts = format!(
+        "a: &a {}\nb: {{{}}}",
+        "x".repeat(1000),
+        (0..50_000).map(|_| "? *a : 1").collect::<Vec<_>>().join(", ")
+    );
+    assert!(faults(&texts).iter().any(|fault| fault.contains("bytes")), "a key has its length too");
+    // What is merged is there once, however often it is named.
+    let often = format!("a: &a {{x: 1}}\nb: {{<<: [{}]}}\n", vec!["*a"; 1000].join(", "));
+    assert_eq!(values(&often)[0]["b"], json!({"x": 1}));
+}
+
+#[test]
 fn long_texts_are_bounded() {
     assert!(faults(&"[".repeat(100_000)).iter().any(|fault| !fault.is_empty()));
     assert!(faults(&format!("a: {}", "{a: ".repeat(200))).iter().any(|fault| fault.contains("levels deep")));

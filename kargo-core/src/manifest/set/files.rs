@@ -31,11 +31,18 @@ pub(super) fn text_of(name: &str, stream: impl Read) -> Result<String> {
         return Err(Error::new(ErrorKind::InvalidInput, message).operation("load manifests"));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let what = match error.as_bytes() {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16",
-            _ => "is not UTF-8",
+        let bytes = error.as_bytes();
+        let at = error.utf8_error().valid_up_to();
+        let message = match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => format!("{name} is UTF-16; save it as UTF-8."),
+            _ => {
+                let before = &bytes[..at];
+                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                let byte = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
+                let value = bytes.get(at).copied().unwrap_or_default();
+                format!("{name} is not UTF-8: byte {byte} of line {line} is 0x{value:02x}; save it as UTF-8.")
+            }
         };
-        let message = format!("{name} {what}; save it as UTF-8.");
         Error::new(ErrorKind::InvalidInput, message).operation("load manifests").because(error)
     })
 }

@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use crate::manifest::finding::{Finding, MAX_MESSAGE, Place, Rule, Severity, path, shortened};
 use crate::manifest::kind::{Metadata, Resource};
-use crate::manifest::reader::Node;
+use crate::manifest::reader::{Node, Span};
 use crate::manifest::source::Source;
 use crate::manifest::write;
 
@@ -91,12 +91,34 @@ impl Manifest {
         part: Option<std::ops::Range<usize>>,
         message: impl Into<String>,
     ) -> Finding {
+        self.finding_where(severity, rule, pointer, message, |origin, node| match (part, node.text()) {
+            (Some(part), Some(text)) => origin.source.within(node.span, text, part),
+            _ => node.span,
+        })
+    }
+
+    /// A finding at the key of a field: it is its name that is wrong.
+    pub(in crate::manifest) fn finding_at_key(
+        &self,
+        severity: Severity,
+        rule: Rule,
+        pointer: &str,
+        message: impl Into<String>,
+    ) -> Finding {
+        let key = |origin: &Origin, node: &Node| origin.document.key(pointer).unwrap_or(node.span);
+        self.finding_where(severity, rule, pointer, message, key)
+    }
+
+    fn finding_where(
+        &self,
+        severity: Severity,
+        rule: Rule,
+        pointer: &str,
+        message: impl Into<String>,
+        span: impl FnOnce(&Origin, &Node) -> Span,
+    ) -> Finding {
         let place = self.origin.as_ref().map(|origin| {
-            let node = origin.document.at(pointer);
-            let span = match (part, node.text()) {
-                (Some(part), Some(text)) => origin.source.within(node.span, text, part),
-                _ => node.span,
-            };
+            let span = span(origin, origin.document.at(pointer));
             let (line, column) = origin.source.position(span.start);
             let secret = matches!(self.resource, Resource::Secret(_));
             let snippet = if secret { None } else { origin.source.snippet(span) };

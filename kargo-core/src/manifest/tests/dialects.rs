@@ -23,9 +23,11 @@ fn translated(text: &str, field: &str, instead: &str) -> Manifests {
         .find(|finding| path(finding).ends_with(field))
         .unwrap_or_else(|| panic!("{field}: {}", told(&findings)));
     assert!(about.message.contains(instead) && about.place.as_ref().is_some_and(|place| place.line > 1), "{about}");
-    // What was translated is written in today's words.
+    // What was translated is written in today's words; what is only on its way out is written as it is.
     let again = Manifests::parse("new.yaml", manifests.to_yaml());
-    assert_eq!(again.findings(), [], "{}", manifests.to_yaml());
+    let kept: Vec<&Finding> =
+        again.findings().iter().filter(|finding| !path(finding).ends_with("config.author")).collect();
+    assert!(kept.is_empty(), "{kept:?}\n{}", manifests.to_yaml());
     manifests
 }
 
@@ -147,6 +149,11 @@ fn steps_that_refer_to_others_and_to_freight_without_expressions() {
         "${{ outputs[\"set\"].commitMessage }}\n\n${{ outputs[\"upd-ate\"].commitMessage }}"
     );
     assert!(commit.config.get("messageFromSteps").is_none());
+
+    let author = "{path: ., message: m, author: {name: a, email: 'a@acme.example'}}";
+    let commit =
+        step(&format!("- uses: git-commit\n  config: {author}"), "config.author", "name the author in git-clone");
+    assert_eq!(commit.config["author"]["name"], "a", "it is taken all the same");
 
     let update = step(
         "- uses: helm-update-image\n  as: update\n  config:\n    path: values.yaml\n    images:\n    - {image: ghcr.io/acme/app, key: image.tag, value: Tag}\n    - {image: ghcr.io/acme/app, key: image.ref, value: ImageAndDigest, fromOrigin: {kind: Warehouse, name: main}}",

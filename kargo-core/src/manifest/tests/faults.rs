@@ -120,10 +120,214 @@ fn values_that_fields_do_not_take_say_what_they_take() {
         ("PromotionTask", "vars: []".into(), "spec", "spec.steps is missing"),
         ("PromotionTask", "steps: [{uses: copy, task: {name: other}}]".into(), "spec.steps[0].uses", "not both"),
         ("Promotion", "stage: dev".into(), "spec", "either freight or an origin"),
+        ("Promotion", "stage: dev\nfreight: a\norigin: {name: main}".into(), "spec", "either freight or an origin"),
+        ("Promotion", "stage: dev\nfreight: a\nsteps: [{task: {name: t}}]".into(), "spec.steps[0].task", "with the tasks written out; take task out"),
+        ("PromotionTask", "steps: [{task: {name: other}}]".into(), "spec.steps[0].task", "cannot use another task"),
+        ("ClusterPromotionTask", "steps: [{task: {name: other, kind: ClusterPromotionTask}}]".into(), "spec.steps[0].task", "cannot use another task"),
+        ("PromotionTask", "vars: [{value: x}]\nsteps: [{uses: copy}]".into(), "spec.vars[0]", "name is missing"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{task: {{name: t}}, config: {{a: b}}}}]}}}}"), "spec.promotionTemplate.spec.steps[0].config", "A step with a task cannot have config"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{task: {{name: t}}, retry: {{timeout: 5m}}}}]}}}}"), "spec.promotionTemplate.spec.steps[0].retry", "A step with a task cannot have retry"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{task: {{name: t}}, continueOnError: true}}]}}}}"), "spec.promotionTemplate.spec.steps[0].continueOnError", "A step with a task cannot have continueOnError"),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{task: {{name: t, kind: Task}}}}]}}}}"), "spec.promotionTemplate.spec.steps[0].task.kind", "\"PromotionTask\" and \"ClusterPromotionTask\""),
+        ("Stage", format!("{request}promotionTemplate: {{spec: {{steps: [{{uses: copy, retry: {{errorThreshold: -1}}}}]}}}}"), "spec.promotionTemplate.spec.steps[0].retry.errorThreshold", "a whole number from 0, not -1"),
+        ("Stage", format!("{request}verification: {{analysisTemplates: [{{kind: AnalysisTemplate}}]}}"), "spec.verification.analysisTemplates[0]", "name is missing"),
+        ("Stage", format!("{request}verification: {{args: [{{value: x}}]}}"), "spec.verification.args[0]", "name is missing"),
+        ("Warehouse", "subscriptions: [{git: {repoURL: 'https://x/y', branch: 'a b'}}]".into(), "spec.subscriptions[0].git.branch", "only letters, digits"),
+        ("Warehouse", "subscriptions: [{git: {repoURL: 'https://x/y', branch: -main}}]".into(), "spec.subscriptions[0].git.branch", "it begins with a letter or digit"),
+        ("Warehouse", "subscriptions: [{git: {repoURL: 'https://x/y', branch: main.}}]".into(), "spec.subscriptions[0].git.branch", "ends with one"),
+        ("Warehouse", format!("subscriptions: [{{git: {{repoURL: 'https://x/y', branch: {}}}}}]", "a".repeat(256)), "spec.subscriptions[0].git.branch", "more than 255 characters"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: ghcr.io/acme//app}}]".into(), "spec.subscriptions[0].image.repoURL", "this is no image"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: 'ghcr.io:port/app'}}]".into(), "spec.subscriptions[0].image.repoURL", "this is no image"),
+        ("Warehouse", "subscriptions: [{image: {repoURL: ghcr.io/-acme}}]".into(), "spec.subscriptions[0].image.repoURL", "this is no image"),
+        ("Warehouse", "subscriptions: [{name: a.b, image: {repoURL: x}}]".into(), "spec.subscriptions[0].name", "there may be no dot in it"),
+        ("Warehouse", "subscriptions: [{name: a, image: {repoURL: x}}, {name: a, image: {repoURL: y}}]".into(), "spec.subscriptions[1]", "have the name \"a\""),
     ] {
         let findings = Manifests::parse("x.yaml", document(kind, "dev", &spec)).findings().to_vec();
         assert!(findings.iter().any(|finding| path(finding) == place && finding.message.contains(hint)), "{spec}: {place}\n{}", told(&findings));
     }
+}
+
+#[test]
+fn the_rules_of_a_project_say_what_they_take() {
+    let policy = |policy: &str| format!("promotionPolicies: [{{{policy}}}]");
+    let hook = |hook: &str| format!("webhookReceivers: [{{{hook}}}]");
+    let action = |action: &str| {
+        format!("webhookReceivers: [{{name: h, generic: {{secretRef: {{name: s}}, actions: [{{{action}}}]}}}}]")
+    };
+    let criteria = |one: &str| action(&format!("action: Refresh, targetSelectionCriteria: [{{{one}}}]"));
+    let actions = "spec.webhookReceivers[0].generic.actions[0]";
+    for (spec, place, hint) in [
+        (policy("autoPromotionEnabled: true"), "spec.promotionPolicies[0]", "stageSelector is missing"),
+        (policy("stage: dev, stageSelector: {name: dev}"), "spec.promotionPolicies[0].stageSelector", "not both"),
+        (policy("stageSelector: dev"), "spec.promotionPolicies[0].stageSelector", "takes a map"),
+        (policy("stageSelector: {name: 'glob:['}"), "spec.promotionPolicies[0].stageSelector.name", "cannot be used"),
+        (policy("stageSelector: {name: 'regex:('}"), "spec.promotionPolicies[0].stageSelector.name", "cannot be used"),
+        (policy("stageSelector: {name: 'like:dev'}"), "spec.promotionPolicies[0].stageSelector.name", "cannot be used"),
+        (
+            policy("stageSelector: {matchLabels: {tier: 1}}"),
+            "spec.promotionPolicies[0].stageSelector.matchLabels.tier",
+            "Put quotes around it",
+        ),
+        (
+            policy("stageSelector: {matchExpressions: [{key: a, operator: Is}]}"),
+            "spec.promotionPolicies[0].stageSelector.matchExpressions[0].operator",
+            "it can be \"In\", \"NotIn\"",
+        ),
+        (
+            policy("stageSelector: {matchExpressions: [{key: a}]}"),
+            "spec.promotionPolicies[0].stageSelector.matchExpressions[0]",
+            "operator is missing",
+        ),
+        (
+            policy("stageSelector: {matchExpressions: [{operator: Exists}]}"),
+            "spec.promotionPolicies[0].stageSelector.matchExpressions[0]",
+            "key is missing",
+        ),
+        (
+            policy("stageSelector: {matchExpressions: [{key: a, operator: In}]}"),
+            "spec.promotionPolicies[0].stageSelector.matchExpressions[0]",
+            "need values",
+        ),
+        (
+            policy("stageSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}"),
+            "spec.promotionPolicies[0].stageSelector.matchExpressions[0]",
+            "take no values",
+        ),
+        (
+            policy("stageSelector: {}, autoPromotionEnabled: 'true'"),
+            "spec.promotionPolicies[0].autoPromotionEnabled",
+            "Take the quotes off",
+        ),
+        (
+            policy("stageSelector: {}, autoRollback: {onPromotion: [Error]}"),
+            "spec.promotionPolicies[0].autoRollback.onPromotion[0]",
+            "\"Failed\" and \"Errored\"",
+        ),
+        (
+            policy("stageSelector: {}, autoRollback: {onVerification: [Errored]}"),
+            "spec.promotionPolicies[0].autoRollback.onVerification[0]",
+            "\"Failed\" and \"Error\"",
+        ),
+        (policy("stageSelector: {}, autoRollback: true"), "spec.promotionPolicies[0].autoRollback", "takes a map"),
+        (
+            "promotionPolicies: [{stageSelector: {name: a}}, {stageSelector: {name: a}}]".into(),
+            "spec.promotionPolicies[1]",
+            "the second never counts",
+        ),
+        (hook("github: {secretRef: {name: s}}"), "spec.webhookReceivers[0]", "name is missing"),
+        (hook("name: h"), "spec.webhookReceivers[0]", "of which kind it is"),
+        (
+            hook("name: h, github: {secretRef: {name: s}}, quay: {secretRef: {name: s}}"),
+            "spec.webhookReceivers[0]",
+            "of which kind it is",
+        ),
+        (hook("name: h, githbu: {}"), "spec.webhookReceivers[0].githbu", "did you mean \"github\"?"),
+        (hook("name: h, github: {}"), "spec.webhookReceivers[0].github", "secretRef is missing"),
+        (
+            hook("name: h, github: {secretRef: {nam: s}}"),
+            "spec.webhookReceivers[0].github.secretRef.nam",
+            "did you mean \"name\"?",
+        ),
+        (
+            "webhookReceivers: [{name: h, quay: {secretRef: {name: s}}}, {name: h, quay: {secretRef: {name: t}}}]"
+                .into(),
+            "spec.webhookReceivers[1]",
+            "have the name \"h\"",
+        ),
+        (
+            action("action: Refres, targetSelectionCriteria: [{kind: Warehouse, name: a}]"),
+            "spec.webhookReceivers[0].generic.actions[0].action",
+            "did you mean \"Refresh\"?",
+        ),
+        (action("action: Refresh"), actions, "targetSelectionCriteria is missing"),
+        (
+            criteria("kind: Stage, name: a"),
+            "spec.webhookReceivers[0].generic.actions[0].targetSelectionCriteria[0].kind",
+            "it can be \"Warehouse\"",
+        ),
+        (
+            criteria("kind: Warehouse"),
+            "spec.webhookReceivers[0].generic.actions[0].targetSelectionCriteria[0]",
+            "which warehouses are meant",
+        ),
+        (
+            criteria("kind: Warehouse, indexSelector: {matchIndices: [{key: url, operator: Equals, value: x}]}"),
+            "spec.webhookReceivers[0].generic.actions[0].targetSelectionCriteria[0].indexSelector.matchIndices[0].key",
+            "\"subscribedURLs\" and \"receiverPaths\"",
+        ),
+        ("freightLinks: [{url: 'https://x'}]".into(), "spec.freightLinks[0]", "title is missing"),
+        ("stageLinks: [{title: x}]".into(), "spec.stageLinks[0]", "url is missing"),
+        ("stageLinks: [{title: x, url: 'https://x', if: true}]".into(), "spec.stageLinks[0].if", "takes a text"),
+        ("promotionWindows: {}".into(), "spec.promotionWindows", "takes a list"),
+    ] {
+        let findings = Manifests::parse("x.yaml", document("ProjectConfig", "shop", &spec)).findings().to_vec();
+        let here = findings.iter().find(|finding| path(finding) == place && finding.message.contains(hint));
+        assert!(here.is_some_and(Finding::is_error), "{spec}: {place}\n{}", told(&findings));
+    }
+    let other = Manifests::parse("x.yaml", document("ProjectConfig", "other", "promotionPolicies: []"));
+    assert!(one(other.findings().to_vec(), "name").message.contains("rename it \"shop\""));
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    use super::super::Resource;
+    use crate::stage::{Availability, RetryPolicy, Selection};
+    use crate::{FreightCreationPolicy, Phase};
+
+    let texts = [
+        document(
+            "Warehouse",
+            "main",
+            "subscriptions:\n- image: {repoURL: x}\n- git: {repoURL: 'https://x/y'}\n- chart: {repoURL: 'oci://x/z'}",
+        ),
+        document(
+            "Stage",
+            "dev",
+            "requestedFreight: [{origin: {name: main}, sources: {stages: [test]}}]\npromotionTemplate: {spec: {steps: [{uses: copy}, {task: {name: t}}]}}\nverification: {analysisTemplates: [{name: a}]}",
+        ),
+        document("ProjectConfig", "shop", "promotionPolicies: [{stageSelector: {}, autoRollback: {}}]"),
+    ];
+    let manifests = Manifests::parse("x.yaml", texts.join("---\n"));
+    assert_eq!(manifests.findings(), []);
+    let resources: Vec<&Resource> = manifests.iter().map(|manifest| &manifest.resource).collect();
+    let [Resource::Warehouse(warehouse), Resource::Stage(stage), Resource::ProjectConfig(config)] = resources[..]
+    else {
+        panic!("{resources:?}")
+    };
+    assert_eq!(
+        (warehouse.interval.as_secs(), &warehouse.shard, &warehouse.freight_creation_criteria),
+        (300, &None, &None)
+    );
+    assert_eq!(warehouse.freight_creation_policy, FreightCreationPolicy::Automatic);
+    // What a subscription leaves out is for its source, whose defaults are Kargo's too.
+    for (subscription, url) in warehouse.subscriptions.iter().zip(["x", "https://x/y", "oci://x/z"]) {
+        assert_eq!((&subscription.name, &subscription.config), (&None, &serde_json::json!({"repoURL": url})));
+    }
+    let request = &stage.requested_freight[0];
+    assert_eq!((request.direct, request.required_soak), (false, None));
+    assert_eq!((request.availability, request.selection), (Availability::OneOf, Selection::Newest));
+    assert_eq!((stage.steps[0].continue_on_error, stage.steps[0].retry), (false, RetryPolicy::default()));
+    assert_eq!((stage.steps[0].config.to_string().as_str(), stage.steps[0].alias_at(0).as_str()), ("{}", "step-1"));
+    assert_eq!(
+        stage.steps[1].task.as_ref().map(|task| (task.kind(), stage.steps[1].alias_at(1))),
+        Some(("PromotionTask", "task-2".to_owned()))
+    );
+    assert!(!stage.verification.as_ref().unwrap().analysis_templates[0].cluster);
+    let policy = &config.promotion_policies[0];
+    let rollback = policy.auto_rollback.as_ref().unwrap();
+    assert!(!policy.auto_promote && policy.selector.name.is_none() && rollback.on_promotion.is_empty());
+    assert_eq!(rollback.on_verification.iter().collect::<Vec<_>>(), [&Phase::Failed]);
+}
+
+#[test]
+fn a_name_that_a_cluster_would_make_is_no_name_here() {
+    let stage = stage("- uses: copy").replace("{name: dev,", "{generateName: dev-,");
+    let finding = one(Manifests::parse("x.yaml", stage).findings().to_vec(), "generateName");
+    assert_eq!(
+        (finding.rule, finding.severity, marked(&finding).as_str()),
+        (Rule::MissingField, Severity::Error, "dev-")
+    );
+    assert!(finding.message.contains("this Stage needs it; write name"), "{finding}");
 }
 
 #[test]
@@ -239,11 +443,13 @@ fn what_is_commercial_is_refused_by_name_with_what_to_write() {
     );
     assert!(finding.message.contains("a stage for each target"), "{finding}");
     let finding = in_document("Promotion", "stage: dev\nfreight: abc\ntarget: eu");
-    assert_eq!((finding.rule, path(&finding)), (Rule::Commercial, "spec.target"));
+    assert_eq!((finding.rule, finding.severity, path(&finding)), (Rule::Commercial, Severity::Error, "spec.target"));
+    assert!(finding.message.contains("write a stage for each target"), "{finding}");
     let windows = document("ProjectConfig", "shop", "promotionWindows: [{name: nights, kind: Deny}]");
     let manifests = Manifests::parse("x.yaml", windows);
     let finding = one(manifests.findings().to_vec(), "windows");
     assert_eq!((finding.rule, finding.severity), (Rule::Commercial, Severity::Warning), "{finding}");
+    assert!(finding.message.contains("hold the stages, or promote by hand"), "{finding}");
     assert!(manifests.to_yaml().contains("nights"));
     for (group, kind, severity, hint) in [
         ("kargo.akuity.io", "Target", Severity::Error, "a stage for each target"),
@@ -251,6 +457,8 @@ fn what_is_commercial_is_refused_by_name_with_what_to_write() {
         ("ee.kargo.akuity.io", "CustomPromotionStep", Severity::Warning, "register a step"),
         ("ee.kargo.akuity.io", "EventRouter", Severity::Warning, "events"),
         ("ee.kargo.akuity.io", "MessageChannel", Severity::Warning, "steps::send_message"),
+        ("ee.kargo.akuity.io", "ClusterMessageChannel", Severity::Warning, "steps::send_message"),
+        ("ee.kargo.akuity.io", "SomethingNew", Severity::Warning, "not read here"),
     ] {
         let text = format!("apiVersion: {group}/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\n");
         let finding = one(Manifests::parse("x.yaml", text).findings().to_vec(), kind);

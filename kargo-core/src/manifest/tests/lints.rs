@@ -65,37 +65,46 @@ fn freight_that_can_never_arrive() {
     assert_eq!((finding.rule, marked(&finding).as_str()), (Rule::NeverArrives, "dev"), "{finding}");
 }
 
+/// Every step of the commercial edition that is not here, with what to use instead.
+const COMMERCIAL: [(&str, &str); 23] = [
+    ("get-user-input", "set vars in the stage"),
+    ("record-audit-event", "the journal records every step"),
+    ("tf-plan", "have a pipeline of the forge plan"),
+    ("tf-apply", "have a pipeline of the forge apply"),
+    ("tf-output", "read the output with http, or from a file with json-parse"),
+    ("gha-dispatch-workflow", "API for workflow dispatches"),
+    ("gha-wait-for-workflow", "API for workflow runs, with a successExpression"),
+    ("gh-create-issue", "use http with GitHub's API for issues"),
+    ("gh-update-issue", "use http with GitHub's API for issues"),
+    ("gh-search-issues", "use http with GitHub's API for searches"),
+    ("gh-wait-for-issue-state", "API for issues, with a successExpression"),
+    ("gh-issue-add-comment", "use http with GitHub's API for comments"),
+    ("gh-issue-update-comment", "use http with GitHub's API for comments"),
+    ("gh-issue-delete-comment", "use http with GitHub's API for comments"),
+    ("jira", "use http with Jira's API"),
+    ("snow-create", "use http with ServiceNow's API"),
+    ("snow-update", "use http with ServiceNow's API"),
+    ("snow-delete", "use http with ServiceNow's API"),
+    ("snow-query-for-records", "use http with ServiceNow's API"),
+    ("snow-wait-for-condition", "ServiceNow's API, with a successExpression"),
+    ("jfrog-evidence", "use http with Artifactory's API"),
+    ("github-dispatch-workflow", "API for workflow dispatches"),
+    ("servicenow", "use http with ServiceNow's API"),
+];
+
 #[test]
 fn steps_of_the_commercial_edition_and_steps_that_nobody_knows() {
-    for uses in [
-        "get-user-input",
-        "record-audit-event",
-        "tf-plan",
-        "tf-apply",
-        "tf-output",
-        "gha-dispatch-workflow",
-        "gha-wait-for-workflow",
-        "gh-create-issue",
-        "gh-update-issue",
-        "gh-search-issues",
-        "gh-wait-for-issue-state",
-        "gh-issue-add-comment",
-        "gh-issue-update-comment",
-        "gh-issue-delete-comment",
-        "jira",
-        "snow-create",
-        "snow-update",
-        "snow-delete",
-        "snow-query-for-records",
-        "snow-wait-for-condition",
-        "jfrog-evidence",
-    ] {
+    let listed: Vec<&str> = COMMERCIAL.iter().map(|(uses, _)| *uses).collect();
+    assert_eq!(listed, crate::manifest::lint::COMMERCIAL.map(|(uses, _)| uses), "each is in this table");
+    for (uses, instead) in COMMERCIAL {
         let finding = found_in_steps(&format!("- uses: {uses}"));
         assert_eq!(
             (finding.rule, finding.severity, marked(&finding).as_str()),
             (Rule::Commercial, Severity::Error, uses)
         );
-        assert!(finding.message.contains(uses) && finding.message.contains("commercial edition; "), "{finding}");
+        let said = format!("The step {uses:?} is of Kargo's commercial edition; ");
+        assert!(finding.message.starts_with(&said) && finding.message.contains(instead), "{instead}\n{finding}");
+        assert!(finding.message.ends_with("or register a step of the host's under this name."), "{finding}");
         // A host that has such a step is not told.
         let known: Vec<&str> = STEPS.into_iter().chain([uses]).collect();
         let text = [warehouse(), stage(&format!("- uses: {uses}"))].join("---\n");
@@ -194,7 +203,7 @@ fn aliases_that_are_not_there_or_come_later() {
             "There is no step \"stp\"",
         ),
         (
-            "- uses: copy\n- uses: copy\n  config: {inPath: '${{ stepMetas.x.status }}'}",
+            "- uses: copy\n- uses: copy\n  config: {inPath: '${{ stepMetas.x.Status }}'}",
             "stepMetas.x",
             "There is no step \"x\"",
         ),
@@ -289,6 +298,14 @@ fn texts_that_will_turn_into_numbers() {
         (compose("{name: sha, value: '3108617'}", "${{ vars.sha }}"), "quote(vars.sha)"),
         (compose("", "${{ imageFrom('ghcr.io/acme/app').Tag }}"), "the tag 1.10 becomes the number 1.1"),
         (compose("", "${{ commitFrom('https://git.example/acme/app.git').ID }}"), "digits only"),
+        (
+            compose("", "${{ commitFrom('https://git.example/acme/app.git').ID[:7] }}"),
+            "3108617, becomes a number; write ${{ quote(",
+        ),
+        (compose("{name: live, value: 'true'}", "${{ vars.live }}"), "The text \"true\" becomes true"),
+        (compose("{name: tag, value: t}", "${{ vars.tag }}"), "The text \"t\" becomes true"),
+        (compose("{name: tag, value: 'null'}", "${{ vars.tag }}"), "The text \"null\" becomes null"),
+        (compose("", "${{ '1.10' }}"), "The text \"1.10\" becomes 1.1; write ${{ quote('1.10') }}"),
     ] {
         let finding = found_in_steps(&steps);
         assert_eq!((finding.rule, finding.severity), (Rule::Number, Severity::Warning), "{finding}");
@@ -299,6 +316,8 @@ fn texts_that_will_turn_into_numbers() {
         compose("{name: tag, value: 'v1.10'}", "${{ vars.tag }}"),
         compose("", "${{ quote(imageFrom('ghcr.io/acme/app').Tag) }}"),
         compose("", "v${{ imageFrom('ghcr.io/acme/app').Tag }}"),
+        compose("", "${{ commitFrom('https://git.example/acme/app.git').ID[0] }}"),
+        compose("", "${{ 40 + 2 }}"),
         // A field that takes a text keeps it.
         "- uses: copy\n  config: {inPath: \"${{ imageFrom('ghcr.io/acme/app').Tag }}\", outPath: b}".to_owned(),
     ] {

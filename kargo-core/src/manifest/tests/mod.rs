@@ -1,15 +1,19 @@
 //! Scenarios of reading, checking and writing manifests.
 
+mod configs;
+mod constants;
 mod dialects;
 mod faults;
+mod freight;
 mod hostile;
 mod lints;
+mod mechanisms;
 mod mutations;
 mod pipelines;
 mod round_trip;
 mod sources;
 
-use super::{Finding, Manifests, Rule, STEPS, Severity, lint};
+use super::{Finding, KnownSteps, Manifests, Rule, STEPS, Severity, lint};
 
 /// The examples of the workspace, each with its name.
 fn examples() -> Vec<(String, String)> {
@@ -60,9 +64,14 @@ fn stage(steps: &str) -> String {
 
 /// What is found in the warehouse `main` and these documents.
 fn found(documents: &[String]) -> Vec<Finding> {
+    found_by(documents, &STEPS)
+}
+
+/// As [`found`], by one who knows these steps.
+fn found_by(documents: &[String], known: &(impl KnownSteps + ?Sized)) -> Vec<Finding> {
     let mut all = vec![warehouse()];
     all.extend_from_slice(documents);
-    lint(&Manifests::parse("shop.yaml", all.join("---\n")), &STEPS)
+    lint(&Manifests::parse("shop.yaml", all.join("---\n")), known)
 }
 
 /// The one thing that is found in a stage with these steps.

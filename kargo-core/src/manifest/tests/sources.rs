@@ -41,6 +41,14 @@ fn files_folders_and_streams_make_one_set() {
     assert_eq!(stream.iter().count(), 1);
     assert_eq!(Manifests::load([folder.path().join("nowhere")]).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(Manifests::from_reader("x", &b"\xff"[..]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    for (bytes, place) in [
+        (&b"\xff"[..], "byte 1 of line 1 is 0xff"),
+        (b"kind: Stage\nname: caf\xe9\n", "byte 10 of line 2 is 0xe9"),
+        (b"a: \xc3\xa9\n\n\x80", "byte 1 of line 3 is 0x80"),
+    ] {
+        let error = Manifests::from_reader("x.yaml", bytes).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("x.yaml is not UTF-8: {place}; save it as UTF-8.")), "{error}");
+    }
     let named = Manifests::load([folder.path().join("values.yaml")]).unwrap();
     assert!(named.findings()[0].message.contains("no manifest"), "{}", told(named.findings()));
 }

@@ -204,6 +204,129 @@ async fn a_file_is_downloaded_and_known_again_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_body_is_what_its_answer_or_the_configuration_says() {
+    for (headers, body, said, expression) in [
+        ("Content-Type: application/json\n", r#"{"a": [1]}"#, None, "response.body.a[0] == 1"),
+        ("Content-Type: application/vnd.acme+json; charset=utf-8\n", r#"{"a": 1}"#, None, "response.body.a == 1"),
+        (
+            "Content-Type: application/yaml\n",
+            "a: [1]\nb: x\n",
+            None,
+            "response.body.a == [1] && response.body.b == 'x'",
+        ),
+        ("Content-Type: text/plain\n", "42", None, "response.body == '42'"),
+        // Without a word it is JSON if it can be read as such, and else nothing.
+        ("", r#"{"a": 1}"#, None, "response.body.a == 1"),
+        ("Content-Type: text/html\n", "<p>", None, "response.body == {}"),
+        ("Content-Type: application/json\n", "", None, "response.body == {} && response.status == 200"),
+        ("Content-Type: application/json\n", " \n", None, "response.body == {}"),
+        // What the configuration says counts for more than what the answer does.
+        ("Content-Type: text/html\n", "a: 1", Some("application/yaml"), "response.body.a == 1"),
+        ("Content-Type: application/json\n", r#"{"a": 1}"#, Some("text/plain"), "response.body contains 'a'"),
+        ("Content-Type: text/plain\n", "[7]", Some("application/json"), "response.body[0] == 7"),
+    ] {
+        let server = Server::start(&[&answer("200 OK", headers, body)]).await;
+        let mut config = json!({ "url": server.url, "successExpression": expression });
+        if let Some(said) = said {
+            config["responseContentType"] = said.into();
+        }
+        let outcome = http(config).await.unwrap();
+        assert!(matches!(outcome, StepOutcome::Succeeded { .. }), "{headers}{body}: {outcome:?}");
+    }
+    for (headers, body) in [("Content-Type: application/json\n", "<p>"), ("Content-Type: application/yaml\n", "a: [")] {
+        let server = Server::start(&[&answer("200 OK", headers, body)]).await;
+        let error = http(json!({ "url": server.url })).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Never), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_sent_from_a_file_of_the_workspace() {
+    let (workspace, cx) = (Workspace::new(), Context::system("dev.1/step-1"));
+    workspace.write(&cx, "d/body.json", "{\"from\": \"a file\"}").await.unwrap();
+    let server = Server::start(&[&answer("200 OK", "", "")]).await;
+    for path in ["d/body.json", "../../d/body.json", "/d/body.json"] {
+        let config = json!({ "url": server.url, "method": "PUT", "bodyFromFile": path });
+        let outcome = run("http", config, &workspace, None).await.unwrap();
+        assert!(matches!(outcome, StepOutcome::Succeeded { .. }), "{path}: {outcome:?}");
+        assert!(server.asked().last().unwrap().ends_with("{\"from\": \"a file\"}"), "{path}");
+    }
+    let missing = json!({ "url": server.url, "method": "PUT", "bodyFromFile": "d/boddy.json" });
+    let error = run("http", missing, &workspace, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().contains("Did you mean \"d/body.json\"?"), "{error}");
+    workspace.write(&cx, "large", vec![b'x'; (2 << 20) + 1]).await.unwrap();
+    let large = json!({ "url": server.url, "method": "PUT", "bodyFromFile": "large" });
+    let outcome = run("http", large, &workspace, None).await.unwrap();
+    assert!(
+        matches!(&outcome, StepOutcome::Failed { reason } if reason.contains("more than 2097152 bytes")),
+        "{outcome:?}"
+    );
+    assert_eq!(server.asked().len(), 3, "nothing of these was sent");
+}
+
+#[tokio::test]
+async fn a_failure_is_looked_for_first_and_without_one_it_goes_on_waiting() {
+    let server = Server::start(&[&answer("500 Internal Server Error", "", "broken")]).await;
+    let ask = |expressions: Value| {
+        let mut config = json!({ "url": server.url });
+        config.as_object_mut().unwrap().extend(expressions.as_object().unwrap().clone());
+        http(config)
+    };
+    let both =
+        ask(json!({ "failureExpression": "response.status >= 500", "successExpression": "true" })).await.unwrap();
+    assert!(
+        matches!(&both, StepOutcome::Failed { reason } if reason.contains("which `failureExpression` calls a failure")),
+        "{both:?}"
+    );
+    let waits = ask(json!({ "failureExpression": "response.status == 404" })).await.unwrap();
+    let half_a_minute = Duration::from_secs(30);
+    assert!(matches!(waits, StepOutcome::Running { check_after, .. } if check_after == half_a_minute), "{waits:?}");
+    let succeeds =
+        ask(json!({ "successExpression": "response.status == 500", "failureExpression": "false" })).await.unwrap();
+    assert!(matches!(succeeds, StepOutcome::Succeeded { .. }), "{succeeds:?}");
+    // What is said of a failure is a text, or it is not said.
+    let odd = ask(json!({ "failureExpression": "true", "errorExpression": "response.status" })).await.unwrap();
+    assert!(matches!(&odd, StepOutcome::Failed { reason } if reason.contains("calls a failure")), "{odd:?}");
+}
+
+#[tokio::test]
+async fn a_download_is_asked_for_as_the_configuration_says_and_tried_again_when_refused() {
+    let (workspace, cx) = (Workspace::new(), Context::system("dev.1/step-1"));
+    let server = Server::start(&[
+        &answer("503 Service Unavailable", "Retry-After: 3\n", ""),
+        &answer("404 Not Found", "", "not yet"),
+        &answer("200 OK", "", "one"),
+        &answer("200 OK", "", "two"),
+    ])
+    .await;
+    let config = json!({
+        "url": format!("{}/file?v=1", server.url), "outPath": "../../in/file",
+        "headers": [{ "name": "Authorization", "value": "Bearer t" }], "queryParams": [{ "name": "q", "value": "a b" }],
+    });
+    for retry in [Retry::After(Duration::from_secs(3)), Retry::Backoff] {
+        let error = run("http-download", config.clone(), &workspace, None).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, retry), "{error}");
+        assert!(workspace.read(&cx, "in/file").await.unwrap().is_none());
+    }
+    let digest = "sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+    let outcome = run("http-download", config.clone(), &workspace, None).await.unwrap();
+    let StepOutcome::Succeeded { outputs, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(Value::Object(outputs), json!({ "digest": digest }));
+    let asked = server.asked().last().unwrap().to_ascii_lowercase();
+    assert!(asked.starts_with("get /file?v=1&q=a+b http/1.1") && asked.contains("authorization: bearer t"), "{asked}");
+    let mut over = config;
+    over["allowOverwrite"] = true.into();
+    run("http-download", over, &workspace, None).await.unwrap();
+    assert_eq!(workspace.read(&cx, "in/file").await.unwrap().as_deref(), Some(&b"two"[..]));
+
+    let large = Server::start(&["HTTP/1.1 200 OK\nConnection: close\nContent-Length: 104857601\n\nx"]).await;
+    let outcome =
+        run("http-download", json!({ "url": large.url, "outPath": "large" }), &workspace, None).await.unwrap();
+    assert!(matches!(&outcome, StepOutcome::Failed { reason } if reason.contains("104857600 bytes")), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn metadata_and_aliases_are_recorded() {
     let at = Timestamp::UNIX_EPOCH;
     let promotion = PromotionInfo::new("shop", "dev.1", "dev", Freight::new("main", vec![], at), Actor::engine(), at);

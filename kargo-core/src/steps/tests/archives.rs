@@ -146,3 +146,46 @@ fn archives_that_are_broken_or_too_large_are_refused() {
         });
     }
 }
+
+#[test]
+fn what_is_too_large_is_not_packed() {
+    const MIB: usize = 1 << 20;
+    for (sizes, refused) in [
+        (vec![50 * MIB], None),
+        (vec![50 * MIB + 1], Some("in/0")),
+        (vec![40 * MIB, 40 * MIB], None),
+        (vec![40 * MIB, 40 * MIB, 20 * MIB + 1], Some("in/2")),
+    ] {
+        block_on(async {
+            let workspace = Workspace::new();
+            for (number, size) in sizes.iter().enumerate() {
+                workspace.write(&context(), &format!("in/{number}"), vec![0; *size]).await.unwrap();
+            }
+            let config = json!({"inPath": "in", "outPath": "out.tar"});
+            let outcome = call(builtin().build().step("tar").unwrap(), &workspace, &config).await;
+            match refused {
+                None => drop(outcome.unwrap()),
+                Some(file) => {
+                    let error = outcome.unwrap_err();
+                    let name = file.trim_start_matches("in/");
+                    contains(error.message(), &[name, "a file in it may have 50 MiB, and all together 100 MiB"]);
+                    assert!(workspace.read(&context(), "out.tar").await.unwrap().is_none());
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_ignored_does_not_count_and_patterns_hold_for_unpacking_too() {
+    block_on(async {
+        let workspace = workspace(&[("in/a", "1"), ("in/b.md", "2"), ("in/c/d.md", "3"), ("in/c/e", "4")]).await;
+        let plugins = builtin().build();
+        workspace.write(&context(), "in/large", vec![0; 60 << 20]).await.unwrap();
+        let config = json!({"inPath": "in", "outPath": "a.tar", "ignore": "large"});
+        call(plugins.step("tar").unwrap(), &workspace, &config).await.unwrap();
+        untar(&workspace, json!({"inPath": "a.tar", "outPath": "o", "ignore": "*.md\n!d.md"})).await.unwrap();
+        let paths: Vec<String> = tree(&workspace).await.into_keys().filter(|path| path.starts_with("o/")).collect();
+        assert_eq!(paths, ["o/a", "o/c/d.md", "o/c/e"]);
+    });
+}

@@ -3,6 +3,8 @@
 mod archives;
 mod configs;
 mod files;
+mod messages;
+mod paths;
 mod programs;
 mod records;
 mod structured;

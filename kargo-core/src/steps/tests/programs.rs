@@ -115,6 +115,63 @@ fn helm_is_told_what_the_configuration_says() {
 }
 
 #[test]
+fn helm_builds_dependencies_first_and_names_directories_by_the_release_when_told() {
+    let tells = "echo \"$0 $*\" >> log\n";
+    let script = format!(
+        "{tells}for argument; do case $argument in --output-dir=*) out=${{argument#*=}};; esac; done\nif [ -n \"$out\" ]; then mkdir -p $out/x; cp log $out/x/log; exit; fi\ncat log\n"
+    );
+    let files = [("template", script.as_str()), ("dependency", tells), ("Chart.yaml", "name: shop\n")];
+    let step = Typed(helm::Template(SHELL));
+    let told = |config: Value, file: &'static str| {
+        let step = &step;
+        async move {
+            let workspace = workspace(&files).await;
+            assert_eq!(succeeded(step, &workspace, config).await, Map::new());
+            tree(&workspace).await[file].clone()
+        }
+    };
+    block_on(async {
+        let plain = told(json!({"path": ".", "outPath": "o.yaml"}), "o.yaml").await;
+        assert!(plain.starts_with("template release-name ") && plain.lines().count() == 1, "{plain}");
+        let built = told(json!({"path": ".", "outPath": "o.yaml", "buildDependencies": true}), "o.yaml").await;
+        let lines: Vec<&str> = built.lines().collect();
+        assert!(
+            lines[0].starts_with("dependency build --skip-refresh ") && lines[1].starts_with("template "),
+            "{built}"
+        );
+        let named =
+            told(json!({"path": ".", "outPath": "o", "releaseName": "r", "useReleaseName": true}), "o/x/log").await;
+        assert!(named.starts_with("template r ") && named.trim_end().ends_with("--release-name"), "{named}");
+        let not = told(json!({"path": ".", "outPath": "o", "releaseName": "r"}), "o/x/log").await;
+        assert!(!not.contains("--release-name"), "{not}");
+    });
+}
+
+#[test]
+fn kustomize_is_told_of_helm_and_puts_nothing_out() {
+    let script = "for argument; do echo \"# $argument\"; done\necho 'kind: A'\n";
+    let files = [("build", script), ("kustomization.yaml", "resources: []\n")];
+    block_on(async {
+        let workspace = workspace(&files).await;
+        let helm = json!({"apiVersions": ["a/v1", "b/v2"], "kubeVersion": "1.33"});
+        let config = json!({"path": ".", "outPath": "o.yaml", "plugin": {"helm": helm}});
+        let outputs = succeeded(&Typed(kustomize::Build(SHELL)), &workspace, config).await;
+        assert_eq!(outputs, Map::new());
+        let told = tree(&workspace).await["o.yaml"].clone();
+        let wanted = [
+            "# --enable-helm",
+            "# --helm-api-versions=a/v1",
+            "# --helm-api-versions=b/v2",
+            "# --helm-kube-version=1.33",
+        ];
+        assert_eq!(told.lines().take(4).collect::<Vec<_>>(), wanted, "{told}");
+        let plain = json!({"path": ".", "outPath": "o.yaml"});
+        succeeded(&Typed(kustomize::Build(SHELL)), &workspace, plain).await;
+        assert!(!tree(&workspace).await["o.yaml"].contains("--helm-"));
+    });
+}
+
+#[test]
 fn helm_template_lays_its_files_over_a_directory() {
     let script = format!(
         "for argument; do case $argument in --output-dir=*) out=${{argument#*=}};; esac; done\n\

@@ -222,3 +222,33 @@ fn yaml_11_a_step_writes_only_the_file_that_changes() {
         assert_eq!(changed, ["7/values.yaml"]);
     });
 }
+
+#[test]
+fn an_image_that_freight_of_two_warehouses_has_is_refused_until_it_is_named() {
+    let image = |tag: &str| -> Artifact {
+        Artifact::Image(
+            serde_json::from_value(
+                json!({"repoURL": "ghcr.io/acme/app", "tag": tag, "digest": format!("sha256:{tag}")}),
+            )
+            .unwrap(),
+        )
+    };
+    let mut promotion = promotion();
+    let other = Freight::new("other", vec![image("2.0")], Timestamp::UNIX_EPOCH);
+    promotion.collection = promotion.collection.with(other);
+    let plugins = builtin().build();
+    let step = plugins.step("kustomize-set-image").unwrap();
+    block_on(async {
+        let workspace = workspace(&[("kustomization.yaml", "images: []\n")]).await;
+        let run = async |config: Value| {
+            let request =
+                StepRequest::new(&promotion, "step", &config, Timestamp::UNIX_EPOCH).with_workspace(&workspace);
+            step.run(&context(), &request).await
+        };
+        let error = run(json!({"path": "."})).await.unwrap_err();
+        contains(error.message(), &["more than one image of \"ghcr.io/acme/app\"", "name it in `images`"]);
+        assert_eq!(tree(&workspace).await["kustomization.yaml"], "images: []\n");
+        run(json!({"path": ".", "images": [{"image": "ghcr.io/acme/app", "tag": "2.0"}]})).await.unwrap();
+        contains(&tree(&workspace).await["kustomization.yaml"], &["name: ghcr.io/acme/app", "newTag: \"2.0\""]);
+    });
+}

@@ -1,0 +1,68 @@
+//! How much memory it takes to read manifests that are made to take all there is. A process of its own, in which one thing happens after the
+//! other, so that the numbers mean something.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::time::{Duration, Instant};
+
+use kargo_core::manifest::{Manifests, STEPS, lint};
+
+const MIB: usize = 1024 * 1024;
+
+/// A line of this process's status, in bytes.
+fn status(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// What is found in a stage whose one step has this configuration, and by how much the memory of this process had grown at its peak.
+fn read(name: &str, config: &str) -> (Vec<String>, usize) {
+    let config: String = config.lines().map(|line| format!("          {line}\n")).collect();
+    let text = format!(
+        "apiVersion: kargo.akuity.io/v1alpha1\nkind: Stage\nmetadata: {{name: dev, namespace: shop}}\nspec:\n  requestedFreight: [{{origin: {{name: main}}, sources: {{direct: true}}}}]\n  promotionTemplate:\n    spec:\n      steps:\n      - uses: compose-output\n        config:\n{config}"
+    );
+    // Forgets the peak so far.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let (before, started) = (status("VmRSS:"), Instant::now());
+    let manifests = Manifests::parse("bomb.yaml", text.as_str());
+    let findings = lint(&manifests, &STEPS).into_iter().map(|finding| finding.message).collect();
+    let peak = status("VmHWM:").saturating_sub(before);
+    println!("{name}: {} KiB of text, {} MiB, {:?}", text.len() / 1024, peak / MIB, started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{name} takes {:?}", started.elapsed());
+    (findings, peak)
+}
+
+/// Each level ten times the one before.
+fn tenfold(first: &str, level: impl Fn(&str) -> String) -> String {
+    let mut text = format!("a0: &a0 {first}\n");
+    for number in 1..30 {
+        text += &format!("a{number}: &a{number} {}\n", level(&format!("*a{}", number - 1)));
+    }
+    text
+}
+
+#[test]
+fn bombs_take_a_bounded_room() {
+    let ten = |of: &dyn Fn(usize) -> String| (0..10).map(of).collect::<Vec<_>>().join(", ");
+    let bombs = [
+        ("lists of lists", tenfold("[x, x]", |below| format!("[{}]", ten(&|_| below.to_owned())))),
+        ("maps of maps", tenfold("{x: 1}", |below| format!("{{{}}}", ten(&|n| format!("k{n}: {below}"))))),
+        ("merges of merges", {
+            let wide: String = (0..1000).map(|n| format!("k{n}: 1, ")).collect();
+            tenfold(&format!("{{{wide}}}"), |below| format!("{{<<: [{}], x: {below}}}", ten(&|_| below.to_owned())))
+        }),
+        ("aliases as keys", tenfold("[x, x]", |below| format!("{{{}}}", ten(&|_| format!("? {below} : 1"))))),
+        ("a long text many times", format!("a: &a {}\nb: [{}]\n", "x".repeat(MIB), vec!["*a"; 10_000].join(", "))),
+        ("anchors on anchors", format!("{}x{}\n", "a: &a [".to_owned() + &"&b [".repeat(60), "]".repeat(61))),
+    ];
+    for (name, text) in bombs {
+        let (findings, peak) = read(name, &text);
+        assert!(name == "anchors on anchors" || !findings.is_empty(), "{name} is told");
+        assert!(peak < 400 * MIB, "{name}: {} MiB", peak / MIB);
+    }
+    // As many values as may be, without any alias: the largest that is read at all.
+    let (findings, peak) = read("a million values", &format!("a: [{}]\n", vec!["1"; 990_000].join(", ")));
+    assert!(findings.is_empty() || findings.iter().any(|finding| finding.contains("main")), "{findings:?}");
+    assert!(peak < 700 * MIB, "{} MiB", peak / MIB);
+}
