@@ -62,6 +62,6 @@ pub use repository::Repository;
 #[cfg(feature = "keyless")]
 pub use signature::TrustedRoot;
 pub use signature::{PublicKey, SignatureCheck, SignatureVerifier, Signed, Signer, SignerIdentity, Trust};
-pub use spec::ImageSpec;
+pub use spec::{ArtifactSpec, ImageSpec};
 pub use step::{OciDownload, OciDownloadStep, OciPush, OciPushStep};
 pub use writer::{ImageTag, ImageTagWriter};

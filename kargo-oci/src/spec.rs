@@ -81,6 +81,73 @@ impl ImageSpec {
     }
 }
 
+/// What an artifact that is no image should be, for [`Client::push_artifact`](crate::Client::push_artifact): its type, files and annotations,
+/// and what it is about.
+///
+/// ```
+/// use kargo_oci::ArtifactSpec;
+///
+/// let report = ArtifactSpec::new("application/vnd.acme.report.v1+json")
+///     .layer("application/vnd.acme.report.v1+json", r#"{"tests": 120, "failed": 0}"#)
+///     .annotation("org.opencontainers.image.title", "report.json");
+/// # let _ = report;
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ArtifactSpec {
+    artifact_type: String,
+    layers: Vec<(String, Vec<u8>)>,
+    annotations: BTreeMap<String, String>,
+    pub(crate) subject: Option<String>,
+}
+
+impl ArtifactSpec {
+    /// An artifact of this type, a media type, without anything in it.
+    pub fn new(artifact_type: impl Into<String>) -> Self {
+        Self { artifact_type: artifact_type.into(), layers: Vec::new(), annotations: BTreeMap::new(), subject: None }
+    }
+
+    /// Adds a file of this media type.
+    pub fn layer(mut self, media_type: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.layers.push((media_type.into(), bytes.into()));
+        self
+    }
+
+    /// Adds an annotation of the manifest.
+    pub fn annotation(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.annotations.insert(key.into(), value.into());
+        self
+    }
+
+    /// Says that it is about what has this digest in the same repository: it is among the referrers of that then.
+    pub fn about(mut self, digest: impl Into<String>) -> Self {
+        self.subject = Some(digest.into());
+        self
+    }
+
+    /// The blobs and the manifest. `subject` describes what it is about.
+    pub(crate) fn build(self, subject: Option<Value>) -> Built {
+        let nothing = || (MediaType::EmptyJSON.to_string(), b"{}".to_vec());
+        let describe = |(media_type, bytes): &(String, Vec<u8>)| json!({"mediaType": media_type, "digest": digest_of(bytes), "size": bytes.len()});
+        let config = nothing();
+        // There has to be one.
+        let layers = if self.layers.is_empty() { vec![nothing()] } else { self.layers };
+        let mut manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::ImageManifest.to_string(),
+            "artifactType": self.artifact_type,
+            "config": describe(&config),
+            "layers": layers.iter().map(describe).collect::<Vec<_>>(),
+        });
+        if let Some(subject) = subject {
+            manifest["subject"] = subject;
+        }
+        annotate(&mut manifest, &self.annotations);
+        let blobs = layers.into_iter().chain([config]).map(|(_, bytes)| bytes).collect();
+        Built { blobs, manifests: vec![(MediaType::ImageManifest.to_string(), manifest.to_string().into_bytes())] }
+    }
+}
+
 /// An image or index, ready to be pushed: blobs first, then manifests in their order.
 #[derive(Debug)]
 pub(crate) struct Built {

@@ -33,37 +33,48 @@ async fn peak_of<T>(work: impl Future<Output = T>) -> (T, usize) {
     (result, status("VmHWM:").saturating_sub(before))
 }
 
-/// A server that answers every request with `head`, so many times `piece`, and `tail`, without holding it in memory.
-async fn endless_server(head: &'static str, piece: &'static str, times: usize, tail: &'static str) -> String {
-    endless_server_with("", head, piece, times, tail).await
-}
-
-/// The same with further lines in its header.
-async fn endless_server_with(
-    header: &'static str,
+/// What a server answers to requests with this text in their first line: a status with further lines of the header, in which `HOST` is the
+/// server itself, and a body of `head`, so many times `piece`, and `tail`.
+struct Endless {
+    path: &'static str,
+    status: &'static str,
     head: &'static str,
     piece: &'static str,
     times: usize,
     tail: &'static str,
-) -> String {
+}
+
+/// A server that sends what is never held in memory.
+async fn server(answers: Vec<Endless>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
+    let (answers, name) = (Arc::new(answers), host.clone());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let (answers, name) = (Arc::clone(&answers), name.clone());
             tokio::spawn(async move {
                 let mut asked = [0; 1024];
-                let _ = stream.read(&mut asked).await?;
-                stream.write_all(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{header}\r\n").as_bytes()).await?;
-                stream.write_all(head.as_bytes()).await?;
-                let block = piece.repeat(1_000);
-                for _ in 0..times / 1_000 {
+                let length = stream.read(&mut asked).await?;
+                let asked = String::from_utf8_lossy(&asked[..length]);
+                let line = asked.lines().next().unwrap_or_default();
+                let Some(answer) = answers.iter().find(|answer| line.contains(answer.path)) else { return Ok(()) };
+                let status = answer.status.replace("HOST", &name);
+                stream.write_all(format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+                stream.write_all(answer.head.as_bytes()).await?;
+                let block = answer.piece.repeat(1_000);
+                for _ in 0..answer.times / 1_000 {
                     stream.write_all(block.as_bytes()).await?;
                 }
-                stream.write_all(tail.as_bytes()).await
+                stream.write_all(answer.tail.as_bytes()).await
             });
         }
     });
     host
+}
+
+/// A server that has the same answer to everything.
+async fn endless_server(head: &'static str, piece: &'static str, times: usize, tail: &'static str) -> String {
+    server(vec![Endless { path: "", status: "200 OK", head, piece, times, tail }]).await
 }
 
 async fn nine_thousand_tags(client: &Client) {
@@ -101,7 +112,8 @@ async fn too_many_tags(client: &Client) {
 async fn answers_without_end(client: &Client) {
     let cx = Context::system("test");
     // A bomb is refused by its name, before a byte of it is looked at.
-    let host = endless_server_with("content-encoding: gzip\r\n", "", "\0", 300_000_000, "").await;
+    let status = "200 OK\r\ncontent-encoding: gzip";
+    let host = server(vec![Endless { path: "", status, head: "", piece: "\0", times: 300_000_000, tail: "" }]).await;
     let app = Repository::parse(&format!("{host}/app")).unwrap();
     let (result, peak) = peak_of(client.list_tags(&cx, &app)).await;
     assert!(result.unwrap_err().message().contains("compressed"));
@@ -123,6 +135,81 @@ async fn answers_without_end(client: &Client) {
     assert!(result.unwrap_err().message().contains("bytes that this answer may have"));
     println!("referrers of 400 MB: {} KiB", peak / 1024);
     assert!(peak < 16 * MIB, "{peak}");
+}
+
+async fn what_else_may_be_without_end(client: &Client) {
+    let cx = Context::system("test");
+    // A token, and what a server says of its failure: the status is enough.
+    let (challenge, failure) =
+        ("401 Unauthorized\r\nwww-authenticate: Bearer realm=\"http://HOST/token\"", "500 Internal Server Error");
+    let host = server(vec![
+        Endless {
+            path: "/token",
+            status: "200 OK",
+            head: r#"{"token":""#,
+            piece: "abcdefgh",
+            times: 40_000_000,
+            tail: "",
+        },
+        Endless { path: "/v2/app/", status: challenge, head: "", piece: "", times: 0, tail: "" },
+        Endless { path: "/v2/failing/", status: failure, head: "", piece: "sorry ", times: 50_000_000, tail: "" },
+    ])
+    .await;
+    for (name, needle) in [("app", "bytes that this answer may have"), ("failing", "status 500")] {
+        let repository = Repository::parse(&format!("{host}/{name}")).unwrap();
+        let (result, peak) = peak_of(client.list_tags(&cx, &repository)).await;
+        let error = result.unwrap_err();
+        assert!(error.message().contains(needle), "{error}");
+        println!("{name}, 300 MB: {} KiB", peak / 1024);
+        assert!(peak < 8 * MIB, "{peak}");
+    }
+
+    let deep =
+        |head| server(vec![Endless { path: "", status: "200 OK", head, piece: "[", times: 4_000_000, tail: "" }]);
+    let child = r#"{"digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"#;
+    for (name, host, needle, most) in [
+        ("a list that is nested 4,000,000 deep", deep(r#"{"tags":["#).await, "list of tags was expected", 24),
+        ("a manifest that is nested 4,000,000 deep", deep(r#"{"annotations":"#).await, "not JSON of a manifest", 24),
+        (
+            "an index of 40,000 entries",
+            endless_server(r#"{"manifests":["#, child, 40_000, r#"{"digest":"sha256:0"}]}"#).await,
+            "more than 1000 entries",
+            48,
+        ),
+        (
+            "an index of 100,000 entries",
+            endless_server(r#"{"manifests":["#, child, 100_000, "").await,
+            "bytes that",
+            16,
+        ),
+        (
+            "3 MB of annotations",
+            endless_server(r#"{"manifests":[],"annotations":{"x":""#, "abcdefghij", 300_000, r#""}}"#).await,
+            "bytes of annotations",
+            24,
+        ),
+    ] {
+        let app = Repository::parse(&format!("{host}/app")).unwrap();
+        let (error, peak) = if name.contains("list") {
+            let (result, peak) = peak_of(client.list_tags(&cx, &app)).await;
+            (result.unwrap_err(), peak)
+        } else {
+            let (result, peak) = peak_of(client.manifest(&cx, &app, "1.0.0")).await;
+            (result.unwrap_err(), peak)
+        };
+        assert!(error.message().contains(needle), "{name}: {error}");
+        println!("{name}: {} KiB", peak / 1024);
+        assert!(peak < most * MIB, "{name}: {peak}");
+    }
+
+    let piece = "  - version: 1.2.3\n    description: of the usual length for a chart\n";
+    let host = endless_server("entries:\n  shop:\n", piece, 5_000_000, "").await;
+    let config = Subscription::from(ChartSubscription::classic(format!("http://{host}"), "shop")).config;
+    let source = ChartSource::new(client.clone());
+    let (result, peak) = peak_of(source.discover(&cx, &DiscoverRequest::new(&config))).await;
+    assert!(result.unwrap_err().message().contains("bytes that this answer may have"));
+    println!("an index.yaml of 340 MB: {} KiB", peak / 1024);
+    assert!(peak < 144 * MIB, "{peak}");
 }
 
 async fn a_large_index(client: &Client) {
@@ -248,5 +335,6 @@ async fn memory_stays_small_whatever_a_server_sends() {
     a_large_index(&client).await;
     an_alias_bomb(&client).await;
     answers_without_end(&client).await;
+    what_else_may_be_without_end(&client).await;
     too_many_tags(&client).await;
 }

@@ -12,10 +12,12 @@ use serde_json::Value;
 use super::find::{Attestation, Attestations};
 use super::provenance::{Provenance, comparable, is_provenance};
 use super::vulnerabilities::{Report, Severity, is_report};
-use crate::client::{Client, ManifestContent, ManifestEntry, Platform};
+use crate::client::{Client, Fault, ManifestContent, ManifestEntry, Platform};
 use crate::repository::Repository;
 use crate::signature::{Good, Judgement, Rule, SignerIdentity, Trust, TrustedRoot, repositories};
 
+/// How far ahead of ours a scanner's clock may be.
+const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// How many vulnerabilities a reason names.
 const NAMED: usize = 5;
 /// Of how many platforms of an index the attestations are looked for.
@@ -64,7 +66,8 @@ pub struct AttestationCheck {
     platforms: Option<Platforms>,
 }
 
-/// Of how many images of an index something must be said, when it is not said of the index itself.
+/// Of how many images of an index something must be said, when it is not said of the index itself. Where one platform is all that
+/// matters, it must be said of each image that may run there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Platforms {
@@ -153,13 +156,17 @@ impl VulnerabilityRule {
         self
     }
 
-    /// The newest report counts. Where one does not say when it was made, all do.
+    /// The newest report counts. Where one does not say when it was made, all do; a time that has yet to come says nothing.
     fn judge(&self, attestations: &[&Attestation], now: Timestamp) -> Judgement {
+        let latest = now.checked_add(AHEAD).unwrap_or(Timestamp::MAX);
         let reports: Vec<Report> = attestations
             .iter()
-            .map(|attestation| Report::of(attestation))
+            .map(|attestation| {
+                let report = Report::of(attestation)?;
+                Ok(Report { at: report.at.filter(|at| *at <= latest), ..report })
+            })
             .collect::<Result<_>>()
-            .map_err(|error| error.message().to_owned())?;
+            .map_err(|error: Error| error.message().to_owned())?;
         let newest = reports.iter().map(|report| report.at).max().flatten();
         let all_say_when = reports.iter().all(|report| report.at.is_some());
         let mut until = None;
@@ -173,7 +180,10 @@ impl VulnerabilityRule {
                         "its newest report of vulnerabilities is of {at}, more than {hours} hours ago"
                     ));
                 }
-                None => return Err("its report of vulnerabilities does not say when it was made".into()),
+                None => {
+                    let why = "its report of vulnerabilities does not say when it was made, or names a time that has yet to come";
+                    return Err(why.into());
+                }
             }
         }
         let counting = reports.iter().filter(|report| !all_say_when || report.at == newest);
@@ -297,6 +307,10 @@ impl AttestationCheck {
 
     /// What speaks for the image, or the first thing that is wrong.
     fn judge(&self, found: &Attestations, now: Timestamp) -> Judgement {
+        // What was not looked at could say the opposite.
+        if let Some(why) = &found.incomplete {
+            return Err(format!("it {why}"));
+        }
         let (mut evidence, mut until) = (Vec::new(), None);
         if let Some(rule) = &self.provenance {
             let all = wanted(found, "provenance", is_provenance)?;
@@ -355,8 +369,14 @@ impl Rule for AttestationRule {
         let whole = client.attestations(cx, repository, digest, &self.trust).await?;
         let judged = match (self.check.judge(&whole, cx.now()), self.check.platforms) {
             (Err(why), Some(which)) => {
-                let parts = self.parts(cx, client, repository, digest, platform).await?;
-                self.judge_parts(cx, client, repository, &whole, &parts, which).await?.unwrap_or(Err(why))
+                // An image that another one stands in for must not be good by it, where it is known which of them runs.
+                let which = if platform.is_some() { Platforms::All } else { which };
+                match self.parts(cx, client, repository, digest, platform).await? {
+                    Ok(parts) => {
+                        self.judge_parts(cx, client, repository, &whole, &parts, which).await?.unwrap_or(Err(why))
+                    }
+                    Err(why) => Err(why),
+                }
             }
             (judged, _) => judged,
         };
@@ -366,7 +386,7 @@ impl Rule for AttestationRule {
     }
 }
 
-/// The entries of an index, and those of them that are images that matter.
+/// The entries of an index, and those of them that may be run and matter.
 #[derive(Debug, Default)]
 struct Parts {
     entries: Vec<ManifestEntry>,
@@ -374,6 +394,7 @@ struct Parts {
 }
 
 impl AttestationRule {
+    /// Or what is wrong with the index.
     async fn parts(
         &self,
         cx: &Context,
@@ -381,20 +402,27 @@ impl AttestationRule {
         repository: &Repository,
         digest: &str,
         platform: Option<&Platform>,
-    ) -> Result<Parts> {
-        let ManifestContent::Index { entries } = client.manifest(cx, repository, digest).await?.content else {
-            return Ok(Parts::default());
+    ) -> Result<Result<Parts, String>> {
+        let content = match client.try_manifest(cx, repository, digest).await {
+            Ok(manifest) => manifest.content,
+            Err(Fault::Image { error, .. }) => {
+                return Ok(Err(format!("its manifest cannot be used: {}", error.message())));
+            }
+            Err(Fault::Look(error)) => return Err(error),
         };
+        let ManifestContent::Index { entries } = content else { return Ok(Ok(Parts::default())) };
+        // What says nothing of a platform is run where nothing else fits, whatever it is; only what says that it is of an unknown one is
+        // never run.
         let matters = |entry: &&ManifestEntry| match platform {
-            Some(platform) => entry.platform.as_ref() == Some(platform),
-            None => entry.platform.is_some(),
+            Some(platform) => entry.runs_anywhere || entry.platform.as_ref() == Some(platform),
+            None => entry.runs_anywhere || entry.platform.is_some(),
         };
         let images: Vec<_> = entries.iter().filter(matters).cloned().collect();
-        if images.len() > PLATFORMS {
-            let text = format!("The index {repository}@{digest} is of more than {PLATFORMS} platforms.");
-            return Err(Error::new(ErrorKind::InvalidResponse, text).operation("look for attestations"));
-        }
-        Ok(Parts { entries, images })
+        Ok(if images.len() > PLATFORMS {
+            Err(format!("it is an index of more than {PLATFORMS} images"))
+        } else {
+            Ok(Parts { entries, images })
+        })
     }
 
     /// Nothing for what is no index.
@@ -411,7 +439,10 @@ impl AttestationRule {
         let mut bad = None;
         for image in &parts.images {
             let of_it = client.attestations_within(cx, repository, &parts.entries, image, &self.trust).await?;
-            let name = image.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+            let name = match &image.platform {
+                Some(platform) => platform.to_string(),
+                None => format!("{}, which names no platform", image.digest),
+            };
             match (self.check.judge(&whole.with(&of_it), cx.now()), which) {
                 (Ok(one), Platforms::Any) => {
                     return Ok(Some(Ok(Good { evidence: format!("{} ({name})", one.evidence), ..one })));

@@ -6,7 +6,7 @@ use kargo_core::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 
 use super::envelope::{self, Judged};
-use crate::client::{ABOUT, Client, Descriptor, Fault, Manifest, ManifestEntry, Referrer, tag_beside};
+use crate::client::{ABOUT, Client, Descriptor, Fault, Manifest, ManifestEntry, Parts, Referrer, tag_beside};
 use crate::repository::{Repository, checked_digest};
 use crate::signature::{Signer, Trust};
 
@@ -73,6 +73,9 @@ pub struct Attestations {
     pub signed: Vec<Attestation>,
     /// What does not.
     pub claims: Vec<Claim>,
+    /// Why this is not all, as a sentence's end, when there is more than is looked at: "has more than 200 bundles". What is demanded of
+    /// what is said cannot be known then; a signature that was found is one all the same.
+    pub incomplete: Option<String>,
 }
 
 impl Attestations {
@@ -95,6 +98,7 @@ impl Attestations {
         let mut all = self.clone();
         all.signed.extend(others.signed.iter().cloned());
         all.claims.extend(others.claims.iter().cloned());
+        all.incomplete = all.incomplete.or_else(|| others.incomplete.clone());
         all
     }
 }
@@ -117,8 +121,8 @@ impl Client {
     /// It takes the list of what refers to the image, a look at the tag, and two requests for each bundle.
     ///
     /// # Errors
-    /// When the registry cannot be asked, or more than 200 manifests would have to be looked at: then nothing is known. That nothing is
-    /// said is no error.
+    /// When the registry cannot be asked: then nothing is known. That nothing is said is no error, and neither is something that is broken:
+    /// whoever may push could otherwise keep all other images from being looked at. See [`Attestations::incomplete`] for too much of it.
     pub async fn attestations(
         &self,
         cx: &Context,
@@ -162,8 +166,16 @@ impl Client {
 impl Look<'_> {
     /// What bundles say that refer to the manifest with the digest `of`.
     async fn bundles(self, of: &str, found: &mut Attestations) -> Result<()> {
+        let referrers = match self.client.try_referrers(self.cx, self.repository, of).await {
+            Ok(referrers) => referrers,
+            Err(Fault::Image { error, .. }) => {
+                found.incomplete = Some(format!("has referrers that cannot be listed: {}", error.message()));
+                return Ok(());
+            }
+            Err(Fault::Look(error)) => return Err(error),
+        };
         let mut looked_at = 0;
-        for referrer in self.client.referrers(self.cx, self.repository, of).await? {
+        for referrer in referrers {
             let kind = referrer.artifact_type.as_deref().unwrap_or_default();
             if !may_be_bundle(kind) {
                 found.claim(kind, "is not signed");
@@ -171,11 +183,8 @@ impl Look<'_> {
             }
             looked_at += 1;
             if looked_at > LOOKED_AT {
-                let text = format!(
-                    "More than {LOOKED_AT} bundles refer to {}@{of}; delete those that are old.",
-                    self.repository
-                );
-                return Err(Error::new(ErrorKind::InvalidResponse, text).operation("look for attestations"));
+                found.incomplete = Some(format!("has more than {LOOKED_AT} bundles; delete those that are old"));
+                return Ok(());
             }
             self.bundle(&referrer, found).await?;
         }
@@ -185,7 +194,7 @@ impl Look<'_> {
     async fn bundle(self, referrer: &Referrer, found: &mut Attestations) -> Result<()> {
         let kind = referrer.artifact_type.as_deref().unwrap_or_default();
         let Some(manifest) = self.listed(&referrer.digest, kind, found).await? else { return Ok(()) };
-        let parts = manifest.parts(&format!("{}@{}", self.repository, manifest.digest))?;
+        let Some(parts) = self.parts(&manifest, kind, found) else { return Ok(()) };
         let is_bundle = |layer: &&Descriptor| layer.media_type.as_deref().is_some_and(|kind| kind.starts_with(BUNDLE));
         // By the specification a bundle is alone in its manifest.
         match parts.layers().iter().find(is_bundle) {
@@ -203,7 +212,7 @@ impl Look<'_> {
     async fn beside(self, found: &mut Attestations) -> Result<()> {
         let Some(tag) = tag_beside(self.digest, "att") else { return Ok(()) };
         match self.client.try_manifest(self.cx, self.repository, &tag).await {
-            Ok(manifest) => self.envelopes(&manifest, &format!("{}:{tag}", self.repository), found).await,
+            Ok(manifest) => self.envelopes(&manifest, found).await,
             Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(Fault::Image { error, .. }) => {
                 found.claim("", error.message());
@@ -216,18 +225,26 @@ impl Look<'_> {
     /// What BuildKit has put beside the image in its index.
     async fn within(self, digest: &str, found: &mut Attestations) -> Result<()> {
         let Some(manifest) = self.listed(digest, "attestation-manifest", found).await? else { return Ok(()) };
-        let name = format!("{}@{digest}", self.repository);
-        let parts = manifest.parts(&name)?;
+        let Some(parts) = self.parts(&manifest, "attestation-manifest", found) else { return Ok(()) };
         let is_bare = |layer: &&Descriptor| layer.media_type.as_deref() == Some(STATEMENT);
         for layer in parts.layers().iter().filter(is_bare).take(LOOKED_AT) {
             let kind = layer.annotation(PREDICATE_TYPE).unwrap_or_default();
             found.claim(kind, "is a part of the image's index, and not signed by itself");
         }
-        self.envelopes(&manifest, &name, found).await
+        self.envelopes(&manifest, found).await
     }
 
-    async fn envelopes(self, manifest: &Manifest, name: &str, found: &mut Attestations) -> Result<()> {
-        let parts = manifest.parts(name)?;
+    /// What a manifest refers to, unless that is not understood, which is a claim then.
+    fn parts(self, manifest: &Manifest, kind: &str, found: &mut Attestations) -> Option<Parts> {
+        let parts = manifest.parts(&format!("{}@{}", self.repository, manifest.digest)).ok();
+        if parts.is_none() {
+            found.claim(kind, "is damaged");
+        }
+        parts
+    }
+
+    async fn envelopes(self, manifest: &Manifest, found: &mut Attestations) -> Result<()> {
+        let Some(parts) = self.parts(manifest, "", found) else { return Ok(()) };
         let layers = parts.layers().iter().filter(|layer| layer.media_type.as_deref() == Some(ENVELOPE));
         for layer in layers.take(LOOKED_AT) {
             if let Some(bytes) = self.statement(layer, found).await? {

@@ -2,23 +2,25 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
+use reqwest::Url;
 use reqwest::header::HeaderValue;
-use reqwest::{Method, StatusCode, Url};
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use tokio::sync::Mutex;
+use secrecy::ExposeSecret;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::challenge::Challenge;
-use super::exchange::{Payload, Request, excerpt, exchange};
+use super::exchange::Http;
 use super::realm;
+use super::token::{Token, TokenRequest, fetch};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::repository::{Repository, host_without_port, sha256_hex};
 
@@ -32,15 +34,14 @@ pub(super) enum Purpose {
     File,
 }
 
-/// How long a token is good for when the registry does not say: 60 seconds, as the token specification has it.
-const TOKEN_LIFETIME: u64 = 60;
 /// How long credentials are used before their source is asked again.
 const CREDENTIALS_LIFETIME: Duration = Duration::from_secs(300);
-/// The most that the answer of a token server may have, in bytes.
-const TOKEN_BODY: usize = 64 * 1024;
 
 /// How many challenges, credentials and tokens are remembered, of each.
 const REMEMBERED: usize = 10_000;
+
+/// How many rounds it takes to make of credentials what may be written down: some milliseconds, once for each repository.
+const ROUNDS: NonZeroU32 = NonZeroU32::new(10_000).expect("more than none");
 
 /// How many names of other credentials an error has at most.
 const NEAR: usize = 5;
@@ -53,12 +54,8 @@ struct Known {
     credentials: Credentials,
     fingerprint: Fingerprint,
     until: Timestamp,
-}
-
-#[derive(Clone)]
-struct Token {
-    header: HeaderValue,
-    until: Timestamp,
+    /// See [`Auth::asker`].
+    asker: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -69,6 +66,18 @@ struct TokenKey {
     credentials: Fingerprint,
 }
 
+/// The turn of a first request. When it ends, however that is, all others may ask.
+pub(super) struct First(OwnedMutexGuard<bool>);
+
+impl Drop for First {
+    fn drop(&mut self) {
+        *self.0 = true;
+    }
+}
+
+/// Whether a first request has been answered, for one task to hold while it makes it.
+type Turns = Mutex<HashMap<(Repository, Purpose), Arc<Mutex<bool>>>>;
+
 /// A slot that one task fills while the others wait for it.
 type Slots<K, V> = Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>;
 
@@ -76,6 +85,8 @@ pub(super) struct Auth {
     source: Arc<dyn CredentialSource>,
     trusted_realms: Vec<String>,
     challenges: Mutex<HashMap<(Repository, Purpose), Challenge>>,
+    /// Whether the registry has answered a first request yet.
+    firsts: Turns,
     credentials: Slots<Repository, Known>,
     tokens: Slots<TokenKey, Token>,
 }
@@ -96,6 +107,7 @@ impl Auth {
             source,
             trusted_realms,
             challenges: Mutex::default(),
+            firsts: Mutex::default(),
             credentials: Mutex::default(),
             tokens: Mutex::default(),
         }
@@ -108,7 +120,38 @@ impl Auth {
 
     /// Forgets what the registry asked for.
     pub(super) async fn forget(&self, repository: &Repository, purpose: Purpose) {
-        self.challenges.lock().await.remove(&(repository.clone(), purpose));
+        let key = (repository.clone(), purpose);
+        self.challenges.lock().await.remove(&key);
+        self.firsts.lock().await.remove(&key);
+    }
+
+    /// Lets one of those through that ask a repository for the first time, and has the others wait until it knows what the registry wants:
+    /// otherwise each of them would be refused first. Nothing when that is known.
+    pub(super) async fn first(&self, repository: &Repository, purpose: Purpose) -> Option<First> {
+        let turn = {
+            let mut firsts = self.firsts.lock().await;
+            bound(&mut firsts);
+            Arc::clone(firsts.entry((repository.clone(), purpose)).or_default())
+        };
+        let turn = turn.lock_owned().await;
+        (!*turn).then_some(First(turn))
+    }
+
+    /// Whose credentials a repository was asked with the last time, when it has wanted any. It tells credentials apart and is slow to try
+    /// out passwords with, since it is written down.
+    pub(super) async fn asker(&self, repository: &Repository) -> String {
+        let slot = self.credentials.lock().await.get(repository).map(Arc::clone);
+        let Some(slot) = slot else { return String::new() };
+        let mut slot = slot.lock().await;
+        let Some(known) = slot.as_mut() else { return String::new() };
+        let asker = || {
+            let mut derived = [0; 16];
+            let salt = format!("kargo-oci asker {repository}");
+            let secret = known.fingerprint.as_bytes();
+            pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, salt.as_bytes(), secret, &mut derived);
+            derived.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        known.asker.get_or_insert_with(asker).clone()
     }
 
     /// The challenge that a server of files is answered before it has asked, when there are credentials for it.
@@ -121,7 +164,7 @@ impl Auth {
     pub(super) async fn answer(
         &self,
         cx: &Context,
-        http: &reqwest::Client,
+        http: &Http,
         target: &Target<'_>,
         challenge: &Challenge,
         rejected: Option<&HeaderValue>,
@@ -162,7 +205,9 @@ impl Auth {
                 {
                     scope.push_str(&format!(" {other}pull"));
                 }
-                let ask = TokenRequest { realm: &realm, service: service.as_deref(), scope: &scope, repository };
+                let led_by = (!realm::is_trusted(&realm, &self.trusted_realms)).then_some(target.url);
+                let ask =
+                    TokenRequest { realm: &realm, service: service.as_deref(), scope: &scope, repository, led_by };
                 match self.token(cx, http, &ask, &known, rejected).await {
                     // The token server says that the password is wrong; perhaps it has been changed since it was read.
                     Err(error) if error.kind() == ErrorKind::Unauthenticated => {
@@ -266,13 +311,15 @@ impl Auth {
             Credentials::Bearer(token) => sha256_hex(format!("\0bearer\0{}", token.expose_secret()).as_bytes()),
         };
         let until = cx.now().checked_add(CREDENTIALS_LIFETIME).unwrap_or(Timestamp::MAX);
-        Ok(slot.insert(Known { credentials, fingerprint, until }).clone())
+        let before = slot.take().filter(|before| before.fingerprint == fingerprint);
+        let asker = before.and_then(|before| before.asker);
+        Ok(slot.insert(Known { credentials, fingerprint, until, asker }).clone())
     }
 
     async fn token(
         &self,
         cx: &Context,
-        http: &reqwest::Client,
+        http: &Http,
         ask: &TokenRequest<'_>,
         known: &Known,
         rejected: Option<&HeaderValue>,
@@ -320,110 +367,13 @@ pub(super) struct Target<'a> {
     pub(super) also_reads: Option<&'a Repository>,
 }
 
-struct TokenRequest<'a> {
-    realm: &'a Url,
-    service: Option<&'a str>,
-    scope: &'a str,
-    repository: &'a Repository,
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
-}
-
-/// A new token, or nothing when the token server does not accept the credentials.
-async fn fetch(
-    cx: &Context,
-    http: &reqwest::Client,
-    ask: &TokenRequest<'_>,
-    credentials: &Credentials,
-) -> Result<Option<Token>> {
-    let asked_at = cx.now();
-    let response = match credentials {
-        Credentials::Identity(token) => exchange(http, &exchange_request(ask, token), None).await?,
-        _ => {
-            let mut url = ask.realm.clone();
-            {
-                let mut query = url.query_pairs_mut();
-                if let Some(service) = ask.service {
-                    query.append_pair("service", service);
-                }
-                for scope in ask.scope.split_ascii_whitespace() {
-                    query.append_pair("scope", scope);
-                }
-            }
-            let header = basic(credentials).transpose()?;
-            exchange(http, &Request::new(Method::GET, url, TOKEN_BODY), header.as_ref()).await?
-        }
-    };
-    let host = ask.realm.authority();
-    match response.status {
-        status if status.is_success() => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(None),
-        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            return Err(super::status_error(&response, &format!("ask {host} for a token"), cx.now()));
-        }
-        status => {
-            let text = format!(
-                "The token server {host} answered with status {status} for {}; it says {}.",
-                ask.repository,
-                excerpt(&response.body)
-            );
-            return Err(Error::new(ErrorKind::Unauthenticated, text));
-        }
-    }
-    let answer: TokenAnswer = match serde_json::from_slice(&response.body) {
-        Ok(answer) => answer,
-        // The error's text could show a part of a token.
-        Err(_) => {
-            return Err(Error::new(
-                ErrorKind::InvalidResponse,
-                format!("The token server {host} did not answer with JSON."),
-            ));
-        }
-    };
-    let token = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
-    let header = token.and_then(|token| secret_header(format!("Bearer {token}")));
-    let Some(header) = header else {
-        return Err(Error::new(
-            ErrorKind::InvalidResponse,
-            format!("The answer of the token server {host} has no token."),
-        ));
-    };
-    // A tenth is kept back, for the time that a request is under way. Longer than a day is not believed, and 0 is taken
-    // for nothing said.
-    let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(TOKEN_LIFETIME).min(86_400);
-    let until = asked_at.checked_add(Duration::from_millis(lifetime * 900)).unwrap_or(Timestamp::MAX);
-    Ok(Some(Token { header, until }))
-}
-
-/// The request that exchanges an identity token, as the token specification's OAuth 2 part has it. In its body the token is
-/// in no log of addresses.
-fn exchange_request(ask: &TokenRequest<'_>, token: &SecretString) -> Request {
-    let mut form = ask.realm.clone();
-    form.query_pairs_mut()
-        .clear()
-        .append_pair("grant_type", "refresh_token")
-        .append_pair("service", ask.service.unwrap_or_default())
-        .append_pair("scope", ask.scope)
-        .append_pair("client_id", "kargo-oci")
-        .append_pair("refresh_token", token.expose_secret());
-    let mut request = Request::new(Method::POST, ask.realm.clone(), TOKEN_BODY);
-    request.content_type = Some(HeaderValue::from_static("application/x-www-form-urlencoded"));
-    request.body = Some(Payload::Whole(form.query().unwrap_or_default().as_bytes().to_vec()));
-    request
-}
-
-fn secret_header(text: String) -> Option<HeaderValue> {
+pub(super) fn secret_header(text: String) -> Option<HeaderValue> {
     let mut header = HeaderValue::try_from(text).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
 
-fn basic(credentials: &Credentials) -> Option<Result<HeaderValue>> {
+pub(super) fn basic(credentials: &Credentials) -> Option<Result<HeaderValue>> {
     let Credentials::Basic { user, password } = credentials else { return None };
     let text = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
     Some(secret_header(format!("Basic {text}")).ok_or_else(|| {
@@ -433,13 +383,15 @@ fn basic(credentials: &Credentials) -> Option<Result<HeaderValue>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::Names;
     use super::*;
     use crate::credentials::StaticCredentials;
 
     #[tokio::test]
     async fn what_is_remembered_of_repositories_does_not_grow_without_end() {
         let auth = Auth::new(Arc::new(StaticCredentials::new()), Vec::new());
-        let (cx, http) = (Context::system("test"), reqwest::Client::new());
+        let http = Http { client: reqwest::Client::new(), names: Names::of_system() };
+        let cx = Context::system("test");
         for number in 0..REMEMBERED + 5 {
             let repository = Repository::parse(&format!("r.example/preview/{number}")).unwrap();
             let url = Url::parse("https://r.example/v2/").unwrap();

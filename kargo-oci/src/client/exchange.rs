@@ -1,26 +1,23 @@
 //! One HTTP exchange: redirects by our own rules, a body that cannot grow past its limit, errors as sentences.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LOCATION, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeSeed;
 
-use crate::repository::is_loopback_host;
+use super::names::Names;
 
 /// How often a redirect is followed.
 const REDIRECTS: usize = 4;
 /// The longest pause that a server is granted. One wrong header must not shut a registry out for years.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
-/// How long a name of a redirect's target is looked up.
-const LOOKUP: Duration = Duration::from_secs(5);
 /// How much of the body of a failure is read, in bytes.
 const FAILURE_BODY: usize = 64 * 1024;
 
@@ -47,6 +44,29 @@ pub(super) struct Request {
     pub(super) may_cut: bool,
     /// Whether a body of success is left to be read by whoever asked, see [`Response::rest`].
     pub(super) streams: bool,
+    pub(super) leaving: Leaving,
+    /// Whose word led to the URL, when it was not the operator's: a public server may not name an internal address there.
+    pub(super) led_by: Option<Url>,
+}
+
+/// Whether a redirect may lead away from the server that was asked. To another path of it, it always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It may not: nobody but this server has an answer.
+    Never,
+    /// Where no credentials are shown. Registries that everybody may read have their listings elsewhere, too; one that wants to know who
+    /// asks answers itself.
+    Unsigned,
+    /// It may: what comes is told by its digest, or comes from a server of files.
+    Always,
+}
+
+/// What requests are made with.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    pub(super) client: reqwest::Client,
+    /// Those that the client connects by.
+    pub(super) names: Names,
 }
 
 /// What is sent along.
@@ -92,6 +112,8 @@ impl Request {
             limit,
             may_cut: false,
             streams: false,
+            leaving: Leaving::Never,
+            led_by: None,
         }
     }
 }
@@ -171,14 +193,18 @@ pub(super) fn excerpt(body: &[u8]) -> String {
 }
 
 /// Sends `request` and reads the answer. `authorization` goes to the first host only.
-pub(super) async fn exchange(
-    http: &reqwest::Client,
-    request: &Request,
-    authorization: Option<&HeaderValue>,
-) -> Result<Response> {
+pub(super) async fn exchange(http: &Http, request: &Request, authorization: Option<&HeaderValue>) -> Result<Response> {
     let mut url = request.url.clone();
+    // Names stay guarded until the answer has come.
+    let mut guarded = Vec::new();
+    if let Some(led_by) = request.led_by.as_ref().filter(|led_by| led_by.host_str() != url.host_str()) {
+        let admitted = http.names.admit(led_by, &url).await;
+        guarded.push(admitted.ok_or_else(|| refused_redirect(led_by, "leads to an internal address"))?);
+    }
     for _ in 0..=REDIRECTS {
-        let mut sending = http.request(request.method.clone(), url.clone());
+        let mut sending = http.client.request(request.method.clone(), url.clone());
+        // Not every server takes silence for that.
+        sending = sending.header(ACCEPT_ENCODING, "identity");
         let headers = [
             (ACCEPT, &request.accept),
             (IF_NONE_MATCH, &request.if_none_match),
@@ -210,9 +236,18 @@ pub(super) async fn exchange(
         match response.headers().get(LOCATION).filter(|_| follows) {
             Some(location) => {
                 let to = redirect(&url, location)?;
-                // Compared with where it began: the name of a stop in between could stand for another address by now.
-                if to.host_str() != url.host_str() && leads_inside(&request.url, &to).await {
-                    return Err(refused_redirect(&url, "redirects to an internal address"));
+                let may_leave = match request.leaving {
+                    Leaving::Never => false,
+                    Leaving::Unsigned => authorization.is_none(),
+                    Leaving::Always => true,
+                };
+                if !may_leave && !is_same_server(&request.url, &to) {
+                    return Err(refused_redirect(&url, "redirects to another server"));
+                }
+                if to.host_str() != url.host_str() {
+                    // Compared with where it began: the name of a stop in between could stand for another address by now.
+                    let admitted = http.names.admit(&request.url, &to).await;
+                    guarded.push(admitted.ok_or_else(|| refused_redirect(&url, "redirects to an internal address"))?);
                 }
                 url = to;
             }
@@ -220,6 +255,12 @@ pub(super) async fn exchange(
         }
     }
     Err(refused_redirect(&request.url, "redirects without an end"))
+}
+
+/// Whether `to` is where `from` is, or the same by https.
+fn is_same_server(from: &Url, to: &Url) -> bool {
+    let is_upgrade = from.scheme() == "http" && to.scheme() == "https" && from.host_str() == to.host_str();
+    from.origin() == to.origin() || is_upgrade
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -240,56 +281,6 @@ fn redirect(from: &Url, location: &HeaderValue) -> Result<Url> {
 
 fn refused_redirect(from: &Url, why: &str) -> Error {
     Error::new(ErrorKind::InvalidResponse, format!("{} {why}; this is not followed.", from.authority()))
-}
-
-/// Whether `to` is an internal address or a name of one, while `from` is neither: a public server has no business
-/// in the network that this program runs in. What cannot be looked up is left to the request, or to the proxy that makes it.
-async fn leads_inside(from: &Url, to: &Url) -> bool {
-    is_inside(to).await && !is_inside(from).await
-}
-
-async fn is_inside(url: &Url) -> bool {
-    if is_internal(url) {
-        return true;
-    }
-    let Some(host) = url.host_str() else { return true };
-    let lookup = tokio::net::lookup_host((host, url.port_or_known_default().unwrap_or(443)));
-    match tokio::time::timeout(LOOKUP, lookup).await {
-        Ok(Ok(mut addresses)) => addresses.any(|address| is_internal_address(address.ip())),
-        _ => false,
-    }
-}
-
-/// Whether a URL names this machine, a private network or the place where clouds keep their machines' credentials.
-pub(super) fn is_internal(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return true };
-    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
-    if is_loopback_host(host) || host.ends_with(".localhost") {
-        return true;
-    }
-    host.parse().is_ok_and(is_internal_address)
-}
-
-fn is_internal_address(address: IpAddr) -> bool {
-    let is_internal_v4 = |address: std::net::Ipv4Addr| {
-        // Of 100.64.0.0/10, which providers share among their customers; a cloud keeps credentials there too.
-        let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
-        address.is_loopback()
-            || address.is_private()
-            || address.is_link_local()
-            || address.is_unspecified()
-            || is_shared
-    };
-    match address {
-        IpAddr::V4(address) => is_internal_v4(address),
-        IpAddr::V6(address) => {
-            address.is_loopback()
-                || address.is_unique_local()
-                || address.is_unicast_link_local()
-                || address.is_unspecified()
-                || address.to_ipv4_mapped().is_some_and(is_internal_v4)
-        }
-    }
 }
 
 async fn read(mut response: reqwest::Response, request: &Request) -> Result<Response> {
@@ -376,39 +367,6 @@ pub(super) fn transport(error: reqwest::Error, url: &Url) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn internal_addresses_are_recognised() {
-        for (url, internal) in [
-            ("http://127.0.0.1:1/", true),
-            ("http://169.254.169.254/latest", true),
-            ("http://10.1.2.3/", true),
-            ("http://[::1]/", true),
-            ("http://[fd00::1]/", true),
-            ("http://[::ffff:10.0.0.1]/", true),
-            ("http://localhost/", true),
-            ("http://localhost./", true),
-            ("http://100.100.100.200/latest", true),
-            ("https://registry.example/", false),
-            ("https://8.8.8.8/", false),
-        ] {
-            assert_eq!(is_internal(&Url::parse(url).unwrap()), internal, "{url}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_is_judged_by_its_address() {
-        let [inside, outside] = ["https://localhost/", "https://8.8.8.8/"].map(|url| Url::parse(url).unwrap());
-        assert!(is_inside(&inside).await && !is_inside(&outside).await);
-        assert!(leads_inside(&outside, &inside).await);
-        assert!(!leads_inside(&inside, &inside).await && !leads_inside(&inside, &outside).await);
-        let [private, other] = ["https://10.0.0.1/", "https://192.168.7.7/"].map(|url| Url::parse(url).unwrap());
-        assert!(leads_inside(&outside, &private).await && !leads_inside(&other, &private).await);
-        assert!(!leads_inside(&inside, &private).await, "a name of an internal address is as good as the address");
-        for address in ["127.0.0.2", "::1", "fe80::1", "10.0.0.1", "::ffff:192.168.0.1", "0.0.0.0"] {
-            assert!(is_internal_address(address.parse().unwrap()), "{address}");
-        }
-    }
 
     #[test]
     fn redirects_that_weaken_are_refused() {

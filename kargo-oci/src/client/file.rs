@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::found;
 use super::auth::Purpose;
-use super::exchange::{Request, excerpt};
+use super::exchange::{Leaving, Request, excerpt};
 use super::{Call, Client};
 use crate::repository::Repository;
 
@@ -44,6 +44,7 @@ impl Client {
         let place = Repository::of_url(url);
         let mut request = Request::new(Method::GET, url.clone(), limit);
         let header = |text: &Option<String>| text.as_ref().and_then(|text| HeaderValue::try_from(text).ok());
+        request.leaving = Leaving::Always;
         request.if_none_match = known.and_then(|known| header(&known.etag));
         request.if_modified_since = known.and_then(|known| header(&known.last_modified));
         let is_conditional = request.if_none_match.is_some() || request.if_modified_since.is_some();

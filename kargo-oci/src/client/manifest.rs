@@ -65,6 +65,8 @@ pub struct ManifestEntry {
     pub digest: String,
     /// The platform, when it names a real one: attestations and other attachments name none, or `unknown`.
     pub platform: Option<Platform>,
+    /// Whether it says nothing of a platform, not even `unknown`. Container runtimes take such an entry for one that may run anywhere.
+    pub runs_anywhere: bool,
     /// The annotations of the entry.
     pub annotations: BTreeMap<String, String>,
 }
@@ -229,9 +231,12 @@ impl Manifest {
                             platform.variant.as_deref(),
                         )
                     });
+                    let says = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+                    let said = entry.platform.as_ref();
                     Ok(ManifestEntry {
                         digest,
                         platform,
+                        runs_anywhere: !said.is_some_and(|said| says(&said.os) || says(&said.architecture)),
                         annotations: annotations(entry.annotations).ok_or_else(too_large)?,
                     })
                 });

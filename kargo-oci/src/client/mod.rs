@@ -9,20 +9,23 @@ mod exchange;
 mod file;
 mod link;
 mod manifest;
+mod names;
 mod pace;
 mod pages;
 mod read;
 mod realm;
 mod referrers;
 mod tags;
+mod token;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 use reqwest::header::HeaderValue;
@@ -32,14 +35,15 @@ use tokio::sync::Mutex;
 use self::answer::{exposed, status_error};
 use self::auth::{Auth, Purpose, Target};
 use self::challenge::Challenge;
-use self::exchange::{Request, Response, exchange};
+use self::exchange::{Http, Request, Response, exchange};
+use self::names::Names;
 use self::pace::{Pace, REQUESTS_PER_SECOND};
 use self::pages::Pages;
 use crate::credentials::{CredentialSource, StaticCredentials};
 use crate::repository::{DOCKER_HUB, Repository};
 
 pub use self::copy::{Copied, CopyOptions};
-pub(crate) use self::descriptor::Descriptor;
+pub(crate) use self::descriptor::{Descriptor, Parts};
 pub(crate) use self::file::Validators;
 pub(crate) use self::manifest::ABOUT;
 pub use self::manifest::{Manifest, ManifestContent, ManifestEntry, Platform};
@@ -77,9 +81,9 @@ pub(crate) use self::referrers::tag_beside;
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    http: reqwest::Client,
+    http: Http,
     /// For this machine, which no proxy has to be asked for.
-    loopback: reqwest::Client,
+    loopback: Http,
     auth: Auth,
     insecure: HashSet<String>,
     /// Hosts that count each GET of a manifest against a quota, and a HEAD not.
@@ -87,8 +91,8 @@ struct Inner {
     tries: u32,
     /// Hosts that do not accept the page size that is asked for first.
     refuses_page_size: Mutex<HashSet<String>>,
-    /// Hosts that do not know the referrers API.
-    lacks_referrers: Mutex<HashSet<String>>,
+    /// Repositories whose registry does not know the referrers API, and until when that is believed.
+    lacks_referrers: Mutex<HashMap<Repository, Timestamp>>,
     pace: Pace,
     /// Pages of listings that were the same the last time they were asked for.
     pages: Mutex<Pages>,
@@ -134,7 +138,8 @@ impl ClientBuilder {
     }
 
     /// Starts from `http`, in which a host sets its own certificates, proxy and user agent. The client still sets time
-    /// limits, takes redirects into its own hands and switches decompression off, because its safety rests on them.
+    /// limits, takes redirects and the lookup of names into its own hands and switches decompression off, because its safety rests on
+    /// them.
     pub fn http(mut self, http: reqwest::ClientBuilder) -> Self {
         self.http = http;
         self
@@ -166,8 +171,9 @@ impl ClientBuilder {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when TLS cannot be set up.
     pub fn build(self) -> Result<Client> {
-        let http = limited(self.http)?;
-        let loopback = limited(agent().no_proxy())?;
+        let names = Names::of_system();
+        let http = limited(self.http, &names)?;
+        let loopback = limited(agent().no_proxy(), &names)?;
         Ok(Client(Arc::new(Inner {
             http,
             loopback,
@@ -189,8 +195,10 @@ fn agent() -> reqwest::ClientBuilder {
 }
 
 /// Sets what this client's safety rests on, whatever was set before.
-fn limited(http: reqwest::ClientBuilder) -> Result<reqwest::Client> {
-    http.redirect(reqwest::redirect::Policy::none())
+fn limited(http: reqwest::ClientBuilder, names: &Names) -> Result<Http> {
+    let client = http
+        .dns_resolver(names.clone())
+        .redirect(reqwest::redirect::Policy::none())
         .no_gzip()
         .no_brotli()
         .no_zstd()
@@ -203,7 +211,8 @@ fn limited(http: reqwest::ClientBuilder) -> Result<reqwest::Client> {
         .map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "The HTTP client cannot be set up; check its certificates and proxy.")
                 .because(error)
-        })
+        })?;
+    Ok(Http { client, names: names.clone() })
 }
 
 /// One call: a request, and what must be known to authorise it and to speak about it.
@@ -253,6 +262,11 @@ impl Client {
         Url::parse(&format!("{scheme}://{host}/v2/{}/{path}", repository.name())).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("The repository {repository} has no valid URL.")).because(error)
         })
+    }
+
+    /// Whose credentials the repository was asked with, as far as it wanted any: something to compare, which does not show them.
+    pub(crate) async fn asker(&self, repository: &Repository) -> String {
+        self.0.auth.asker(repository).await
     }
 
     /// Makes a call, again while that can help. Statuses below 400 are returned; all others are errors, but 404 only
@@ -330,7 +344,13 @@ impl Client {
             purpose: call.purpose,
             also_reads: call.also_reads,
         };
-        let remembered = inner.auth.remembered(call.repository, call.purpose).await;
+        let mut remembered = inner.auth.remembered(call.repository, call.purpose).await;
+        // Held until the registry has said what it wants, and that is at hand.
+        let mut first = None;
+        if remembered.is_none() {
+            first = inner.auth.first(call.repository, call.purpose).await;
+            remembered = inner.auth.remembered(call.repository, call.purpose).await;
+        }
         let mut challenge = remembered.filter(|_| self.is_confidential(call));
         if challenge.is_none() && call.purpose == Purpose::File && self.is_confidential(call) {
             // Servers of files often answer 404 to strangers, so Helm does not wait to be asked either.
@@ -360,7 +380,9 @@ impl Client {
                 if !self.is_confidential(call) {
                     return Err(exposed(call));
                 }
-                match inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await {
+                let answer = inner.auth.answer(cx, http, &target, challenge, proof.as_ref()).await;
+                drop(first.take());
+                match answer {
                     Ok(proof) => {
                         self.wait_for_turn(cx, call).await?;
                         response = exchange(http, &call.request, Some(&proof)).await?;

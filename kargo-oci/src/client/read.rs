@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 
 use super::answer::found;
 use super::auth::Purpose;
-use super::exchange::{Request, Response, too_large};
+use super::exchange::{Leaving, Request, Response, too_large};
 use super::manifest::{ACCEPTED, Manifest, accepted};
 use super::{Call, Client};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
@@ -227,6 +227,7 @@ impl Client {
         let url = self.url(repository, &format!("manifests/{reference}"))?;
         let mut request = Request::new(method, url, MANIFEST_BYTES);
         request.may_cut = true;
+        request.leaving = Leaving::Always;
         request.accept = HeaderValue::try_from(ACCEPTED.join(", ")).ok();
         request.if_none_match = unless.and_then(|digest| HeaderValue::try_from(format!("\"{digest}\"")).ok());
         Ok((Call::new(repository, Purpose::Read, doing, request), expected))
@@ -284,6 +285,7 @@ impl Client {
         let expected = checked_digest(digest)?;
         let mut request = Request::new(Method::GET, self.url(repository, &format!("blobs/{digest}"))?, limit);
         request.may_cut = true;
+        request.leaving = Leaving::Always;
         request.patience = patience;
         let call = Call::new(repository, Purpose::Read, "fetch a blob of", request);
         let response = self.by_digest(cx, &call, &expected, &naming(repository, digest), |_| true).await?;

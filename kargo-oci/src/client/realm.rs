@@ -9,7 +9,7 @@
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::Url;
 
-use super::exchange::is_internal;
+use super::names::is_internal;
 
 /// Token servers of well-known registries that are not below them.
 const KNOWN: [(&str, &str); 5] = [
@@ -43,8 +43,7 @@ pub(super) fn check(registry: &Url, realm: &str, trusted: &[String]) -> Result<U
         return Ok(url);
     }
     let (from, to) = (host_of(registry), host_of(&url));
-    let is_trusted =
-        trusted.iter().any(|host| host.eq_ignore_ascii_case(&to) || host.eq_ignore_ascii_case(url.authority()));
+    let is_trusted = is_trusted(&url, trusted);
     let is_scheme_fine =
         url.scheme() == "https" || (url.scheme() == "http" && registry.scheme() == "http" && is_trusted);
     if !is_scheme_fine {
@@ -59,6 +58,14 @@ pub(super) fn check(registry: &Url, realm: &str, trusted: &[String]) -> Result<U
         ));
     }
     Ok(url)
+}
+
+/// Whether the operator trusts the token server.
+pub(super) fn is_trusted(url: &Url, trusted: &[String]) -> bool {
+    let names = |host: &String| {
+        url.host_str().is_some_and(|to| host.eq_ignore_ascii_case(to)) || host.eq_ignore_ascii_case(url.authority())
+    };
+    trusted.iter().any(names)
 }
 
 /// Whether `to` is a host below `from`: whoever owns a name owns those under it.

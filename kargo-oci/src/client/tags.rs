@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::answer::found;
 use super::auth::Purpose;
-use super::exchange::{Request, Response};
+use super::exchange::{Leaving, Request, Response};
 use super::link::next_page;
 use super::pages::Page;
 use super::{Call, Client};
@@ -198,6 +198,7 @@ impl Client {
 
     async fn page(&self, cx: &Context, repository: &Repository, url: &Url, limit: usize) -> Result<Response> {
         let mut request = Request::new(Method::GET, url.clone(), limit);
+        request.leaving = Leaving::Unsigned;
         request.if_none_match = self.0.pages.lock().await.etag(url);
         let call = Call::new(repository, Purpose::List, "list the tags of", request);
         found(self.call(cx, &call).await?, &call, cx)

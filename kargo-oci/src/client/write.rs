@@ -6,15 +6,16 @@ use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result};
 use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
+use serde_json::json;
 
 use super::answer::found;
 use super::auth::Purpose;
-use super::exchange::{Payload, Request, Response};
+use super::exchange::{Leaving, Payload, Request, Response};
 use super::link::within_origin;
 use super::manifest::Manifest;
 use super::{Call, Client};
 use crate::repository::{Repository, checked_digest, checked_tag, digest_of, is_digest_of};
-use crate::spec::{Built, ImageSpec};
+use crate::spec::{ArtifactSpec, Built, ImageSpec};
 
 /// The most that the answer to a push may have, in bytes.
 pub(super) const ANSWER: usize = 64 * 1024;
@@ -60,7 +61,8 @@ impl Client {
 
     /// Whether the repository has a blob.
     pub(super) async fn has_blob(&self, cx: &Context, repository: &Repository, digest: &str) -> Result<bool> {
-        let head = Request::new(Method::HEAD, self.url(repository, &format!("blobs/{digest}"))?, ANSWER);
+        let mut head = Request::new(Method::HEAD, self.url(repository, &format!("blobs/{digest}"))?, ANSWER);
+        head.leaving = Leaving::Always;
         let answer = self.call(cx, &Call::new(repository, Purpose::Write, PUSH_BLOB, head)).await?;
         Ok(answer.status == StatusCode::OK && !answer.is_page())
     }
@@ -181,14 +183,39 @@ impl Client {
         self.push_built(cx, repository, tag, Built::index(specs, annotations)).await
     }
 
-    async fn push_built(&self, cx: &Context, repository: &Repository, tag: &str, built: Built) -> Result<String> {
+    /// Pushes an artifact that is no image, under a tag or under none, and returns its digest. One that is about something is listed among
+    /// its referrers from then on.
+    ///
+    /// # Errors
+    /// As for [`Client::push_blob`] and [`Client::push_manifest`]; [`ErrorKind::NotFound`] when what it is about is not there.
+    pub async fn push_artifact(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        tag: Option<&str>,
+        spec: ArtifactSpec,
+    ) -> Result<String> {
+        let subject = match &spec.subject {
+            Some(digest) => {
+                checked_digest(digest)?;
+                let about = self.manifest(cx, repository, digest).await?;
+                Some(json!({"mediaType": about.media_type, "digest": about.digest, "size": about.bytes.len()}))
+            }
+            None => None,
+        };
+        let built = spec.build(subject);
+        let digest = built.manifests.last().map(|(_, bytes)| digest_of(bytes)).unwrap_or_default();
+        self.push_built(cx, repository, tag.unwrap_or(&digest), built).await
+    }
+
+    async fn push_built(&self, cx: &Context, repository: &Repository, name: &str, built: Built) -> Result<String> {
         for blob in built.blobs {
             self.push_blob(cx, repository, blob).await?;
         }
         let mut pushed = String::new();
         let last = built.manifests.len().saturating_sub(1);
         for (index, (media_type, bytes)) in built.manifests.into_iter().enumerate() {
-            let reference = if index == last { tag.to_owned() } else { digest_of(&bytes) };
+            let reference = if index == last { name.to_owned() } else { digest_of(&bytes) };
             pushed = self.push_manifest(cx, repository, &reference, &media_type, bytes).await?;
         }
         Ok(pushed)

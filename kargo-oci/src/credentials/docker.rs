@@ -207,6 +207,22 @@ impl CredentialSource for DockerConfig {
         self.deadline.saturating_add(Duration::from_secs(10))
     }
 
+    /// The keys of `auths` and `credHelpers`. What a store has is not known.
+    fn names(&self) -> Vec<String> {
+        // Only for an error, so a small file is read in place.
+        let config = match &self.place {
+            Place::Text(text) => self.parse(text.expose_secret().as_bytes()),
+            Place::File { path, .. } => match read_file(path) {
+                Ok(text) => self.parse(text.expose_secret().as_bytes()),
+                Err(_) => Ok(Config::default()),
+            },
+        };
+        let Config { auths, cred_helpers, .. } = config.unwrap_or_default();
+        let (auths, helpers) = (auths.unwrap_or_default(), cred_helpers.unwrap_or_default());
+        let names = auths.keys().chain(helpers.keys());
+        names.map(|name| normalized(name)).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
     async fn get(&self, host: &str, repository: &str) -> Result<Credentials> {
         let config = self.read().await?;
         let helpers = config.cred_helpers.unwrap_or_default();

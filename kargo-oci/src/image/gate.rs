@@ -91,8 +91,9 @@ impl Judge<'_> {
         Ok(judged)
     }
 
-    async fn ask(self, (repository, digest, platform): &Key, pause: Duration) -> Result<Judged> {
+    async fn ask(self, key: &Key, pause: Duration) -> Result<Judged> {
         let mut until: Option<Timestamp> = None;
+        let Key { repository, digest, platform, .. } = key;
         for rule in &self.gate.rules {
             match rule.judge(self.cx, self.client, repository, digest, platform.as_ref()).await? {
                 Ok(good) => until = [until, good.until].into_iter().flatten().min(),

@@ -16,10 +16,11 @@ use tokio::sync::Mutex;
 
 use super::gate::Judge;
 use super::memory::{Facts, Judged, Judgements, Key, Known};
-use super::metadata::{ImageMetadata, Place, Wanted, describe};
+use super::metadata::{Ages, ImageMetadata, Place, Wanted, describe};
 use super::selection::{Selection, Strategy};
 use super::shelf::Shelf;
 use crate::client::{Client, Fault, Manifest};
+use crate::flight::Flights;
 
 /// How many tags are asked for at the same time, and how many when all have to be.
 const CONCURRENCY: usize = 8;
@@ -98,6 +99,9 @@ impl Looked {
 /// Digests by tag; none for a tag that has to be asked for again in full.
 pub(super) type Digests = BTreeMap<String, Option<String>>;
 
+/// What digests stand for that are being looked at, or why that cannot be said yet: many tags may name one image.
+pub(super) type Describing = Flights<Key, Result<Known, Arc<str>>>;
+
 /// Looks on behalf of one subscription.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Looker<'a> {
@@ -105,8 +109,11 @@ pub(super) struct Looker<'a> {
     pub(super) client: &'a Client,
     pub(super) memory: &'a Mutex<Facts>,
     pub(super) judgements: &'a Mutex<Judgements>,
+    pub(super) describing: &'a Describing,
     pub(super) shelf: Option<&'a Shelf>,
     pub(super) selection: &'a Selection,
+    /// Whether what a tag was before is what it is now: it never moves, and the credentials are those that found it.
+    pub(super) trusts_known: bool,
 }
 
 /// How many tags a look asks for at most: with a platform that few images run on, or many that are broken, it would
@@ -232,7 +239,13 @@ impl Looker<'_> {
     }
 
     fn key(&self, digest: &str) -> Key {
-        (self.selection.repository.clone(), digest.to_owned(), self.selection.platform.clone())
+        let Selection { repository, platform, .. } = self.selection;
+        Key { repository: repository.clone(), digest: digest.to_owned(), platform: platform.clone(), ages: self.ages() }
+    }
+
+    /// Only where the time decides, it is worth a request for each image of an index.
+    fn ages(&self) -> Ages {
+        if matches!(self.selection.strategy, Strategy::NewestBuild) { Ages::All } else { Ages::One }
     }
 
     /// Chooses among what was found.
@@ -384,7 +397,6 @@ impl Looker<'_> {
 
     /// What a tag stands for.
     async fn resolve(&self, tag: &str, answer: Option<Answer>, known: Option<String>) -> Result<Found> {
-        let immutable_tags = &self.selection.immutable_tags;
         let mut remembered = None;
         if let Some(digest) = &known {
             let key = self.key(digest);
@@ -395,7 +407,7 @@ impl Looker<'_> {
         }
         let answer = match (answer, known) {
             (Some(answer), _) => answer,
-            (None, Some(digest)) if remembered.is_some() && *immutable_tags => Answer::Same(digest),
+            (None, Some(digest)) if remembered.is_some() && self.trusts_known => Answer::Same(digest),
             // Without the facts the manifest is needed anyway, so there is nothing to make conditional.
             (None, known) => self.ask(tag, known.filter(|_| remembered.is_some())).await?,
         };
@@ -422,24 +434,27 @@ impl Looker<'_> {
             }
         };
         let key = self.key(&manifest.digest);
-        let remembered = self.memory.lock().await.get(&key);
-        let known = match remembered {
-            Some(known) => known,
-            None => {
-                let known = match self.describe(&manifest).await {
-                    Ok(known) => known,
-                    Err(Fault::Look(error)) => return Err(error.with("tag", tag)),
-                    // It may be whole the next time.
-                    Err(Fault::Image { error, .. }) => {
-                        return Ok(Found::Unusable { reason: error.message().into(), digest: None });
-                    }
-                };
-                self.place().keep(&manifest.digest, &manifest.bytes).await;
-                self.memory.lock().await.insert(key, known.clone());
-                known
-            }
+        let finding_out = self.find_out(&key, &manifest);
+        match self.describing.join(&key, finding_out).await.map_err(|error| error.with("tag", tag))? {
+            Ok(known) => Ok(found(manifest.digest, known)),
+            // It may be whole the next time.
+            Err(reason) => Ok(Found::Unusable { reason, digest: None }),
+        }
+    }
+
+    /// What a manifest stands for, or why that cannot be said now.
+    async fn find_out(&self, key: &Key, manifest: &Manifest) -> Result<Result<Known, Arc<str>>> {
+        if let Some(known) = self.memory.lock().await.get(key) {
+            return Ok(Ok(known));
+        }
+        let known = match self.describe(manifest).await {
+            Ok(known) => known,
+            Err(Fault::Look(error)) => return Err(error),
+            Err(Fault::Image { error, .. }) => return Ok(Err(error.message().into())),
         };
-        Ok(found(manifest.digest, known))
+        self.place().keep(&manifest.digest, &manifest.bytes).await;
+        self.memory.lock().await.insert(key.clone(), known.clone());
+        Ok(Ok(known))
     }
 
     fn place(&self) -> Place<'_> {
@@ -448,7 +463,7 @@ impl Looker<'_> {
 
     /// What a manifest stands for, for good.
     async fn describe(&self, manifest: &Manifest) -> Result<Known, Fault> {
-        let wanted = Wanted { platform: self.selection.platform.as_ref(), labels: false };
+        let wanted = Wanted { platform: self.selection.platform.as_ref(), labels: false, ages: self.ages() };
         match describe(self.cx, self.place(), manifest, wanted).await {
             Ok(facts) => Ok(Known::Image(Arc::new(facts))),
             Err(Fault::Image { error, digest: Some(_) }) => Ok(Known::Unusable(error.message().into())),
@@ -458,7 +473,7 @@ impl Looker<'_> {
 
     /// What was known of a digest before this program was started.
     async fn kept(&self, key: Key) -> Option<Known> {
-        let manifest = self.place().kept(&key.1).await?;
+        let manifest = self.place().kept(&key.digest).await?;
         // What cannot be found out about it now is asked for in the usual way, and fails there if it must.
         let known = self.describe(&manifest).await.ok()?;
         self.memory.lock().await.insert(key, known.clone());

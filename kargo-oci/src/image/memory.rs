@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::metadata::ImageMetadata;
+use super::metadata::{Ages, ImageMetadata};
 use crate::client::Platform;
 use crate::repository::Repository;
 
@@ -15,8 +15,19 @@ use crate::repository::Repository;
 const REMEMBERED: usize = 20_000;
 const REMEMBERED_BYTES: usize = 32 * 1024 * 1024;
 
-/// A repository, a digest and the platform that was asked for.
-pub(super) type Key = (Repository, String, Option<Platform>);
+/// What something is known of.
+///
+/// It does not say with whose credentials that was found out: nothing is looked up here before the registry has given the same digest, or
+/// the word that it has not changed, to the credentials of now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) repository: Repository,
+    pub(super) digest: String,
+    /// The platform that was asked for.
+    pub(super) platform: Option<Platform>,
+    /// How much was asked for.
+    pub(super) ages: Ages,
+}
 
 /// What digests stand for. Only what was hashed here comes in.
 pub(super) type Facts = Memory<Key, Known>;
@@ -51,8 +62,9 @@ impl Weighed for Known {
     fn bytes(&self) -> usize {
         match self {
             Self::Image(facts) => {
-                let annotations: usize = facts.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
-                annotations + facts.platforms.len() * size_of::<Platform>()
+                let texts = facts.annotations.iter().chain(&facts.labels);
+                let texts: usize = texts.map(|(key, value)| key.len() + value.len()).sum();
+                texts + facts.platforms.len() * size_of::<Platform>()
             }
             Self::Unusable(reason) => reason.len(),
         }
@@ -112,17 +124,23 @@ mod tests {
     fn the_memory_of_large_annotations_does_not_grow_without_end() {
         let repository = Repository::parse("r.example/app").unwrap();
         let mut memory = Facts::default();
+        let key = |number: usize| Key {
+            repository: repository.clone(),
+            digest: format!("sha256:{number}"),
+            platform: None,
+            ages: Ages::One,
+        };
         for number in 0..1_000 {
             let annotations = BTreeMap::from([("text".to_owned(), "x".repeat(64 * 1024))]);
-            let facts = Arc::new(ImageMetadata { annotations, ..ImageMetadata::default() });
+            let labels = annotations.clone();
+            let facts = Arc::new(ImageMetadata { annotations, labels, ..ImageMetadata::default() });
             // The same digest may come twice, when two looks ask at once.
             for _ in 0..2 {
-                let key = (repository.clone(), format!("sha256:{number}"), None);
-                memory.insert(key, Known::Image(Arc::clone(&facts)));
+                memory.insert(key(number), Known::Image(Arc::clone(&facts)));
             }
         }
         let held: usize = memory.values.values().map(Weighed::bytes).sum();
         assert!(held <= REMEMBERED_BYTES && held == memory.bytes && memory.values.len() == memory.order.len());
-        assert!(memory.get(&(repository, "sha256:999".into(), None)).is_some());
+        assert!(memory.get(&key(999)).is_some());
     }
 }

@@ -18,6 +18,13 @@ use crate::repository::Repository;
 const BUILD_DATE: &str = "org.label-schema.build-date";
 /// How many images of an index are looked at to find the newest.
 const CHILDREN: usize = 16;
+/// The most that labels may have in all to be kept, in bytes; those after that are left out.
+const LABELS: usize = 64 * 1024;
+/// The labels that freight gets where the manifest has no annotation of the name: those of the names that OCI has for annotations, and
+/// how much they may have, one and all, in bytes. They are in the journal for good.
+const OF_FREIGHT: &str = "org.opencontainers.image.";
+const LABEL_OF_FREIGHT: usize = 1024;
+const LABELS_OF_FREIGHT: usize = 8 * 1024;
 
 /// What is known of an image: facts that follow from its digest, and so never change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,12 +32,12 @@ const CHILDREN: usize = 16;
 pub struct ImageMetadata {
     /// The annotations of the manifest or index, and above them those of its entry for the platform that was asked for.
     pub annotations: BTreeMap<String, String>,
-    /// The labels of the configuration, when that was asked for. An index has none of its own; they are those of its image for
-    /// the platform that was asked for.
+    /// The labels of the configuration, when that was asked for or read for another reason, 64 KiB at most. An index has none of its
+    /// own; they are those of its image for the platform that was asked for, else of the first one that was read.
     pub labels: BTreeMap<String, String>,
     /// When it was built, as far as it says: by the annotation `org.opencontainers.image.created`, else
     /// `org.label-schema.build-date`, else the later of the same labels and the configuration. An index without such an
-    /// annotation is as new as the newest of its images.
+    /// annotation is as new as the newest of its images; where the time does not decide, as the first of them.
     pub created_at: Option<Timestamp>,
     /// The platforms that it runs on, without those that are not known because nobody asked.
     pub platforms: Vec<Platform>,
@@ -62,8 +69,18 @@ struct Runtime {
 pub(crate) struct Wanted<'a> {
     /// Whether it runs on this platform.
     pub(crate) platform: Option<&'a Platform>,
-    /// Its labels, which may take one request more.
+    /// Its labels, which may take one request more. Without, they are kept where they are read anyway.
     pub(crate) labels: bool,
+    pub(crate) ages: Ages,
+}
+
+/// Of which images of an index that does not say when it was built it is asked when they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Ages {
+    /// Of one, which costs two requests at most.
+    One,
+    /// Of all, within reason.
+    All,
 }
 
 /// Where images come from.
@@ -99,7 +116,7 @@ pub(crate) async fn describe(
                 created_at: announced.or_else(|| config.created()),
                 fits_platform: wanted.platform.is_none_or(|platform| own.as_ref() == Some(platform)),
                 platforms: own.into_iter().collect(),
-                labels: if wanted.labels { config.labels() } else { BTreeMap::new() },
+                labels: config.labels(),
             })
         }
         ManifestContent::Index { entries } => {
@@ -114,14 +131,17 @@ pub(crate) async fn describe(
                 fits_platform: wanted.platform.is_none() || !fitting.is_empty(),
                 ..ImageMetadata::default()
             };
-            if let (Some(_), Some(entry)) = (wanted.platform, fitting.first()) {
+            let of_platform = fitting.first().filter(|_| wanted.platform.is_some());
+            let wants_labels = wanted.labels && of_platform.is_some();
+            let looked_at: Vec<&ManifestEntry> = match (announced, wanted.ages) {
+                (Some(_), _) => fitting.iter().take(usize::from(wants_labels)).copied().collect(),
+                (None, Ages::One) => telling(&fitting).into_iter().collect(),
+                (None, Ages::All) => fitting.iter().take(CHILDREN).copied().collect(),
+            };
+            let (created, labels) = place.parts(cx, &looked_at, wants_labels).await?;
+            (metadata.created_at, metadata.labels) = (announced.or(created), labels);
+            if let Some(entry) = of_platform {
                 annotations.extend(entry.annotations.clone());
-                if wanted.labels {
-                    metadata.labels = place.labels(cx, entry).await?;
-                }
-            }
-            if announced.is_none() {
-                metadata.created_at = place.newest(cx, &fitting).await?;
             }
             metadata.annotations = annotations;
             Ok(metadata)
@@ -131,7 +151,7 @@ pub(crate) async fn describe(
 
 impl Client {
     /// All that is known of the image under `reference`, a tag or a digest: its digest, and its annotations, labels, platforms and
-    /// time. Two requests, three for an index with a platform; more for an index that does not say when it was built.
+    /// time. Two requests, three for an index with a platform; two for each image of an index that does not say when it was built.
     ///
     /// # Errors
     /// As for [`Client::manifest`], and when the configuration is missing or not one.
@@ -144,43 +164,52 @@ impl Client {
     ) -> Result<(String, ImageMetadata)> {
         let manifest = self.manifest(cx, repository, reference).await?;
         let place = Place { client: self, repository, shelf: None };
-        let metadata = describe(cx, place, &manifest, Wanted { platform, labels: true }).await?;
+        let metadata = describe(cx, place, &manifest, Wanted { platform, labels: true, ages: Ages::All }).await?;
         Ok((manifest.digest, metadata))
     }
 }
 
 impl Place<'_> {
-    /// When the newest image of an index was built.
-    async fn newest(self, cx: &Context, entries: &[&ManifestEntry]) -> Result<Option<Timestamp>, Fault> {
-        let entries: Vec<ManifestEntry> = entries.iter().take(CHILDREN).map(|entry| (*entry).clone()).collect();
+    /// When the newest of these images of an index was built, and the labels of the first of which they were read. `wants_labels` has
+    /// those of the very first be read.
+    async fn parts(
+        self,
+        cx: &Context,
+        entries: &[&ManifestEntry],
+        wants_labels: bool,
+    ) -> Result<(Option<Timestamp>, BTreeMap<String, String>), Fault> {
+        let entries: Vec<(bool, ManifestEntry)> =
+            entries.iter().enumerate().map(|(index, entry)| (wants_labels && index == 0, (*entry).clone())).collect();
         stream::iter(entries)
-            .map(|entry| async move {
-                if let Some(created) = announced(&entry.annotations) {
-                    return Ok(Some(created));
-                }
-                let child = self.child(cx, &entry).await?;
-                if let Some(created) = announced(&child.annotations) {
-                    return Ok(Some(created));
-                }
-                match child.content {
-                    ManifestContent::Image { config, config_type } if is_image_config(config_type.as_deref()) => {
-                        Ok(self.configuration(cx, &config).await?.created())
-                    }
-                    // An index in an index is allowed, but nobody's image; it need not be followed to know the digest.
-                    _ => Ok(None),
-                }
+            .map(|(wants_labels, entry)| async move { self.part(cx, &entry, wants_labels).await })
+            .buffered(2)
+            .try_fold((None, BTreeMap::new()), |(newest, labels), (created, read)| async move {
+                Ok((Option::max(newest, created), if labels.is_empty() { read } else { labels }))
             })
-            .buffer_unordered(2)
-            .try_fold(None, |newest: Option<Timestamp>, created| async move { Ok(newest.max(created)) })
             .await
     }
 
-    async fn labels(self, cx: &Context, entry: &ManifestEntry) -> Result<BTreeMap<String, String>, Fault> {
-        match self.child(cx, entry).await?.content {
-            ManifestContent::Image { config, config_type } if is_image_config(config_type.as_deref()) => {
-                Ok(self.configuration(cx, &config).await?.labels())
+    async fn part(
+        self,
+        cx: &Context,
+        entry: &ManifestEntry,
+        wants_labels: bool,
+    ) -> Result<(Option<Timestamp>, BTreeMap<String, String>), Fault> {
+        let mut created = announced(&entry.annotations);
+        if created.is_some() && !wants_labels {
+            return Ok((created, BTreeMap::new()));
+        }
+        let child = self.child(cx, entry).await?;
+        created = created.or_else(|| announced(&child.annotations));
+        match child.content {
+            ManifestContent::Image { config, config_type }
+                if is_image_config(config_type.as_deref()) && (created.is_none() || wants_labels) =>
+            {
+                let config = self.configuration(cx, &config).await?;
+                Ok((created.or_else(|| config.created()), config.labels()))
             }
-            _ => Ok(BTreeMap::new()),
+            // An index in an index is allowed, but nobody's image; it need not be followed to know the digest.
+            _ => Ok((created, BTreeMap::new())),
         }
     }
 
@@ -256,7 +285,37 @@ impl Configuration {
 
     fn labels(self) -> BTreeMap<String, String> {
         let labels = self.config.and_then(|config| config.labels).unwrap_or_default();
-        labels.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        let mut left = LABELS;
+        let mut fits = |(key, value): &(String, String)| {
+            let size = key.len() + value.len();
+            left = left.saturating_sub(size);
+            left > 0
+        };
+        labels.into_iter().filter_map(|(key, value)| Some((key, value?))).take_while(|label| fits(label)).collect()
+    }
+}
+
+/// The image of an index that says by itself when it was built, the latest of them; else the first.
+fn telling<'a>(entries: &[&'a ManifestEntry]) -> Option<&'a ManifestEntry> {
+    let says = entries.iter().copied().filter(|entry| announced(&entry.annotations).is_some());
+    says.max_by_key(|entry| announced(&entry.annotations)).or(entries.first().copied())
+}
+
+impl ImageMetadata {
+    /// What freight has of it: the annotations, and the labels of the names that OCI has for annotations, such as the source and the
+    /// revision, which most builders write into labels alone.
+    pub(super) fn of_freight(&self) -> BTreeMap<String, String> {
+        let mut left = LABELS_OF_FREIGHT;
+        let mut fits = |(key, value): &(&String, &String)| {
+            let size = key.len() + value.len();
+            let fits = size <= LABEL_OF_FREIGHT.min(left);
+            left -= if fits { size } else { 0 };
+            fits
+        };
+        let labels = self.labels.iter().filter(|(key, _)| key.starts_with(OF_FREIGHT)).filter(|label| fits(label));
+        let mut all: BTreeMap<String, String> = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+        all.extend(self.annotations.clone());
+        all
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::explain::Explanation;
-use super::look::{Answer, Digests, Looked, Looker};
+use super::look::{Answer, Describing, Digests, Looked, Looker};
 use super::memory::{Facts, Judgements};
 use super::selection::{Selection, Strategy};
 use super::shelf::Shelf;
@@ -36,8 +36,10 @@ use crate::signature::TrustedRoot;
 /// | `NewestBuild` | P, and 1 per tag that fits by name | the same, conditional | P |
 /// | `Digest` | 1 | 1, conditional | 1, conditional |
 ///
-/// An image that does not say in an annotation when it was built, or whose platform matters, costs one or two requests more
-/// when its digest is seen for the first time.
+/// An image that does not say in an annotation when it was built, or whose platform matters, costs one request more when its digest is
+/// seen for the first time: its configuration. An index that does not say so costs two, for one of its images; with `NewestBuild` two for
+/// each of them, since the newest counts. Labels come with the configuration, and those of the names that OCI has for annotations, such
+/// as `org.opencontainers.image.revision`, are among the annotations of freight where the manifest has none of that name.
 ///
 /// **What is passed over.** A tag that vanishes after the listing, an image that is not whole or not understood, and one that
 /// runs elsewhere are passed over; [`ImageSource::explain`] says which and why. Every other failure fails the look, so an
@@ -64,6 +66,7 @@ pub struct ImageSource {
     root: Option<TrustedRoot>,
     memory: Mutex<Facts>,
     judgements: Mutex<Judgements>,
+    describing: Describing,
     shelf: Option<Shelf>,
     listings: Flights<Repository, Arc<Vec<String>>>,
 }
@@ -83,6 +86,7 @@ impl ImageSource {
             root: None,
             memory: Mutex::default(),
             judgements: Mutex::default(),
+            describing: Describing::new(),
             shelf: None,
             listings: Flights::new(),
         }
@@ -113,7 +117,7 @@ impl ImageSource {
     pub async fn explain(&self, cx: &Context, subscription: &ImageSubscription) -> Result<Explanation> {
         let selection = subscription.clone().check(self.root.as_ref())?;
         let (tags, chosen) = self.list(cx, &selection).await?;
-        let looked = self.look(cx, &selection, chosen, &Digests::new(), HashMap::new()).await?;
+        let looked = self.look(self.looker(cx, &selection, false), chosen, &Digests::new(), HashMap::new()).await?;
         Ok(Explanation::of(&selection, &tags, &looked, cx.now()))
     }
 
@@ -130,23 +134,30 @@ impl ImageSource {
         Ok((tags, chosen))
     }
 
-    fn looker<'a>(&'a self, cx: &'a Context, selection: &'a Selection) -> Looker<'a> {
-        let (memory, judgements, shelf) = (&self.memory, &self.judgements, self.shelf.as_ref());
-        Looker { cx, client: &self.client, memory, judgements, shelf, selection }
+    fn looker<'a>(&'a self, cx: &'a Context, selection: &'a Selection, trusts_known: bool) -> Looker<'a> {
+        Looker {
+            cx,
+            client: &self.client,
+            memory: &self.memory,
+            judgements: &self.judgements,
+            describing: &self.describing,
+            shelf: self.shelf.as_ref(),
+            selection,
+            trusts_known,
+        }
     }
 
     async fn look(
         &self,
-        cx: &Context,
-        selection: &Selection,
+        looker: Looker<'_>,
         chosen: Vec<String>,
         known: &Digests,
         answers: HashMap<String, Answer>,
     ) -> Result<Looked> {
-        let looked = self.looker(cx, selection).at(chosen, known, answers).await;
+        let looked = looker.at(chosen, known, answers).await;
         // Of a look that failed too: the next one begins where it ended.
         if let Some(shelf) = &self.shelf {
-            shelf.write(cx).await;
+            shelf.write(looker.cx).await;
         }
         looked
     }
@@ -160,6 +171,9 @@ struct Seen {
     config: String,
     /// A hash of the tags that fitted by name.
     tags: String,
+    /// Whose credentials found it, see [`Client::asker`]. Others are told nothing of it that the registry has not told them too.
+    #[serde(default)]
+    asker: String,
     /// Each tag that was asked for, with its digest, or nothing when it has to be asked for again in full.
     digests: Digests,
     /// From when on the same images make another choice.
@@ -168,15 +182,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(config: String, tags: String, looked: &Looked) -> Self {
+    fn of(config: String, tags: String, asker: String, looked: &Looked) -> Self {
         let digests = looked.found.iter().map(|(tag, found)| (tag.clone(), found.digest().cloned())).collect();
-        Self { config, tags, digests, ripe: looked.ripe }
+        Self { config, tags, asker, digests, ripe: looked.ripe }
     }
 
     /// The tags that have to be asked for to know that nothing has changed.
-    fn in_doubt(&self, selection: &Selection) -> Digests {
+    fn in_doubt(&self, trusts_known: bool) -> Digests {
         // A tag that never moves is not in doubt, but one without a manifest may have been on its way.
-        let never_moves = selection.immutable_tags && !matches!(selection.strategy, Strategy::Digest { .. });
+        let never_moves = trusts_known;
         let in_doubt = self.digests.iter().filter(|(_, digest)| !never_moves || digest.is_none());
         in_doubt.map(|(tag, digest)| (tag.clone(), digest.clone())).collect()
     }
@@ -208,32 +222,38 @@ impl Source for ImageSource {
         let seen = request.cursor.and_then(|cursor| Seen::deserialize(&cursor.0).ok());
         let seen = seen.filter(|seen| seen.config == config_hash);
 
-        let looker = self.looker(cx, &selection);
+        // The credentials that have just listed the tags, or will ask for the one.
+        let asker = self.client.asker(&selection.repository).await;
+        let is_same_asker = seen.as_ref().is_some_and(|seen| seen.asker == asker);
+        let never_moves = selection.immutable_tags && !matches!(selection.strategy, Strategy::Digest { .. });
+        let looker = self.looker(cx, &selection, never_moves && is_same_asker);
         let mut answers = HashMap::new();
         let is_ripe = |seen: &Seen| seen.ripe.is_some_and(|ripe| ripe <= cx.now());
         if let Some(seen) = seen.as_ref().filter(|seen| seen.tags == tags_hash && !is_ripe(seen)) {
-            let in_doubt = seen.in_doubt(&selection);
+            let in_doubt = seen.in_doubt(looker.trusts_known);
             answers = looker.again(&in_doubt).await?;
-            if in_doubt.iter().all(|(tag, digest)| is_same(answers.get(tag), digest.as_ref())) {
+            // For others the same is found once more, so that they need not ask for all of it the next time.
+            let is_same_to_all = is_same_asker || !never_moves;
+            if is_same_to_all && in_doubt.iter().all(|(tag, digest)| is_same(answers.get(tag), digest.as_ref())) {
                 return Ok(Discovery::Unchanged);
             }
         }
 
         let known = seen.map(|seen| seen.digests).unwrap_or_default();
-        let looked = self.look(cx, &selection, chosen, &known, answers).await?;
+        let looked = self.look(looker, chosen, &known, answers).await?;
         let candidates = looked.images().map(|(tag, digest, facts)| {
             Artifact::Image(Image {
                 repo_url: selection.repo_url.clone(),
                 tag: tag.clone(),
                 digest: digest.clone(),
-                annotations: facts.annotations.clone(),
+                annotations: facts.of_freight(),
                 created_at: facts.created_at,
                 subscription_name: None,
             })
         });
         let candidates = candidates.collect();
         // A cursor only saves requests, so doing without one is no failure.
-        let cursor = serde_json::to_value(Seen::of(config_hash, tags_hash, &looked)).ok().map(Cursor);
+        let cursor = serde_json::to_value(Seen::of(config_hash, tags_hash, asker, &looked)).ok().map(Cursor);
         Ok(Discovery::Found { candidates, cursor })
     }
 }
@@ -242,8 +262,8 @@ impl Source for ImageSource {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::memory::Known;
-    use super::super::metadata::ImageMetadata;
+    use super::super::memory::{Key, Known};
+    use super::super::metadata::{Ages, ImageMetadata};
     use super::*;
 
     #[tokio::test]
@@ -251,7 +271,8 @@ mod tests {
         let source = ImageSource::new(Client::anonymous().unwrap());
         let annotations = BTreeMap::from([("note".to_owned(), "ten thousand of these".to_owned())]);
         let facts = ImageMetadata { annotations, ..ImageMetadata::default() };
-        let key = (Repository::parse("r.example/app").unwrap(), "sha256:1".into(), None);
+        let repository = Repository::parse("r.example/app").unwrap();
+        let key = Key { repository, digest: "sha256:1".into(), platform: None, ages: Ages::One };
         source.memory.lock().await.insert(key, Known::Image(Arc::new(facts)));
         let shown = format!("{source:?}");
         assert!(shown.contains("Client") && !shown.contains("ten thousand"), "{shown}");

@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kargo_core::plugin::Context;
-use kargo_core::{ErrorKind, Result};
+use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
 use super::trust::{Signer, Trust};
@@ -90,6 +90,11 @@ impl Client {
             return Ok(Signed::By(signature.signer));
         }
         let mut claims = found.claims.into_iter().filter(|claim| claim.kind == BUNDLED);
+        if let Some(why) = found.incomplete {
+            let before = if let Signed::Badly { signatures, .. } = beside { signatures } else { 0 };
+            let why = format!("is not known, since the image {why}");
+            return Ok(Signed::Badly { signatures: before + claims.count() + 1, why });
+        }
         Ok(match (beside, claims.next_back()) {
             (beside, None) => beside,
             (Signed::Badly { signatures, .. }, Some(claim)) => {
@@ -108,12 +113,23 @@ impl Client {
         trust: &Trust,
     ) -> Result<Signed> {
         let Some(tag) = tag_beside(digest, "sig") else { return Ok(Signed::No) };
-        let manifest = match self.manifest(cx, repository, &tag).await {
-            Ok(manifest) => manifest,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Signed::No),
-            Err(error) => return Err(error),
+        let unreadable = |error: &Error| {
+            Ok(Signed::Badly {
+                signatures: 1,
+                why: format!("cannot be read: {}", error.message().trim_end_matches('.')),
+            })
         };
-        let parts = manifest.parts(&format!("{repository}:{tag}"))?;
+        let manifest = match self.try_manifest(cx, repository, &tag).await {
+            Ok(manifest) => manifest,
+            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => return Ok(Signed::No),
+            Err(Fault::Look(error)) => return Err(error),
+            // What somebody has pushed there says nothing of other images, and there may be a bundle.
+            Err(Fault::Image { error, .. }) => return unreadable(&error),
+        };
+        let parts = match manifest.parts(&format!("{repository}:{tag}")) {
+            Ok(parts) => parts,
+            Err(error) => return unreadable(&error),
+        };
         let layers = parts.layers().iter().filter(|layer| layer.media_type.as_deref() == Some(SIMPLE_SIGNING));
         let mut looked_at = 0;
         let mut why = String::new();

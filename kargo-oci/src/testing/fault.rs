@@ -6,6 +6,7 @@
 pub struct Fault {
     pub(super) kind: Kind,
     pub(super) headers: Vec<(String, String)>,
+    pub(super) status: Option<u16>,
     path: String,
     method: String,
     skip: usize,
@@ -34,7 +35,15 @@ pub(super) enum Kind {
 
 impl Fault {
     fn new(kind: Kind) -> Self {
-        Self { kind, headers: Vec::new(), path: String::new(), method: String::new(), skip: 0, left: usize::MAX }
+        Self {
+            kind,
+            headers: Vec::new(),
+            status: None,
+            path: String::new(),
+            method: String::new(),
+            skip: 0,
+            left: usize::MAX,
+        }
     }
 
     /// Answers with `status` and a short text.
@@ -80,6 +89,12 @@ impl Fault {
     /// Answers as it should, but with this header set.
     pub fn header(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self::new(Kind::Headers).with_header(name, value)
+    }
+
+    /// Sets the status of the answer.
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
     }
 
     /// Sets a header of the answer.

@@ -44,7 +44,7 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: axum::ext
         let whole = format!("{path}?{query}");
         shared.state().faults.iter_mut().find_map(|fault| fault.hits(&method, &whole).then(|| fault.clone()))
     };
-    let answer = match fault.as_ref().map(|fault| &fault.kind) {
+    let mut answer = match fault.as_ref().map(|fault| &fault.kind) {
         Some(Kind::Status(status)) => {
             fault_status(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), "INJECTED")
         }
@@ -57,6 +57,8 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: axum::ext
         Some(Kind::Stalled) => std::future::pending().await,
         _ => incoming.answer(),
     };
+    let status = fault.as_ref().and_then(|fault| StatusCode::from_u16(fault.status?).ok());
+    *answer.status_mut() = status.unwrap_or(answer.status());
     shared.state().log.push(Request {
         status: answer.status().as_u16(),
         authorization: incoming.authorization,

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::signatures::{Signer, failure};
 use crate::{client, cx, freight, repository};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 pub(crate) const VULNERABILITIES: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
@@ -35,7 +35,7 @@ fn signed(signer: &Signer, kind: &str, payload: &str) -> Value {
 }
 
 /// Stores an envelope as cosign 3 does: in a bundle that refers to the image.
-fn put_bundle(registry: &Registry, digest: &str, envelope: &Value) {
+pub(crate) fn put_bundle(registry: &Registry, digest: &str, envelope: &Value) {
     let bundle = json!({
         "mediaType": BUNDLE, "dsseEnvelope": envelope,
         "verificationMaterial": {"publicKey": {"hint": "key"}, "tlogEntries": []},
@@ -98,13 +98,13 @@ pub(crate) fn scanned(finished: &str, found: &[(&str, &str)]) -> Value {
     })
 }
 
-async fn with_an_image() -> (Registry, String, Signer) {
+pub(crate) async fn with_an_image() -> (Registry, String, Signer) {
     let registry = Registry::start().await;
     let digest = registry.put_image("app", "1.0.0", &ImageSpec::default());
     (registry, digest, Signer::new())
 }
 
-async fn verify(registry: &Registry, digest: &str, check: AttestationCheck) -> Result<Verdict> {
+pub(crate) async fn verify(registry: &Registry, digest: &str, check: AttestationCheck) -> Result<Verdict> {
     let now = jiff::Timestamp::UNIX_EPOCH;
     let promotion =
         kargo_core::PromotionInfo::new("shop", "p1", "dev", freight(registry, digest), Actor::engine(), now);
@@ -114,11 +114,11 @@ async fn verify(registry: &Registry, digest: &str, check: AttestationCheck) -> R
     verifier.verify(&cx(), &VerifyRequest::new(&verification, &promotion, &config, now)).await
 }
 
-async fn reason(registry: &Registry, digest: &str, check: AttestationCheck) -> String {
+pub(crate) async fn reason(registry: &Registry, digest: &str, check: AttestationCheck) -> String {
     failure(verify(registry, digest, check).await.unwrap())
 }
 
-fn evidence(verdict: Verdict) -> String {
+pub(crate) fn evidence(verdict: Verdict) -> String {
     match verdict {
         Verdict::Pass { evidence } => evidence,
         other => panic!("{other:?}"),
@@ -243,6 +243,14 @@ async fn vulnerabilities_are_judged_by_the_newest_report() {
     evidence(verify(&registry, &digest, check(VulnerabilityRule::at_most(Severity::Critical))).await.unwrap());
     let why = reason(&registry, &digest, check(VulnerabilityRule::at_most(Severity::Critical).max_age_hours(24))).await;
     assert!(why.contains("2026-01-02") && why.contains("24 hours"), "{why}");
+
+    // Nor does one that claims to be of a time that has yet to come, and it does not stay young for ever.
+    let ahead = scanned("2999-01-01T00:00:00Z", &[]);
+    put_beside(&registry, &digest, &[report(&new), report(&ahead)]);
+    assert!(reason(&registry, &digest, check(medium())).await.contains("CVE-2"));
+    put_beside(&registry, &digest, &[report(&ahead)]);
+    let why = reason(&registry, &digest, check(medium().max_age_hours(24))).await;
+    assert!(why.contains("a time that has yet to come"), "{why}");
 
     // An old clean report beside one that does not say when it was made does not hide what that one found.
     let mut undated = new.clone();

@@ -221,18 +221,6 @@ async fn a_foreign_token_server_never_sees_the_password() {
 }
 
 #[tokio::test]
-async fn a_redirect_does_not_take_the_password_along() {
-    let thief = guarded(RegistryAuth::Open).await;
-    let registry = guarded(RegistryAuth::basic("robot", PASSWORD)).await;
-    let location = format!("http://{}/v2/app/tags/list", thief.host());
-    registry.inject(Fault::status(307).with_header("location", location).after(1));
-    let tags = client_with(&registry, PASSWORD).list_tags(&cx(), &repository(&registry, "app")).await.unwrap();
-    assert_eq!(tags, ["1.0.0"]);
-    assert_eq!(thief.requests().len(), 1);
-    assert_eq!(thief.requests()[0].authorization, None);
-}
-
-#[tokio::test]
 async fn credentials_of_one_repository_are_not_used_for_another() {
     let registry = guarded(RegistryAuth::basic("robot", PASSWORD)).await;
     let prefix = format!("{}/app", registry.host());
@@ -342,6 +330,56 @@ async fn what_was_learned_with_one_credential_is_not_told_to_another() {
         let error = source.discover(&cx(), &request.clone().with_cursor(cursor)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
+}
+
+#[tokio::test]
+async fn oci_16_a_docker_configuration_names_what_is_near_too() {
+    let registry = guarded(RegistryAuth::basic("robot", PASSWORD)).await;
+    let near = format!("{}/acme", registry.host());
+    let json = serde_json::json!({
+        "auths": {format!("https://{near}/"): {"auth": "hunter2"}, "ghcr.io": {}}, "credHelpers": {"example.com": "x"},
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.json");
+    std::fs::write(&path, json.to_string()).unwrap();
+    for config in [DockerConfig::text(json.to_string()), DockerConfig::at(&path)] {
+        let client = Client::builder().credentials(config).build().unwrap();
+        let error = client.list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
+        assert!(error.message().contains(&near) && !error.message().contains("ghcr.io"), "{error}");
+        assert!(!error.report().contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_for_one_password_one_token_server_and_one_service() {
+    let registry = guarded(bearer().expires_in(Some(3_600))).await;
+    let source = Changing::new(PASSWORD);
+    let client = Client::builder().credentials(Shared(Arc::clone(&source))).tries(1).build().unwrap();
+    let clock = Arc::new(ManualClock::at("2026-01-01T00:00:00Z"));
+    let cx = || Context::new(Arc::clone(&clock) as Arc<dyn Clock>, Actor::engine(), "test");
+    let app = repository(&registry, "app");
+    client.list_tags(&cx(), &app).await.unwrap();
+    // The same scope, for other purposes: of another service, and then at another address.
+    let wanted = |path: &str| {
+        let realm = format!("http://{}/{path}", registry.host());
+        format!("Bearer realm=\"{realm}\",service=\"another\",scope=\"repository:app:pull\"")
+    };
+    let asked = |text: &str| {
+        registry.requests().iter().filter(|request| request.path == "/token" && request.query.contains(text)).count()
+    };
+    let fault = |path: &str| Fault::status(401).with_header("www-authenticate", wanted(path)).times(1);
+    registry.inject(fault("token").on("/manifests/1.0.0"));
+    client.manifest(&cx(), &app, "1.0.0").await.unwrap();
+    assert_eq!((asked(""), asked("service=another")), (2, 1));
+    registry.inject(fault("token?elsewhere=yes").on("/blobs/sha256").method("HEAD"));
+    client.push_blob(&cx(), &app, b"x".to_vec()).await.unwrap();
+    assert_eq!(asked("elsewhere=yes"), 1);
+    // With another password the token of the one before is worth nothing, as soon as it is known to be another one.
+    *source.password.lock().await = Ok("of nobody".into());
+    client.list_tags(&cx(), &app).await.unwrap();
+    clock.advance(Duration::from_secs(301));
+    let error = client.list_tags(&cx(), &app).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
 }
 
 /// Knows nothing, and takes its time over that.

@@ -266,3 +266,28 @@ async fn what_refers_to_an_image_comes_along_when_it_is_asked_for() {
         assert!(client.referrers(&cx(), &alone, &digest).await.unwrap().is_empty());
     }
 }
+
+#[tokio::test]
+async fn what_is_too_much_to_copy_is_refused_before_it_moves() {
+    let (here, there) = (Registry::start().await, Registry::start().await);
+    let index = |entries: &[String]| {
+        let entries: Vec<_> = entries.iter().map(|digest| serde_json::json!({"digest": digest, "size": 1})).collect();
+        serde_json::json!({"schemaVersion": 2, "manifests": entries}).to_string()
+    };
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let children: Vec<String> = (0..1_000).map(|number| format!("sha256:{number:064x}")).collect();
+    here.put_manifest("app", "wide", kind, index(&children));
+    let mut inner = here.put_image("app", "image", &ImageSpec::default());
+    for _ in 0..4 {
+        inner = here.put_manifest("app", "three", kind, index(&[inner]));
+    }
+    here.put_manifest("app", "deep", kind, index(&[inner]));
+    let (from, to) = (repository(&here, "app"), repository(&there, "app"));
+    for (tag, needle, most) in [("wide", "more than 1000 manifests", 1), ("deep", "more than 3 deep", 4)] {
+        here.clear_requests();
+        let error = copy(&from, tag, &to, &CopyOptions::default()).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidResponse && error.message().contains(needle), "{error}");
+        assert_eq!(here.requests().len(), most, "{tag}");
+    }
+    assert!(there.requests().iter().all(|request| request.method == "GET" || request.method == "HEAD"));
+}

@@ -240,7 +240,7 @@ async fn oci_23_a_platform_is_found_among_attachments_and_its_absence_passes_a_t
 }
 
 #[tokio::test]
-async fn the_time_of_an_index_is_that_of_its_newest_image() {
+async fn by_time_the_time_of_an_index_is_that_of_its_newest_image() {
     let registry = Registry::start().await;
     let at = |text: &str| text.parse().unwrap();
     let specs = [
@@ -250,9 +250,11 @@ async fn the_time_of_an_index_is_that_of_its_newest_image() {
     registry.put_index("app", "1.0.0", &specs, &BTreeMap::new());
     let own = BTreeMap::from([("org.opencontainers.image.created".to_owned(), "2026-01-01T00:00:00Z".to_owned())]);
     registry.put_index("app", "1.1.0", &specs, &own);
-    let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
-    assert_eq!(images[0].created_at, Some(at("2026-01-01T00:00:00Z")));
-    assert_eq!(images[1].created_at, Some(at("2026-01-06T00:00:00Z")));
+    let newest = subscription(&registry).strategy(kargo_oci::SelectionStrategy::NewestBuild);
+    let (images, _) = found(look(&source(), &newest, None).await.unwrap());
+    assert_eq!(tags(&images), ["1.0.0", "1.1.0"]);
+    assert_eq!(images[0].created_at, Some(at("2026-01-06T00:00:00Z")));
+    assert_eq!(images[1].created_at, Some(at("2026-01-01T00:00:00Z")));
 }
 
 #[tokio::test]
@@ -387,4 +389,81 @@ async fn any_artifact_is_found_and_a_configuration_of_another_kind_is_not_fetche
     // Such an artifact runs nowhere in particular.
     let on_linux = subscription(&registry).platform("linux/amd64");
     assert!(found(look(&source(), &on_linux, None).await.unwrap()).0.is_empty());
+}
+
+#[tokio::test]
+async fn the_source_and_the_revision_are_read_from_labels_where_the_configuration_is_read() {
+    let registry = Registry::start().await;
+    let labelled = |architecture: &str| {
+        ImageSpec::new("linux", architecture)
+            .label("org.opencontainers.image.source", "https://github.com/acme/app")
+            .label("org.opencontainers.image.revision", format!("c0ffee-{architecture}"))
+            .label("org.opencontainers.image.documentation", "x".repeat(2_000))
+            .label("maintainer", "somebody")
+    };
+    registry.put_image("app", "1.0.0", &labelled("amd64").annotation("org.opencontainers.image.revision", "annotated"));
+    registry.put_index("app", "1.1.0", &[labelled("amd64"), labelled("arm64")], &BTreeMap::new());
+    registry.put_image("app", "1.2.0", &labelled("amd64"));
+    registry.put_image("app", "1.3.0", &labelled("amd64").created_annotation("2026-01-01T00:00:00Z".parse().unwrap()));
+    let plain = subscription(&registry);
+    for (wanted, of_index) in [(plain.clone(), "c0ffee-amd64"), (plain.platform("linux/arm64"), "c0ffee-arm64")] {
+        let (images, _) = found(look(&source(), &wanted, None).await.unwrap());
+        let expected = [("1.0.0", "annotated"), ("1.1.0", of_index), ("1.2.0", "c0ffee-amd64")];
+        for (tag, revision) in expected {
+            let Some(image) = images.iter().find(|image| image.tag == tag) else { continue };
+            assert_eq!(image.annotations["org.opencontainers.image.source"], "https://github.com/acme/app", "{tag}");
+            assert_eq!(image.annotations["org.opencontainers.image.revision"], revision, "{tag}");
+            assert!(!image.annotations.contains_key("maintainer"), "only names that OCI has");
+            assert!(
+                !image.annotations.contains_key("org.opencontainers.image.documentation"),
+                "too long for a journal"
+            );
+        }
+        assert!(images.iter().any(|image| image.tag == "1.1.0"));
+        let explained = source().explain(&cx(), &wanted).await.unwrap();
+        let kargo_oci::TagOutcome::Offered { metadata, .. } = &explained.tag("1.1.0").unwrap().outcome else {
+            panic!("{explained}")
+        };
+        assert_eq!(metadata.labels["maintainer"], "somebody");
+    }
+    // Nothing is asked for labels alone.
+    let (images, _) = found(look(&source(), &subscription(&registry), None).await.unwrap());
+    assert_eq!(images[0].tag, "1.3.0");
+    assert!(!images[0].annotations.contains_key("org.opencontainers.image.source"));
+}
+
+#[tokio::test]
+async fn variants_of_a_platform_are_told_apart_and_their_spellings_are_not() {
+    let registry = Registry::start().await;
+    let platform = |architecture: &str, variant: &str| serde_json::json!({"os": "linux", "architecture": architecture, "variant": variant});
+    let image = registry.put_image("app", "part", &dated(1));
+    let kind = "application/vnd.oci.image.index.v1+json";
+    for (tag, platforms) in [
+        ("1.0.0", [platform("arm", "v6"), platform("arm64", "v8")]),
+        ("1.1.0", [platform("arm", "v7"), platform("amd64", "v3")]),
+    ] {
+        let entries: Vec<_> = platforms
+            .into_iter()
+            .map(|platform| serde_json::json!({"digest": image, "size": 1, "platform": platform}))
+            .collect();
+        registry.put_manifest("app", tag, kind, serde_json::json!({"manifests": entries}).to_string());
+    }
+    // Of a single image, its configuration says it.
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let config = registry.put_blob("app", r#"{"os": "linux", "architecture": "arm", "variant": "v7"}"#);
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": {"digest": config, "size": 1}});
+    registry.put_manifest("app", "1.2.0", media_type, manifest.to_string());
+    for (wanted, expected) in [
+        ("linux/arm64", vec!["1.0.0"]),
+        ("linux/arm64/v8", vec!["1.0.0"]),
+        ("linux/arm", vec!["1.2.0", "1.1.0"]),
+        ("linux/arm/v7", vec!["1.2.0", "1.1.0"]),
+        ("linux/arm/v6", vec!["1.0.0"]),
+        ("linux/arm/v5", vec![]),
+        ("linux/amd64", vec![]),
+        ("linux/amd64/v3", vec!["1.1.0"]),
+    ] {
+        let (images, _) = found(look(&source(), &subscription(&registry).platform(wanted), None).await.unwrap());
+        assert_eq!(tags(&images), expected, "{wanted}");
+    }
 }

@@ -14,7 +14,7 @@ use kargo_oci::{
 };
 use serde_json::json;
 
-use crate::attestations::{VULNERABILITIES, envelope, put_referrer, scanned};
+use crate::attestations::{BUNDLE, MANIFEST, VULNERABILITIES, envelope, put_bundle, put_referrer, scanned};
 use crate::client;
 use crate::discovery::{dated, found, subscription, tags};
 use crate::signatures::{Signer, put_signatures, text_about};
@@ -161,6 +161,75 @@ async fn a_registry_that_fails_is_an_error_and_makes_no_image_unsigned() {
         world.registry.clear_faults();
     }
     assert_eq!(tags(&found(world.look(&world.signed(), None).await.unwrap()).0), ["1.1.0", "1.0.0"]);
+}
+
+#[tokio::test]
+async fn what_is_broken_beside_one_image_does_not_keep_the_others_from_being_offered() {
+    let mut world = World::new().await;
+    world.put_signed("1.0.0");
+    let spoiled = world.put("1.1.0");
+    let put = |suffix: &str, manifest: &serde_json::Value| {
+        let tag = format!("{}.{suffix}", spoiled.replace(':', "-"));
+        world.registry.put_manifest("app", &tag, MANIFEST, manifest.to_string());
+    };
+    let bare = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": {"digest": spoiled, "size": 2}});
+    let with = |field: &str, value: serde_json::Value| {
+        let mut manifest = bare.clone();
+        manifest[field] = value;
+        manifest
+    };
+    let annotated = with("annotations", json!({"note": "x".repeat(100_000)}));
+    let sbom = AttestationCheck::new(world.ours.public()).sbom();
+    for manifest in [annotated, with("layers", json!([{"digest": "md5:1", "size": 1}])), json!("none")] {
+        put("sig", &manifest);
+        put("att", &manifest);
+        let (images, _) = found(world.look(&world.signed(), None).await.unwrap());
+        assert_eq!(tags(&images), ["1.0.0"]);
+        let explained = world.source.explain(&world.cx(), &world.signed()).await.unwrap();
+        let TagOutcome::Refused { reason } = &explained.tag("1.1.0").unwrap().outcome else { panic!("{explained}") };
+        assert!(reason.contains("the last one cannot be read"), "{reason}");
+        let attested = subscription(&world.registry).attested(sbom.clone());
+        assert!(found(world.look(&attested, None).await.unwrap()).0.is_empty());
+        world.source = ImageSource::new(client());
+    }
+    // A bundle that is whole counts all the same, also beside one that is not.
+    let kind = "https://sigstore.dev/cosign/sign/v1";
+    put_referrer(&world.registry, &spoiled, BUNDLE, "no bundle");
+    put_bundle(&world.registry, &spoiled, &envelope(&world.ours, &spoiled, kind, &json!({})));
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(tags(&found(world.look(&world.signed(), None).await.unwrap()).0), ["1.1.0", "1.0.0"]);
+}
+
+#[tokio::test]
+async fn more_bundles_than_are_looked_at_make_one_image_bad_and_no_other() {
+    let world = World::new().await;
+    let (flooded, listed) = (world.put("1.1.0"), world.put("1.2.0"));
+    let good = world.put("1.0.0");
+    for digest in [&good, &flooded, &listed] {
+        put_bundle(&world.registry, digest, &envelope(&world.ours, digest, "https://spdx.dev/Document", &json!({})));
+    }
+    for number in 0..200 {
+        put_referrer(&world.registry, &flooded, BUNDLE, &number.to_string());
+    }
+    // The list itself is more than may be read.
+    let config = world.registry.put_blob("app", "{}");
+    let subject = json!({"mediaType": MANIFEST, "digest": listed, "size": 1});
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": {"digest": config, "size": 2}, "subject": subject,
+        "annotations": {"note": "x".repeat(100_000)},
+    });
+    world.registry.put_manifest("app", "pushed", MANIFEST, manifest.to_string());
+    let demanded = subscription(&world.registry).attested(AttestationCheck::new(world.ours.public()).sbom());
+    assert_eq!(tags(&found(world.look(&demanded, None).await.unwrap()).0), ["1.0.0"]);
+    let explained = world.source.explain(&world.cx(), &demanded).await.unwrap();
+    for (tag, needle) in [("1.1.0", "more than 200 bundles"), ("1.2.0", "referrers that cannot be listed")] {
+        let TagOutcome::Refused { reason } = &explained.tag(tag).unwrap().outcome else { panic!("{explained}") };
+        assert!(reason.contains(needle), "{reason}");
+    }
+    // Without a signature that was seen, nothing is known of one either.
+    let explained = world.source.explain(&world.cx(), &world.signed()).await.unwrap();
+    let TagOutcome::Refused { reason } = &explained.tag("1.1.0").unwrap().outcome else { panic!("{explained}") };
+    assert!(reason.contains("is not known") && reason.contains("200 bundles"), "{reason}");
 }
 
 #[tokio::test]

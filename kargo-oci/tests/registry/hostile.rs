@@ -35,6 +35,7 @@ async fn a_listing_of_another_shape_is_not_an_empty_one() {
         registry.inject(Fault::body("application/json", body));
         let error = client().list_tags(&cx(), &app).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{body:?}");
+        assert!(error.message().contains("where a list of tags was expected"), "{error}");
     }
     registry.clear_faults();
     registry.inject(Fault::body("text/plain", r#"{"name":"app","tags":null}"#).times(1));
@@ -105,7 +106,8 @@ async fn redirects_without_an_end_are_given_up() {
     registry.inject(Fault::status(307).with_header("location", "/v2/app/tags/list"));
     let error = client().list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidResponse);
-    assert!(registry.requests().len() < 10);
+    assert!(error.message().contains("redirects without an end"), "{error}");
+    assert_eq!(registry.requests().len(), 1 + 4, "four redirects are followed");
 }
 
 #[tokio::test]
@@ -127,10 +129,11 @@ async fn json_that_is_nested_without_end_is_refused() {
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     registry.inject(Fault::body(media_type, format!(r#"{{"annotations":{deep}"#)).on("manifests"));
     let app = repository(&registry, "app");
-    for error in
-        [client().list_tags(&cx(), &app).await.unwrap_err(), client().manifest(&cx(), &app, "1.0.0").await.unwrap_err()]
-    {
+    let listing = client().list_tags(&cx(), &app).await.unwrap_err();
+    let manifest = client().manifest(&cx(), &app, "1.0.0").await.unwrap_err();
+    for (error, needle) in [(listing, "where a list of tags was expected"), (manifest, "is not JSON of a manifest")] {
         assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+        assert!(error.message().contains(needle), "{error}");
     }
 }
 
@@ -152,15 +155,23 @@ async fn an_index_that_is_its_own_child_is_not_followed() {
 }
 
 #[tokio::test]
-async fn an_index_of_a_hundred_thousand_entries_and_annotations_without_end_are_refused() {
+async fn an_index_of_too_many_entries_and_annotations_without_end_are_refused() {
     let registry = Registry::start().await;
     let media_type = "application/vnd.oci.image.index.v1+json";
     let entry = format!(r#"{{"digest":"sha256:{}"}}"#, "0".repeat(64));
-    let index = format!(r#"{{"manifests":[{}]}}"#, vec![entry; 40_000].join(","));
-    registry.put_manifest("app", "1.0.0", media_type, index);
+    // What fits into the bytes that a manifest may have, and what does not.
+    for (tag, entries) in [("1.0.0", 1_001), ("1.0.1", 40_000), ("1.0.2", 100_000)] {
+        let index = format!(r#"{{"manifests":[{}]}}"#, vec![entry.as_str(); entries].join(","));
+        registry.put_manifest("app", tag, media_type, index);
+    }
     registry.put_image("app", "1.1.0", &ImageSpec::default().annotation("note", "x".repeat(100_000)));
     let app = repository(&registry, "app");
-    for (tag, needle) in [("1.0.0", "more than 1000 entries"), ("1.1.0", "bytes of annotations")] {
+    for (tag, needle) in [
+        ("1.0.0", "more than 1000 entries"),
+        ("1.0.1", "more than 1000 entries"),
+        ("1.0.2", "bytes that this answer may have"),
+        ("1.1.0", "bytes of annotations"),
+    ] {
         let error = client().manifest(&cx(), &app, tag).await.unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidResponse && error.message().contains(needle), "{error}");
     }
@@ -187,7 +198,33 @@ async fn an_answer_that_comes_byte_by_byte_is_waited_for_until_the_deadline_alon
     let deadline = jiff::Timestamp::now() + std::time::Duration::from_millis(300);
     let cx = cx().with_deadline(deadline);
     let error = client().list_tags(&cx, &repository(&registry, "app")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.kind() == ErrorKind::Timeout && error.message().contains("before the call's deadline"), "{error}");
+}
+
+#[tokio::test]
+async fn a_listing_has_a_thousand_pages_and_32_mib_at_most() {
+    let registry = Registry::builder().page_size(1).start().await;
+    for number in 0..1_001 {
+        registry.put_manifest("app", &format!("1.0.{number}"), "text/plain", "the same");
+    }
+    let app = repository(&registry, "app");
+    let error = client().list_tags(&cx(), &app).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidResponse && error.message().contains("more than 1000 pages"), "{error}");
+    assert_eq!(registry.requests().len(), 1_000);
+    registry.remove_tag("app", "1.0.0");
+    assert_eq!(client().list_tags(&cx(), &app).await.unwrap().len(), 1_000);
+
+    // Each page is small enough by itself.
+    let padding = "x".repeat(5 * 1024 * 1024);
+    for page in 0..8 {
+        let body = format!(r#"{{"tags":["1.0.{page}"],"padding":"{padding}"}}"#);
+        let link = format!("</v2/app/tags/list?page={}>; rel=next", page + 1);
+        registry.inject(Fault::body("application/json", body).with_header("link", link).times(1));
+    }
+    registry.clear_requests();
+    let error = client().list_tags(&cx(), &app).await.unwrap_err();
+    assert!(error.message().contains("bytes that this answer may have"), "{error}");
+    assert_eq!(registry.requests().len(), 7, "six pages of five MiB are taken, and the seventh is too much");
 }
 
 #[tokio::test]
@@ -203,6 +240,7 @@ async fn a_token_without_end_and_a_token_server_that_redirects_are_refused() {
     assert!(error.message().contains("bytes that this answer may have"), "{error}");
     let location = format!("http://{}/token", thief.host());
     registry.inject(Fault::status(307).with_header("location", location).on("/token"));
-    client.list_tags(&cx(), &app).await.unwrap_err();
-    assert!(thief.requests().iter().all(|request| request.authorization.is_none()));
+    let error = client.list_tags(&cx(), &app).await.unwrap_err();
+    assert!(error.message().contains("redirects to another server"), "{error}");
+    assert!(thief.requests().is_empty());
 }

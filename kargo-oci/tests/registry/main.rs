@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod attestations;
+mod attested_index;
 mod auth;
+mod budgets;
 mod charts;
 mod copy;
 mod discovery;
+mod engine;
 mod gate;
 mod hostile;
 mod kept;
@@ -13,6 +16,9 @@ mod kept;
 mod keyless;
 mod listing;
 mod pace;
+mod patience;
+mod redirects;
+mod referrers;
 mod retry;
 mod selection;
 mod signatures;

@@ -13,7 +13,7 @@ use crate::discovery::{dated, found, look, source, subscription, tags};
 use crate::{client, cx};
 
 /// A registry of 2,000 tags, of which 1,400 are releases.
-async fn two_thousand(page_size: usize) -> Registry {
+pub(crate) async fn two_thousand(page_size: usize) -> Registry {
     let registry = Registry::builder().page_size(page_size).start().await;
     for number in 0..2_000 {
         let tag = match number % 10 {

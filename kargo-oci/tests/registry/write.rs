@@ -96,3 +96,31 @@ async fn a_manifest_is_not_pushed_under_the_digest_of_another() {
     assert_eq!(push.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert!(registry.requests().is_empty());
 }
+
+#[tokio::test]
+async fn an_artifact_is_pushed_with_its_type_and_found_by_what_it_is_about() {
+    for registry in [Registry::builder(), Registry::builder().without_referrers()] {
+        let registry = registry.start().await;
+        let (client, app) = (client(), repository(&registry, "app"));
+        let image = registry.put_image("app", "1.0.0", &ImageSpec::default());
+        let kind = "application/vnd.acme.report.v1+json";
+        let report = kargo_oci::ArtifactSpec::new(kind).layer(kind, "the report").annotation("note", "of today");
+        let alone = client.push_artifact(&cx(), &app, Some("report"), report.clone()).await.unwrap();
+        let digest = client.push_artifact(&cx(), &app, None, report.about(&image)).await.unwrap();
+        assert_eq!(registry.digest("app", "report"), Some(alone));
+        let found = client.referrers(&cx(), &app, &image).await.unwrap();
+        assert_eq!((found.len(), &found[0].digest, found[0].artifact_type.as_deref()), (1, &digest, Some(kind)));
+        let manifest = client.manifest(&cx(), &app, &digest).await.unwrap();
+        assert_eq!(manifest.annotations["note"], "of today");
+        let json: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
+        assert_eq!((&json["artifactType"], &json["subject"]["digest"]), (&kind.into(), &image.clone().into()));
+        assert_eq!(json["config"]["mediaType"], "application/vnd.oci.empty.v1+json");
+        let layer = json["layers"][0]["digest"].as_str().unwrap();
+        assert_eq!(client.blob(&cx(), &app, layer).await.unwrap(), b"the report");
+        // Without a file the layer says that there is none, and nothing is about what is not there.
+        client.push_artifact(&cx(), &app, Some("empty"), kargo_oci::ArtifactSpec::new(kind)).await.unwrap();
+        let gone = kargo_oci::ArtifactSpec::new(kind).about(format!("sha256:{}", "7".repeat(64)));
+        let error = client.push_artifact(&cx(), &app, None, gone).await.unwrap_err();
+        assert_eq!(error.kind(), kargo_core::ErrorKind::NotFound);
+    }
+}

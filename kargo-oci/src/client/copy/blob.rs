@@ -13,7 +13,7 @@ use super::Route;
 use crate::client::answer::found;
 use crate::client::auth::Purpose;
 use crate::client::descriptor::Descriptor;
-use crate::client::exchange::{Payload, Request, SILENCE, transport};
+use crate::client::exchange::{Leaving, Payload, Request, SILENCE, transport};
 use crate::client::write::{ANSWER, Started, unexpected};
 use crate::client::{Call, backoff};
 use crate::repository::{Hasher, checked_digest};
@@ -69,6 +69,7 @@ impl Route<'_> {
         let Self { client, from, to } = self;
         let mut request = Request::new(Method::GET, client.url(from, &format!("blobs/{digest}"))?, ANSWER);
         request.streams = true;
+        request.leaving = Leaving::Always;
         request.patience = Some(cx.remaining());
         let call = Call::new(from, Purpose::Read, "fetch a blob of", request);
         let response = client.call(cx, &call).await?;

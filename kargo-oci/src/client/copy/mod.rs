@@ -114,6 +114,9 @@ impl Client {
     /// are hashed on the way. What is there already is not moved again, so a call that is repeated goes on where the first one
     /// was ended. Dropping the future ends the copy where it is; only what the tag names is of account.
     ///
+    /// Whether something is there, the registry that it is copied to says without sending it. One that claims to have what it has not
+    /// gets no bytes, and has nothing to serve: whoever pulls the copy by its digest notices.
+    ///
     /// ```no_run
     /// use kargo_core::plugin::Context;
     /// use kargo_oci::{Client, CopyOptions, Repository};
