@@ -26,9 +26,10 @@
 //! * **Others are left alone.** An operation of somebody else is waited for; an abort stops only one's own. A promotion that no person asked
 //!   for waits for a sync window as automatic sync does.
 //! * **Soon, and cheap.** A waiting call listens to Argo CD's stream of changes, one for each client, and decides on reads alone. Live is
-//!   said within a second of when the application is, and has been for [`ArgoCdApp::stable_for`] after its operation's end; without the
-//!   stream, one look later, which is two seconds. An application that does nothing costs no request, however often Argo CD compares it:
-//!   all of them together cost one list in five minutes, by which changes come to light that the server has told nobody of.
+//!   said within a second, and what a request takes, of when the application is and has been for [`ArgoCdApp::stable_for`] after its
+//!   operation's end; without the stream one look later, which is two seconds. An application that does nothing costs no request, however
+//!   often Argo CD compares it: all of them together cost one list in five minutes, by which changes come to light that the server has told
+//!   nobody of. One that is on its way for a minute has its objects looked at, at most once a minute and only when it has changed.
 //! * **No answer is no verdict.** A log-in page with HTTP 200, half a body or a lost connection is an error that says whether another try
 //!   can help.
 //!

@@ -99,7 +99,11 @@ impl Run {
             ("broken", broken.contains(&wanted) && (says("is Degraded") || says("tasks completed unsuccessfully"))),
             ("refused", failing.contains_key(&wanted) && says("quota exceeded")),
             ("unrenderable", unrenderable.contains_key(&wanted) && says("no chart")),
-            ("a try failed", did("failing try") && says("objects failed to apply")),
+            // Where it is over by the end of the try, all that is left to say is that something failed.
+            (
+                "a try failed",
+                did("failing try") && (says("objects failed to apply") || says("tasks completed unsuccessfully")),
+            ),
             ("terminated", did("termination") && says("was stopped by somebody")),
             ("undone", did("sync by another") && says("after 3 syncs")),
             // Nobody knows that what is followed by now holds the wanted revision.
