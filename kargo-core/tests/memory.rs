@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kargo_core::manifest::{Manifests, STEPS, lint};
 
@@ -29,7 +29,6 @@ fn read(name: &str, config: &str) -> (Vec<String>, usize) {
     let findings = lint(&manifests, &STEPS).into_iter().map(|finding| finding.message).collect();
     let peak = status("VmHWM:").saturating_sub(before);
     println!("{name}: {} KiB of text, {} MiB, {:?}", text.len() / 1024, peak / MIB, started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(60), "{name} takes {:?}", started.elapsed());
     (findings, peak)
 }
 
