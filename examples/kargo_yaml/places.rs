@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kargo_argocd::testing::{FakeApp, FakeArgoCd};
 use kargo_argocd::{ArgoCd, ArgoCdUpdate, ArgoCdWait};
-use kargo_core::manifest::{ANALYSIS, Manifests, STEPS, lint};
+use kargo_core::manifest::{ANALYSIS, Manifests, lint};
 use kargo_core::plugin::{
     Context, DiscoverRequest, Discovery, PluginsBuilder, Source, Verdict, Verifier, VerifyRequest,
 };
@@ -96,7 +96,8 @@ impl Places {
     pub(crate) fn manifests(&self, file: &str, repository: &str, text: &str) -> Result<Manifests> {
         let text = text.replace("registry.example", self.registry.host()).replace(repository, &self.address());
         let manifests = Manifests::parse(file, text);
-        let findings: Vec<String> = lint(&manifests, &STEPS).iter().map(ToString::to_string).collect();
+        let plugins = self.plugins(&manifests)?.build();
+        let findings: Vec<String> = lint(&manifests, &plugins).iter().map(ToString::to_string).collect();
         ensure!(findings.is_empty(), "{}", findings.join("\n"));
         Ok(manifests)
     }

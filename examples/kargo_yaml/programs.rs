@@ -66,12 +66,14 @@ impl Step for Kustomize {
             open.extend(resources.map(|resource| format!("{path}/{resource}")));
             images.extend(kustomization["images"].as_array().cloned().unwrap_or_default());
         }
-        for (number, mut manifest) in manifests.into_iter().enumerate() {
+        for mut manifest in manifests {
             for image in &images {
                 let (name, tag) = (text(image, "name"), text(image, "newTag"));
                 manifest = manifest.replace(&format!("image: {name}\n"), &format!("image: {name}:{tag}\n"));
             }
-            let out = format!("{}/manifest-{}.yaml", text(request.config, "outPath"), number + 1);
+            let read = parsed(&manifest)?;
+            let (kind, name) = (text(&read, "kind").to_lowercase(), text(&read["metadata"], "name"));
+            let out = format!("{}/{kind}-{name}.yaml", text(request.config, "outPath"));
             workspace.write(cx, &out, manifest).await?;
         }
         Ok(StepOutcome::succeeded())

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use kargo_argocd::{ArgoCd, ArgoCdUpdate, ArgoCdWait};
-use kargo_core::manifest::{Manifests, STEPS, lint};
+use kargo_core::manifest::{Manifests, lint};
 use kargo_core::plugin::Health;
 use kargo_core::state::StageHealth;
 use kargo_core::store::RedbStore;
@@ -48,14 +48,14 @@ pub(crate) async fn run() -> Result<()> {
         .replace("registry.example", registry.host())
         .replace("https://git.example/shop/config.git", &repository.url());
     let manifests = Manifests::parse("shop.yaml", text);
-    for finding in lint(&manifests, &STEPS) {
-        println!("{finding}\n");
-    }
+    let argocd = ArgoCd::new(fake.client()?);
+    let plugins = plugins(Client::anonymous()?, argocd);
+    let findings: Vec<String> = lint(&manifests, &plugins.clone().build()).iter().map(ToString::to_string).collect();
+    ensure!(findings.is_empty(), "{}", findings.join("\n"));
     let mut projects = manifests.pipelines()?;
     let Some(project) = projects.pop().filter(|_| projects.is_empty()) else { bail!("one project was expected") };
 
-    let argocd = ArgoCd::new(fake.client()?);
-    let plugins: Plugins = project.register(plugins(Client::anonymous()?, argocd)).build();
+    let plugins: Plugins = project.register(plugins).build();
     let store = Arc::new(RedbStore::open(folder.path().join("kargo.redb"))?);
     let engine = Engine::builder(project.pipeline, plugins).store(store).clock(fake.clock()).start().await?;
 
@@ -88,6 +88,12 @@ pub(crate) async fn run() -> Result<()> {
         let live = fake.live_revision(&format!("shop-{stage}")).unwrap_or_default();
         let tag = tag.split(" #").next().unwrap_or_default();
         println!("  {stage:8} {tag:8} {}", &live[..live.len().min(8)]);
+        let wanted = if stage == "prod" { "1.0.0" } else { "1.1.0" };
+        ensure!(tag == wanted, "{stage} should have {wanted}, and has {tag:?}");
+        ensure!(
+            repository.log("main").iter().any(|commit| commit.id == live),
+            "{stage} runs no commit of main: {live:?}"
+        );
     }
     let noted = engine.read(|state| state.stage(&StageName::from("prod"))?.metadata.clone()).unwrap_or_default();
     println!("\nWhat the promotion to production noted: {}", serde_json::Value::Object(*noted));

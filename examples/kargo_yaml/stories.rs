@@ -24,8 +24,28 @@ pub(crate) struct Story {
     /// What the servers have before it begins.
     seed: fn(&Places),
     visits: &'static [Visit],
-    /// Branches that are shown at the end, each with a file.
-    shown: &'static [(&'static str, &'static str)],
+    /// What is in the repository at the end.
+    shown: &'static [Shown],
+    /// The applications, each with the branch of whose last commits one is live there, and which that is: 0 for the last.
+    live: &'static [(&'static str, &'static str, usize)],
+}
+
+/// A file of a branch, with what must be in it. `registry.example` stands for the registry of these places.
+struct Shown {
+    branch: &'static str,
+    file: &'static str,
+    expected: &'static str,
+    /// The step that makes it with a program. Where that is installed, rather than a step of this example in its place, it may write the
+    /// file in another form, and under another name.
+    by: &'static str,
+}
+
+const fn shown(branch: &'static str, file: &'static str, expected: &'static str) -> Shown {
+    Shown { branch, file, expected, by: "" }
+}
+
+const fn made(by: &'static str, shown: Shown) -> Shown {
+    Shown { by, ..shown }
 }
 
 /// Freight goes to a stage.
@@ -45,6 +65,8 @@ enum How {
     PullRequest,
     /// The stage has no steps: it has what all those before it have.
     Inherited,
+    /// By somebody who asks once more for what is there already: there is nothing to commit, to propose or to wait for.
+    Again,
 }
 
 const fn visit(stage: &'static str, warehouse: &'static str, how: How) -> Visit {
@@ -73,7 +95,12 @@ pub(crate) const ALL: [Story; 4] = [
             after(Duration::from_secs(31 * 60), visit("staging", "web", How::Automatic)),
             visit("prod", "web", How::Asked),
         ],
-        shown: &[("stage/dev", "manifest-1.yaml"), ("stage/prod", "manifest-1.yaml")],
+        shown: &[
+            made("kustomize-build", shown("stage/dev", "deployment-web.yaml", WEB)),
+            made("kustomize-build", shown("stage/staging", "deployment-web.yaml", WEB)),
+            made("kustomize-build", shown("stage/prod", "deployment-web.yaml", WEB)),
+        ],
+        live: &[("web-dev", "stage/dev", 0), ("web-staging", "stage/staging", 0), ("web-prod", "stage/prod", 0)],
     },
     Story {
         name: "pull-requests",
@@ -84,8 +111,11 @@ pub(crate) const ALL: [Story; 4] = [
         visits: &[
             visit("test", "orders", How::Asked),
             after(HOUR.saturating_mul(25), visit("prod", "orders", How::PullRequest)),
+            visit("prod", "orders", How::Again),
         ],
-        shown: &[("main", "orders/values-test.yaml"), ("main", "orders/values-prod.yaml")],
+        shown: &[shown("main", "orders/values-test.yaml", ORDERS), shown("main", "orders/values-prod.yaml", ORDERS)],
+        // The merge is the last commit, and behind it stands what it merged.
+        live: &[("orders-test", "main", 1), ("orders-prod", "main", 0)],
     },
     Story {
         name: "rendered-branches",
@@ -99,7 +129,12 @@ pub(crate) const ALL: [Story; 4] = [
             visit("prod-us", "chart", How::Asked),
             visit("everywhere", "chart", How::Inherited),
         ],
-        shown: &[("rendered/canary", "deployment.yaml"), ("rendered/prod-us", "deployment.yaml")],
+        shown: &[
+            made("helm-template", shown("rendered/canary", "deployment.yaml", CANARY)),
+            made("helm-template", shown("rendered/prod-eu", "deployment.yaml", EU)),
+            made("helm-template", shown("rendered/prod-us", "deployment.yaml", US)),
+        ],
+        live: &[("catalog-canary", "rendered/canary", 0)],
     },
     Story {
         name: "two-warehouses",
@@ -107,14 +142,53 @@ pub(crate) const ALL: [Story; 4] = [
         project: "billing",
         repository: "https://git.example/acme/billing.git",
         seed: billing,
-        visits: &[visit("dev", "config", How::Asked), visit("dev", "code", How::Asked)],
-        shown: &[("env/dev", "versions.json"), ("env/dev", "app/settings.yaml")],
+        visits: &[
+            visit("dev", "config", How::Asked),
+            visit("dev", "code", How::Asked),
+            visit("prod", "config", How::Asked),
+            visit("prod", "code", How::Asked),
+        ],
+        shown: &[
+            shown("env/dev", "versions.json", VERSIONS),
+            shown("env/dev", "app/settings.yaml", "currency: EUR\n"),
+            shown("env/prod", "versions.json", VERSIONS),
+            shown("env/prod", "app/settings.yaml", "currency: EUR\n"),
+        ],
+        live: &[("billing-prod", "env/prod", 0)],
     },
 ];
 
+const WEB: &str = "apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  template:
+    spec:
+      containers:
+      - image: registry.example/acme/web:1.4.2
+        name: web
+";
+
+const ORDERS: &str = "image:
+  tag: 2.1.0 # written by promotions
+";
+
+const CANARY: &str = "kind: Deployment\nspec:\n  replicas: 1\n  region: none\n";
+const EU: &str = "kind: Deployment\nspec:\n  replicas: 2\n  region: eu\n";
+const US: &str = "kind: Deployment\nspec:\n  replicas: 2\n  region: us\n";
+
+const VERSIONS: &str = "{
+  \"api\": \"4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f\",
+  \"jobs\": \"sha256:b49f725d0d1338998d82555e305cd2cb20cecda01463588e785fdc8ea59fbeca\",
+  \"schema\": \"42\",
+  \"region\": \"eu\"
+}
+";
+
 fn quickstart(places: &Places) {
     let image = format!("{}/acme/web", places.registry.host());
-    let deployment = format!("kind: Deployment\nspec:\n  containers:\n  - name: web\n    image: {image}\n");
+    let deployment = WEB.replace("registry.example/acme/web:1.4.2", &image);
     let mut files = vec![
         ("base/kustomization.yaml".to_owned(), "resources:\n- deployment.yaml\n".to_owned()),
         ("base/deployment.yaml".to_owned(), deployment),
@@ -156,7 +230,10 @@ fn catalog(places: &Places) {
 
 fn billing(places: &Places) {
     places.commit("main", &[("app/settings.yaml", "currency: EUR\n")]);
-    places.commit("env/dev", &[("versions.json", "{\n  \"api\": \"\"\n}\n")]);
+    for stage in ["dev", "prod"] {
+        places.commit(&format!("env/{stage}"), &[("versions.json", "{\n  \"api\": \"\"\n}\n")]);
+    }
+    places.app("billing", "prod", "env/prod", ".");
     places.repository.tag("v1.3", "main", Some("The settings of May"));
     let image = ImageSpec::default();
     places.registry.put_image("acme/billing-api", &"4f".repeat(20), &image);
@@ -185,6 +262,7 @@ pub(crate) async fn tell(story: &Story) -> Result<()> {
         };
         let how = match visit.how {
             How::Automatic => "takes it by itself",
+            How::Again => "by alice, once more",
             How::PullRequest => "by alice, and Bob merges the pull request",
             _ => "by alice",
         };
@@ -195,11 +273,24 @@ pub(crate) async fn tell(story: &Story) -> Result<()> {
             println!("    {:20} {:10} {said}{stand_in}", step.spec.uses, step.task.phase.to_string());
         }
     }
-    for (branch, file) in story.shown {
-        println!("  {branch}: {file}");
-        for line in places.repository.read(branch, file).lines() {
-            println!("    {line}");
+    for Shown { branch, file, expected, by } in story.shown {
+        if !by.is_empty() && programs::stand_in(by).is_none() {
+            println!("  {branch}: what {by} has made");
+            continue;
         }
+        println!("  {branch}: {file}");
+        let text = places.repository.read(branch, file).replace(places.registry.host(), "registry.example");
+        text.lines().for_each(|line| println!("    {line}"));
+        ensure!(text == *expected, "{file} of {branch} should be\n{expected}");
+    }
+    for (app, branch, behind) in story.live {
+        let commit = places.repository.log(branch).get(*behind).map(|commit| commit.id.clone());
+        let live = places.argocd.live_revision(app);
+        ensure!(
+            commit.is_some() && live == commit,
+            "{app} runs {live:?}, and commit {behind} of {branch} is {commit:?}"
+        );
+        println!("  {app} runs {branch}");
     }
     engine.shutdown().await?;
     Ok(())
@@ -218,7 +309,7 @@ async fn go(engine: &Engine, places: &Places, visit: &Visit) -> Result<Option<Pr
                 })
                 .await?,
         ),
-        How::Asked | How::PullRequest => {
+        How::Asked | How::PullRequest | How::Again => {
             while !engine.why(visit.stage, freight.clone()).admission.is_open() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -244,6 +335,14 @@ async fn go(engine: &Engine, places: &Places, visit: &Visit) -> Result<Option<Pr
         let steps =
             ended.steps.iter().map(|step| format!("\n  {} {} {}", step.spec.uses, step.task.phase, step.task.message));
         bail!("the promotion to {} {}: {}", visit.stage, ended.phase, steps.collect::<String>());
+    }
+    if let Some(ended) = ended.as_ref().filter(|_| visit.how == How::Again) {
+        ensure!(places.forge.open_pull_request().is_none(), "there is nothing to propose");
+        for uses in ["git-commit", "git-open-pr", "git-wait-for-pr", "argocd-update"] {
+            let step = ended.steps.iter().find(|step| step.spec.uses == uses);
+            let phase = step.map(|step| step.task.phase);
+            ensure!(phase == Some(Phase::Skipped), "{uses} should be skipped, and is {phase:?}");
+        }
     }
     engine.until(|state| state.freight_by_id(&freight)?.verified().contains_key(visit.stage).then_some(())).await?;
     Ok(ended)

@@ -1,13 +1,17 @@
 //! Checks Kargo manifests: `cargo run -p kargo-examples --example lint -- examples/manifests`.
 //!
-//! Prints what is wrong, as a compiler would, and ends with status 1 when there is an error among it. Steps that the host adds are named
-//! with `--step`.
+//! Prints what is wrong, as a compiler would, and ends with status 1 when there is an error among it. Every step of these crates checks the
+//! configurations that it would get; steps that a host adds are named with `--step`, and their configurations are not looked at.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use async_trait::async_trait;
 use clap::Parser;
-use kargo_core::manifest::{Finding, Manifests, STEPS, lint};
+use kargo_core::manifest::{Finding, Manifests, lint};
+use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
+use kargo_core::{Error, ErrorKind};
+use kargo_examples::steps::every_step;
 
 /// Checks Kargo manifests.
 #[derive(Debug, Parser)]
@@ -23,12 +27,27 @@ struct Arguments {
     strict: bool,
 }
 
+/// A step of the host's, of which no more is known than its name.
+#[derive(Debug)]
+struct Elsewhere;
+
+#[async_trait]
+impl Step for Elsewhere {
+    fn takes_text(&self, _: &str) -> bool {
+        true
+    }
+
+    async fn run(&self, _: &Context, _: &StepRequest<'_>) -> kargo_core::Result<StepOutcome> {
+        Err(Error::new(ErrorKind::Unsupported, "The step is the host's, and is not here."))
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let manifests = Manifests::load(&arguments.paths)?;
-    let known: Vec<&str> = STEPS.into_iter().chain(arguments.steps.iter().map(String::as_str)).collect();
-    let findings = lint(&manifests, &known);
+    let plugins = arguments.steps.iter().fold(every_step()?, |plugins, step| plugins.step(step, Elsewhere));
+    let findings = lint(&manifests, &plugins.build());
     for finding in &findings {
         println!("{finding}\n");
     }

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kargo_core::manifest::{Manifests, STEPS, lint};
 
@@ -29,7 +29,6 @@ fn read(name: &str, config: &str) -> (Vec<String>, usize) {
     let findings = lint(&manifests, &STEPS).into_iter().map(|finding| finding.message).collect();
     let peak = status("VmHWM:").saturating_sub(before);
     println!("{name}: {} KiB of text, {} MiB, {:?}", text.len() / 1024, peak / MIB, started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(60), "{name} takes {:?}", started.elapsed());
     (findings, peak)
 }
 
@@ -58,11 +57,11 @@ fn bombs_take_a_bounded_room() {
     ];
     for (name, text) in bombs {
         let (findings, peak) = read(name, &text);
-        assert!(name == "anchors on anchors" || !findings.is_empty(), "{name} is told");
-        assert!(peak < 400 * MIB, "{name}: {} MiB", peak / MIB);
+        assert!(!findings.is_empty(), "{name} is told");
+        assert!(peak < 160 * MIB, "{name}: {} MiB", peak / MIB);
     }
     // As many values as may be, without any alias: the largest that is read at all.
     let (findings, peak) = read("a million values", &format!("a: [{}]\n", vec!["1"; 990_000].join(", ")));
-    assert!(findings.is_empty() || findings.iter().any(|finding| finding.contains("main")), "{findings:?}");
-    assert!(peak < 700 * MIB, "{} MiB", peak / MIB);
+    assert!(findings.iter().all(|finding| finding.contains("\"main\"")), "only the warehouse is missing: {findings:?}");
+    assert!(peak < 400 * MIB, "{} MiB", peak / MIB);
 }

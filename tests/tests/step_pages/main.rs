@@ -10,36 +10,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use kargo_argocd::{ArgoCd, ArgoCdUpdate, ArgoCdWait};
+use kargo_core::Plugins;
 use kargo_core::manifest::{Manifests, lint};
-use kargo_core::testing::Outbox;
-use kargo_core::{Plugins, steps};
-use kargo_git::{
-    CredentialRules, Forges, GitHubPush, GitSource, GitSteps, MergePullRequest, OpenPullRequest, WaitForPullRequest,
-};
-use kargo_oci::{Client, OciDownload, OciDownloadStep, OciPush, OciPushStep};
 use page::Page;
 use serde_json::{Map, Value, json};
 use source::{Row, Sources};
 
 /// Every step of the workspace, as a host would register it.
 fn plugins() -> Result<Plugins> {
-    let argocd = ArgoCd::new(kargo_argocd::Client::builder("https://argocd.example").token("a.b.c").build()?);
-    let registry = Client::anonymous()?;
-    let forges = Forges::new(CredentialRules::new())?;
-    let git = GitSteps::new(GitSource::new());
-    let plugins = git.register(steps::builtin());
-    Ok(plugins
-        .step("send-message", steps::send_message(Outbox::new()))
-        .step("github-push", GitHubPush::new(git, forges.clone()))
-        .step("git-open-pr", OpenPullRequest::new(forges.clone()))
-        .step("git-wait-for-pr", WaitForPullRequest::new(forges.clone()))
-        .step("git-merge-pr", MergePullRequest::new(forges))
-        .step(OciDownload::STEP, OciDownloadStep::new(registry.clone()))
-        .step(OciPush::STEP, OciPushStep::new(registry))
-        .step("argocd-update", ArgoCdUpdate::new(argocd.clone()))
-        .step("argocd-wait", ArgoCdWait::new(argocd))
-        .build())
+    Ok(kargo_examples::steps::every_step()?.build())
 }
 
 fn root() -> PathBuf {
@@ -109,11 +88,10 @@ fn manifests_with(example: &str) -> String {
 #[test]
 fn each_example_is_loaded_and_fits_its_step() -> Result<()> {
     let plugins = plugins()?;
-    let known: Vec<&str> = plugins.step_names().collect();
     for (name, page) in pages(&plugins)? {
         let text = manifests_with(&page.example);
         let manifests = Manifests::parse(format!("{name}.md"), text.as_str());
-        let findings = lint(&manifests, &known);
+        let findings = lint(&manifests, &plugins);
         let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
         ensure!(findings.is_empty(), "the example of {name}:\n{}", told.join("\n"));
         let pipelines = manifests.pipelines()?;

@@ -55,6 +55,7 @@ pub(super) fn turns(text: &str, template: &Template, turning: &Turning<'_>) -> O
 }
 
 fn turned(said: &str, value: &serde_json::Value, lossy: bool) -> Option<String> {
-    let stays = value.is_string() || lossy && value.to_string() == said;
-    (!stays).then(|| format!("The text {said:?} becomes {value}"))
+    let written = value.to_string();
+    let stays = value.is_string() || lossy && written == said;
+    (!stays).then(|| format!("The text {said:?} becomes {written}"))
 }
