@@ -1,6 +1,7 @@
-//! What the end-to-end tests share: the servers of `tests/run.sh`, stock tools, a repository and a step for it, and the shop of the
-//! examples in places of its own.
+//! What the end-to-end tests share: the servers of `tests/run.sh`, stock tools, a repository and a step for it, scenarios of pushing, and
+//! the shop of the examples in places of its own.
 
+pub mod pushing;
 pub mod repository;
 pub mod world;
 

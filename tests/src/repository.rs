@@ -161,3 +161,26 @@ pub fn noise(length: usize) -> String {
     };
     (0..length).map(|_| letter(&mut state)).collect()
 }
+
+/// Gives the repository a hook by which somebody else moves `branch` in the midst of each push to it, `times` times at most, each time with
+/// a commit of their own on top of where it stands, whose message is `message`.
+pub fn overtake(repository: &BareRepository, branch: &str, times: u32, message: &str) {
+    let counter = repository.path().join("overtaken");
+    let script = format!(
+        "[ \"$1\" = refs/heads/{branch} ] || exit 0\n\
+         n=$(cat {counter} 2>/dev/null || echo 0)\n\
+         [ $n -ge {times} ] && exit 0\n\
+         echo $((n + 1)) >{counter}\n\
+         export GIT_AUTHOR_NAME=them GIT_AUTHOR_EMAIL=them@localhost GIT_COMMITTER_NAME=them GIT_COMMITTER_EMAIL=them@localhost\n\
+         new=$(printf '{message}' | git commit-tree -p $1 $1^{{tree}}) && git update-ref $1 $new",
+        counter = counter.display()
+    );
+    hook(repository, "update", &script);
+}
+
+/// The processes of `ssh` that talk to the repository of this name.
+pub fn ssh_processes(name: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("this is Linux");
+    let commands = processes.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("cmdline")).ok());
+    commands.filter(|command| command.starts_with("ssh\0") && command.contains(name)).count()
+}

@@ -5,11 +5,14 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kargo_core::plugin::{Plugins, StepOutcome};
-use kargo_git::testing::StepByStep;
-use kargo_git::{Credentials, GitSource, GitSteps, Limits, Timeouts};
+use kargo_core::plugin::StepOutcome;
+use kargo_git::{Credentials, GitSource, Limits, Timeouts};
 use kargo_tests::git;
-use serde_json::{Value, json};
+use kargo_tests::pushing::{
+    a_forced_push_keeps_to_its_lease, change, lost_races_have_an_end, promotion, push,
+    the_deadline_of_a_call_ends_a_push,
+};
+use serde_json::json;
 
 use crate::server::*;
 
@@ -17,23 +20,6 @@ const WRITERS: &str = env!("CARGO_BIN_EXE_writers");
 
 fn access(server: &Server, url: &str) -> GitSource {
     GitSource::new().credentials(url, Credentials::basic(&server.user, server.password.as_str()))
-}
-
-fn promotion(id: &str, access: GitSource) -> StepByStep {
-    StepByStep::new(id, GitSteps::new(access).register(Plugins::builder()).build())
-}
-
-/// Clones main, sets the tag in [`PATH`] and commits.
-async fn change(promotion: &mut StepByStep, url: &str, tag: &str) {
-    promotion.run("git-clone", json!({"repoURL": url, "checkout": [{"path": "src", "branch": "main"}]})).await;
-    let path = format!("src/{PATH}");
-    let text = promotion.read(&path).await.unwrap().replace("\"v1\"", &format!("{tag:?}"));
-    promotion.write(&path, &text).await;
-    promotion.run("git-commit", json!({"path": "src", "message": format!("Set {tag}")})).await;
-}
-
-fn push() -> Value {
-    json!({"path": "src"})
 }
 
 #[tokio::test]
@@ -44,7 +30,7 @@ async fn a_promotion_costs_what_it_changes_and_stock_git_reads_it() {
     let relay = Relay::new(&server, |_| {});
     let url = relay.url(&name);
     let limits = Limits { bytes: 20_000, requests: 10 };
-    let mut promotion = promotion("dev.1", access(&server, &url).limits(limits));
+    let mut promotion = promotion("dev.1", &access(&server, &url).limits(limits));
     change(&mut promotion, &url, "v2").await;
     let outputs = promotion.run("git-push", push()).await;
     assert!(relay.requests() <= 10);
@@ -72,7 +58,7 @@ async fn what_costs_more_than_it_may_is_an_error_that_says_so() {
         (Limits { requests: 4, ..Limits::default() }, "more than 4 requests"),
         (Limits { bytes: 15_000, ..Limits::default() }, "more than 15000 bytes"),
     ] {
-        let mut promotion = promotion("dev.1", access(&server, &url).limits(limits));
+        let mut promotion = promotion("dev.1", &access(&server, &url).limits(limits));
         promotion.run("git-clone", config.clone()).await;
         let directory = tempfile::tempdir().unwrap();
         let exported = promotion.workspace().export(&promotion.context(2), "src", directory.path()).await;
@@ -80,7 +66,7 @@ async fn what_costs_more_than_it_may_is_an_error_that_says_so() {
         assert!(error.message().contains(fault), "{error}");
     }
     // Directories and files of a level are fetched together.
-    let mut promotion = promotion("dev.1", access(&server, &url).limits(Limits { requests: 8, ..Limits::default() }));
+    let mut promotion = promotion("dev.1", &access(&server, &url).limits(Limits { requests: 8, ..Limits::default() }));
     promotion.run("git-clone", config).await;
     let directory = tempfile::tempdir().unwrap();
     promotion.workspace().export(&promotion.context(2), "src", directory.path()).await.unwrap();
@@ -93,7 +79,7 @@ async fn a_lost_answer_a_declining_hook_and_a_slow_one_have_the_right_outcome() 
     let (name, repository) = server.repository("steps-lost");
     let relay = Relay::new(&server, |_| {});
     let url = relay.url(&name);
-    let mut lost = promotion("dev.1", access(&server, &url));
+    let mut lost = promotion("dev.1", &access(&server, &url));
     change(&mut lost, &url, "v2").await;
     relay.cut.store(true, Ordering::SeqCst);
     let outputs = lost.run("git-push", push()).await;
@@ -103,7 +89,7 @@ async fn a_lost_answer_a_declining_hook_and_a_slow_one_have_the_right_outcome() 
     let (name, repository) = server.repository("steps-declined");
     hook(&repository, "pre-receive", "echo 'only on Mondays'; exit 1");
     let url = format!("{}/{name}", server.url);
-    let mut declined = promotion("dev.1", access(&server, &url));
+    let mut declined = promotion("dev.1", &access(&server, &url));
     change(&mut declined, &url, "v2").await;
     let reason = declined.fails("git-push", push()).await;
     assert!(reason.contains("only on Mondays") && reason.contains("pre-receive hook declined"), "{reason}");
@@ -113,7 +99,7 @@ async fn a_lost_answer_a_declining_hook_and_a_slow_one_have_the_right_outcome() 
     let (name, repository) = server.repository("steps-patient");
     hook(&repository, "pre-receive", "sleep 10");
     let url = format!("{}/{name}", server.url);
-    let mut patient = promotion("dev.1", access(&server, &url));
+    let mut patient = promotion("dev.1", &access(&server, &url));
     change(&mut patient, &url, "v2").await;
     let outputs = patient.run("git-push", push()).await;
     assert_eq!((json!(repository.head("main")), repository.log("main").len()), (outputs["commit"].clone(), 2));
@@ -123,7 +109,7 @@ async fn a_lost_answer_a_declining_hook_and_a_slow_one_have_the_right_outcome() 
     hook(&repository, "pre-receive", "sleep 3");
     let url = format!("{}/{name}", server.url);
     let timeouts = Timeouts { read: Duration::from_secs(1), ..Timeouts::default() };
-    let mut slow = promotion("dev.1", access(&server, &url).timeouts(timeouts));
+    let mut slow = promotion("dev.1", &access(&server, &url).timeouts(timeouts));
     change(&mut slow, &url, "v2").await;
     let mut outcome = slow.call(3, "git-push", &push(), false, None).await;
     for _ in 0..10 {
@@ -137,6 +123,30 @@ async fn a_lost_answer_a_declining_hook_and_a_slow_one_have_the_right_outcome() 
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(repository.log("main").len(), 2);
     fsck(&repository);
+}
+
+#[tokio::test]
+async fn git_21_git_22_a_forced_push_keeps_to_its_lease() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-lease");
+    let url = format!("{}/{name}", server.url);
+    a_forced_push_keeps_to_its_lease(&repository, &url, &access(&server, &url)).await;
+}
+
+#[tokio::test]
+async fn git_03_lost_races_have_an_end() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-races-end");
+    let url = format!("{}/{name}", server.url);
+    lost_races_have_an_end(&repository, &url, &access(&server, &url)).await;
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_call_ends_a_push_over_http() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-deadline");
+    let url = format!("{}/{name}", server.url);
+    the_deadline_of_a_call_ends_a_push(&repository, &url, &access(&server, &url)).await;
 }
 
 #[tokio::test]
@@ -159,7 +169,7 @@ async fn servers_without_filters_of_the_old_protocol_and_with_other_ids_are_writ
     }
     let at = |name: &str| format!("{}/{name}", server.url);
     for (url, repository) in [(at(&no_filter.0), no_filter.1), (old.url(&v0.0), v0.1), (at(&sha256.0), sha256.1)] {
-        let mut promotion = promotion("dev.1", access(&server, &url));
+        let mut promotion = promotion("dev.1", &access(&server, &url));
         change(&mut promotion, &url, "v2").await;
         // Somebody else is quicker and has changed the same file, so that the commit has to be made again on top, line by line.
         let theirs = VALUES.replace("# The", "# All the");
@@ -193,7 +203,7 @@ async fn names_that_are_no_text_and_what_is_no_file_stay_as_they_are() {
     let listed = || git(repository.path(), &["ls-tree", "main", "env/dev/"]);
     let (before, url) = (listed(), format!("{}/{name}", server.url));
     assert!(before.contains("337"), "{before}");
-    let mut promotion = promotion("dev.1", access(&server, &url));
+    let mut promotion = promotion("dev.1", &access(&server, &url));
     change(&mut promotion, &url, "v2").await;
     promotion.run("git-push", push()).await;
     let others =

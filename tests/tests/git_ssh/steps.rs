@@ -4,10 +4,32 @@ use kargo_core::plugin::Plugins;
 use kargo_git::testing::StepByStep;
 use kargo_git::{Credentials, GitSource, GitSteps, Signer};
 use kargo_tests::git;
+use kargo_tests::pushing::{a_forced_push_keeps_to_its_lease, the_deadline_of_a_call_ends_a_push};
 use serde_json::json;
 
 use crate::server::*;
 use crate::signing::verified_by_ssh;
+
+fn access(server: &Server, url: &str) -> GitSource {
+    GitSource::new().credentials(url, Credentials::ssh_key(server.key("user"))).known_hosts(server.known_by("host"))
+}
+
+#[tokio::test]
+async fn git_21_git_22_a_forced_push_keeps_to_its_lease() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-lease");
+    let url = format!("{}/{name}", server.url);
+    a_forced_push_keeps_to_its_lease(&repository, &url, &access(&server, &url)).await;
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_call_ends_a_push_and_leaves_no_process() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-deadline");
+    let url = format!("{}/{name}", server.url);
+    the_deadline_of_a_call_ends_a_push(&repository, &url, &access(&server, &url)).await;
+    assert_eq!(ssh_processes(&name), 0, "an ssh is still there");
+}
 
 #[tokio::test]
 async fn branches_are_checked_out_changed_and_pushed_as_over_http() {
@@ -18,10 +40,7 @@ async fn branches_are_checked_out_changed_and_pushed_as_over_http() {
         repository.branch("env/dev", "main");
         repository.commit("env/dev", &[("old.yaml", "old\n")], "Render");
         let url = format!("{base}/{name}");
-        let access = GitSource::new()
-            .credentials(&url, Credentials::ssh_key(server.key("user")))
-            .known_hosts(server.known_by("host"));
-        let steps = GitSteps::new(access).sign(Signer::ssh(server.key("user")).unwrap());
+        let steps = GitSteps::new(access(&server, &url)).sign(Signer::ssh(server.key("user")).unwrap());
         let mut promotion = StepByStep::new("dev.1", steps.register(Plugins::builder()).build());
         let checkout = json!([{"path": "src", "branch": "main"}, {"path": "out", "branch": "env/dev"}]);
         promotion.run("git-clone", json!({"repoURL": url, "checkout": checkout})).await;

@@ -154,20 +154,14 @@ async fn a_call_that_is_cancelled_leaves_no_process() {
     hook(&repository, "pre-receive", "sleep 3");
     let writer = server.writer(&name);
     let call = tokio::spawn(async move { write(&writer, "dev.1", "v2", PATH, false).await });
-    let ours = || {
-        let processes =
-            std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path().join("cmdline")));
-        let commands = processes.filter_map(|path| std::fs::read_to_string(path).ok());
-        commands.filter(|command| command.starts_with("ssh\0") && command.contains(&name)).count()
-    };
-    while ours() < 2 {
+    while ssh_processes(&name) < 2 {
         assert!(!call.is_finished(), "the write was over before two processes were seen");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
     for _ in 0..100 {
-        if ours() == 0 {
+        if ssh_processes(&name) == 0 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
