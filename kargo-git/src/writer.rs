@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use gix::ObjectId;
 use jiff::SignedDuration;
 use kargo_core::plugin::{Context, WriteRequest, Writer, Written};
-use kargo_core::{Error, ErrorKind, Result, Retry, edit};
+use kargo_core::{Error, ErrorKind, Result, Retry};
 use serde_json::Value;
 
 use crate::commit::{self, Draft, Identity};
@@ -143,21 +143,21 @@ impl GitWriter {
                 }
                 without.insert(tip);
             }
-            let Edited { before, changed } = edited(&mut session, tip, branch, &update.path, &values).await?;
+            let Edited { before, changed } = edited(&mut session, tip, branch, update, &values).await?;
             let Some((tree, mut objects)) = changed else {
                 return Ok(written(tip, false, branch));
             };
             match &seen {
                 None => seen = Some(before),
                 Some(seen) if *seen != before => {
-                    not_both(seen, &before, &values)
+                    not_both(seen, &before, |text| update.edit(text, &values))
                         .map_err(|lines| self.overtaken(branch, tip, &update.path, &lines))?;
                 }
                 Some(_) => {}
             }
             let new = draft.commit(tree, Some(tip), &mut objects).await?;
-            let update = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
-            match session.push(&Push { updates: &[update], objects: &objects, options: &[] }).await? {
+            let moved = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
+            match session.push(&Push { updates: &[moved], objects: &objects, options: &[] }).await? {
                 PushOutcome::Updated => return Ok(written(new, true, branch)),
                 PushOutcome::Conflict { tip, .. } => {
                     // What moved it may have been another process at work on the same step.
@@ -206,9 +206,9 @@ impl GitWriter {
 }
 
 /// Sees to it that what others made of `seen` leaves the values alone that are written here. Otherwise the lines that they changed.
-fn not_both(seen: &str, now: &str, values: &[(String, String)]) -> std::result::Result<(), Vec<Lines>> {
+fn not_both(seen: &str, now: &str, edit: impl FnOnce(&str) -> Result<String>) -> std::result::Result<(), Vec<Lines>> {
     // It could be changed when it was seen first, or there would not have been a race.
-    let ours = edit::yaml::update(seen, values).unwrap_or_default();
+    let ours = edit(seen).unwrap_or_default();
     match lines::changed_by_both(seen.as_bytes(), ours.as_bytes(), now.as_bytes()) {
         lines if lines.is_empty() => Ok(()),
         lines => Err(lines),
@@ -241,9 +241,10 @@ async fn edited(
     session: &mut Session,
     tip: ObjectId,
     branch: &str,
-    path: &str,
+    update: &YamlUpdate,
     values: &[(String, String)],
 ) -> Result<Edited> {
+    let path = update.path.as_str();
     let mut tree = TreeEdit::on(session, tip).await?;
     let Some(bytes) = tree.read(session, path).await? else {
         let hint = tree.near(session, path).await?.map(|near| format!("; did you mean {near}?"));
@@ -260,7 +261,7 @@ async fn edited(
     let text = String::from_utf8(bytes).map_err(|_| {
         about(Error::new(ErrorKind::InvalidInput, format!("The file {path} is not UTF-8 text, so it is no YAML.")))
     })?;
-    let after = edit::yaml::update(&text, values).map_err(about)?;
+    let after = update.edit(&text, values).map_err(about)?;
     if after != text {
         tree.write(session, path, after.into_bytes()).await?;
     }
