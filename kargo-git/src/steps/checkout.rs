@@ -25,6 +25,8 @@ pub(super) struct Checkout {
     pub(super) base: Option<Known>,
     /// The commits on top of it that only this workspace has, the oldest first.
     pub(super) commits: Vec<New>,
+    /// What is in the commit on which the checkout stands.
+    pub(super) clean: Directory,
     /// The tags that only this workspace has.
     pub(super) tags: Vec<NewTag>,
     /// What commits and tags need that the repository may not have.
@@ -104,6 +106,9 @@ impl Checkout {
     pub(super) fn standing_on(mut self, commit: Known, branch: &str) -> Self {
         // The repository has them now, whichever way that was found out, and need not give them back by their ids.
         self.origin.keep(&self.objects);
+        if self.head().is_ok_and(|head| head.tree != commit.tree) {
+            self.clean = self.directory(commit);
+        }
         let own = self.branch.as_deref() == Some(branch);
         self.elsewhere = !own && (self.elsewhere || !self.commits.is_empty());
         self.base = Some(commit);
@@ -129,6 +134,10 @@ impl Checkout {
 }
 
 impl Mount for Checkout {
+    fn original(&self) -> Directory {
+        self.clean.clone()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

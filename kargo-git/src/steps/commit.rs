@@ -93,6 +93,7 @@ impl Step for GitCommit {
         let commit = Known { id: made.id, tree };
         check_restored(request, commit)?;
         checkout.commits.push(New { commit, key: cx.key().to_owned(), draft });
+        checkout.clean = directory.clone();
         checkout.keep(objects)?;
         checkout.mount(cx, request.workspace(), &config.path, directory).await?;
         let mut outputs = outputs(commit);

@@ -173,6 +173,11 @@ impl Origin for GitOrigin {
         Ok(files.into_iter().map(Bytes::from).collect())
     }
 
+    fn shares_ids_with(&self, other: &dyn Origin) -> bool {
+        // They are made of the contents.
+        other.as_any().downcast_ref::<Self>().is_some_and(|other| other.hash == self.hash)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
