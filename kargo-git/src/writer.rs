@@ -158,7 +158,10 @@ impl GitWriter {
             let new = draft.commit(tree, Some(tip), &mut objects).await?;
             let moved = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
             match session.push(&Push { updates: &[moved], objects: &objects, options: &[] }).await? {
-                PushOutcome::Updated => return Ok(written(new, true, branch)),
+                PushOutcome::Updated => {
+                    session.pushed(&objects, new);
+                    return Ok(written(new, true, branch));
+                }
                 PushOutcome::Conflict { tip, .. } => {
                     // What moved it may have been another process at work on the same step.
                     look = true;

@@ -106,6 +106,7 @@ impl Checkout {
     pub(super) fn standing_on(mut self, commit: Known, branch: &str) -> Self {
         // The repository has them now, whichever way that was found out, and need not give them back by their ids.
         self.origin.keep(&self.objects);
+        self.origin.tell(commit.id);
         if self.head().is_ok_and(|head| head.tree != commit.tree) {
             self.clean = self.directory(commit);
         }

@@ -267,9 +267,9 @@ async fn clone(
         });
     }
     let ids: BTreeSet<ObjectId> = found.iter().filter_map(|(_, id)| *id).collect();
-    let commits = match ids.is_empty() {
+    let roots = match ids.is_empty() {
         true => Default::default(),
-        false => session.commits(&ids.into_iter().collect::<Vec<_>>(), 1, true).await?,
+        false => session.roots(&ids.into_iter().collect::<Vec<_>>()).await?,
     };
     let origin = GitOrigin::new(remote, key, session).await?;
     let mut outputs = Map::new();
@@ -290,9 +290,9 @@ async fn clone(
         };
         match id {
             Some(id) => {
-                let tree = commits
+                let tree = roots
                     .get(&id)
-                    .map(|info| info.tree)
+                    .copied()
                     .ok_or_else(|| invalid(format!("{id} of {} is no commit; name one.", origin.remote.url())))?;
                 checkout.base = Some(Known { id, tree });
             }
