@@ -9,7 +9,7 @@ use std::time::Duration;
 use kargo_benches::{Counted, GitServer, SshServer, commit, git, import, measure, repack};
 use kargo_core::plugin::Plugins;
 use kargo_git::testing::StepByStep;
-use kargo_git::{Credentials, GitSource, GitSteps};
+use kargo_git::{Credentials, GitCache, GitSource, GitSteps};
 use serde_json::json;
 
 const FILE: &str = "env/e1/app-02/part-3/values-4.yaml";
@@ -94,13 +94,20 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn run(&self, source: GitSource) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        // As in a host that is up for a while: what the server can do is known, and its connection may be there.
-        let plugins = GitSteps::new(source).register(Plugins::builder()).build();
+        // As in a host that is up for a while: what the server can do is known, and its connection may be there. Of the repository
+        // nothing is, at first.
+        let forgetful = source.clone().cache(GitCache::with_capacity(0));
         let mut n = 0;
-        measure("git-clone, git-commit, git-push", self.size.runs * 3, self.server, || {
-            n += 1;
-            runtime.block_on(promote(StepByStep::new(&format!("dev.{n}"), plugins.clone()), self.url, n));
-        });
+        for (name, source) in [
+            ("git-clone, git-commit, git-push", forgetful),
+            ("  with what the promotion before has fetched and pushed", source),
+        ] {
+            let plugins = GitSteps::new(source).register(Plugins::builder()).build();
+            measure(name, self.size.runs * 3, self.server, || {
+                n += 1;
+                runtime.block_on(promote(StepByStep::new(&format!("dev.{n}"), plugins.clone()), self.url, n));
+            });
+        }
         let depth = ["--depth", "1"];
         self.stock("  git clone --depth 1, commit, push", &depth, false, self.size.runs.min(3));
         let sparse = ["--filter=blob:none", "--sparse", "--depth", "1"];

@@ -26,7 +26,7 @@ pub(super) struct Checkout {
     /// The commits on top of it that only this workspace has, the oldest first.
     pub(super) commits: Vec<New>,
     /// What is in the commit on which the checkout stands.
-    pub(super) clean: Directory,
+    pub(super) clean: Arc<Directory>,
     /// The tags that only this workspace has.
     pub(super) tags: Vec<NewTag>,
     /// What commits and tags need that the repository may not have.
@@ -108,7 +108,7 @@ impl Checkout {
         self.origin.keep(&self.objects);
         self.origin.tell(commit.id);
         if self.head().is_ok_and(|head| head.tree != commit.tree) {
-            self.clean = self.directory(commit);
+            self.clean = Arc::new(self.directory(commit));
         }
         let own = self.branch.as_deref() == Some(branch);
         self.elsewhere = !own && (self.elsewhere || !self.commits.is_empty());
@@ -136,7 +136,7 @@ impl Checkout {
 
 impl Mount for Checkout {
     fn original(&self) -> Directory {
-        self.clean.clone()
+        (*self.clean).clone()
     }
 
     fn as_any(&self) -> &dyn Any {

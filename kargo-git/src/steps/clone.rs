@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use gix::ObjectId;
 use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
-use kargo_core::workspace::{Directory, EntryKind, Node, Workspace};
+use kargo_core::workspace::{EntryKind, Node, Workspace};
 use kargo_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -282,7 +282,7 @@ async fn clone(
             elsewhere: false,
             base: None,
             commits: Vec::new(),
-            clean: Directory::default(),
+            clean: Arc::default(),
             tags: Vec::new(),
             objects: Arc::default(),
             author: author.clone(),
@@ -307,7 +307,7 @@ async fn clone(
         }
         let head = checkout.head()?;
         let directory = checkout.directory(head);
-        checkout.clean = directory.clone();
+        checkout.clean = Arc::new(directory.clone());
         outputs.insert(wanted.alias().to_owned(), json!(head.id.to_string()));
         checkout.mount(cx, request.workspace(), &wanted.path, directory).await?;
     }

@@ -1,5 +1,7 @@
 //! The step `git-commit`: makes a commit of what is in a checkout.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest};
 use kargo_core::{Error, ErrorKind, Result};
@@ -93,7 +95,7 @@ impl Step for GitCommit {
         let commit = Known { id: made.id, tree };
         check_restored(request, commit)?;
         checkout.commits.push(New { commit, key: cx.key().to_owned(), draft });
-        checkout.clean = directory.clone();
+        checkout.clean = Arc::new(directory.clone());
         checkout.keep(objects)?;
         checkout.mount(cx, request.workspace(), &config.path, directory).await?;
         let mut outputs = outputs(commit);
