@@ -21,8 +21,8 @@ impl TreeEdit {
     /// Begins with the tree of `commit`.
     pub(crate) async fn on(session: &mut Session, commit: ObjectId) -> Result<Self> {
         let hash = session.hash().await?;
-        let commits = session.commits(&[commit], 1, true).await?;
-        let root = commits.get(&commit).ok_or_else(|| corrupt(format!("{commit} is not a commit")))?.tree;
+        let roots = session.roots(&[commit]).await?;
+        let root = *roots.get(&commit).ok_or_else(|| corrupt(format!("{commit} is not a commit")))?;
         Ok(Self { hash, base: root, root, new: NewObjects::default() })
     }
 

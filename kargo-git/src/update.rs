@@ -1,6 +1,6 @@
 //! The change that a step asks for.
 
-use kargo_core::{Error, ErrorKind, Pick, Result};
+use kargo_core::{Error, ErrorKind, Pick, Result, edit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +29,9 @@ pub struct YamlUpdate {
     pub path: String,
     /// The values to set, in order.
     pub updates: Vec<KeyUpdate>,
+    /// Whether keys that are not there are made, with what is needed on the way. Default: no, such a key is an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create: bool,
     /// The branch, when it is not the writer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
@@ -41,7 +44,7 @@ pub struct YamlUpdate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyUpdate {
-    /// The key, with dots between its parts. It must be there already.
+    /// The key, with dots between its parts. It must be there already, unless [`YamlUpdate::create`] is set.
     pub key: String,
     /// The value: text, or a field of the freight.
     pub value: Pick,
@@ -50,13 +53,24 @@ pub struct KeyUpdate {
 impl YamlUpdate {
     /// A change of the file at `path` that sets nothing yet.
     pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), updates: Vec::new(), branch: None, message: None }
+        Self { path: path.into(), updates: Vec::new(), create: false, branch: None, message: None }
     }
 
     /// Sets the value at `key`.
     pub fn set(mut self, key: impl Into<String>, value: impl Into<Pick>) -> Self {
         self.updates.push(KeyUpdate { key: key.into(), value: value.into() });
         self
+    }
+
+    /// Makes keys that are not there, as [`yaml::upsert`](kargo_core::edit::yaml::upsert) does. The file must be there.
+    pub fn create(mut self) -> Self {
+        self.create = true;
+        self
+    }
+
+    /// The text with the values set.
+    pub(crate) fn edit(&self, text: &str, values: &[(String, String)]) -> Result<String> {
+        if self.create { edit::yaml::upsert(text, values) } else { edit::yaml::update(text, values) }
     }
 
     /// Writes to `branch` instead of the writer's.
@@ -124,6 +138,9 @@ mod tests {
             .set("image.tag", Pick::ImageTag("ghcr.io/acme/app".into()))
             .set("by", "kargo");
         assert_eq!(update, built);
+        let create = json!({"path": "a", "updates": [{"key": "a", "value": "b"}], "create": true});
+        let built = YamlUpdate::new("a").set("a", "b").create();
+        assert_eq!((YamlUpdate::from_config(&create).unwrap(), serde_json::to_value(&built).unwrap()), (built, create));
     }
 
     #[test]

@@ -142,14 +142,14 @@ impl GitWriter {
                 }
                 without.insert(tip);
             }
-            let Edited { before, changed } = edited(&mut session, tip, branch, &update.path, &values).await?;
+            let Edited { before, changed } = edited(&mut session, tip, branch, update, &values).await?;
             let Some((tree, mut objects)) = changed else {
                 return Ok(written(tip, false, branch));
             };
             match &seen {
                 None => seen = Some(before),
                 Some(seen) if *seen != before => {
-                    let keys = overtaken(seen, &before, &values);
+                    let keys = overtaken(seen, &before, update, &values);
                     if !keys.is_empty() {
                         return Err(self.overtaken(branch, tip, &update.path, &keys));
                     }
@@ -157,9 +157,12 @@ impl GitWriter {
                 Some(_) => {}
             }
             let new = draft.commit(tree, Some(tip), &mut objects).await?;
-            let update = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
-            match session.push(&Push { updates: &[update], objects: &objects, options: &[] }).await? {
-                PushOutcome::Updated => return Ok(written(new, true, branch)),
+            let moved = RefUpdate { name: format!("refs/heads/{branch}"), old: Some(tip), new: Some(new) };
+            match session.push(&Push { updates: &[moved], objects: &objects, options: &[] }).await? {
+                PushOutcome::Updated => {
+                    session.pushed(&objects, new);
+                    return Ok(written(new, true, branch));
+                }
                 PushOutcome::Conflict { tip, .. } => {
                     // What moved it may have been another process at work on the same step.
                     look = true;
@@ -206,10 +209,17 @@ impl GitWriter {
 }
 
 /// The keys whose values others have changed since the file was `seen`, and not to what they are set to here.
-fn overtaken<'v>(seen: &str, now: &str, values: &'v [(String, String)]) -> Vec<&'v str> {
+fn overtaken<'v>(seen: &str, now: &str, update: &YamlUpdate, values: &'v [(String, String)]) -> Vec<&'v str> {
     let is_free = |(key, ours): &(String, String)| {
-        let is_set = edit::yaml::update(now, &[(key, ours.as_str())]).is_ok_and(|updated| updated == now);
-        is_set || value_of(now, key).is_some_and(|value| value_of(seen, key) == Some(value))
+        let wanted = [(key.clone(), ours.clone())];
+        let is_set = update.edit(now, &wanted).is_ok_and(|updated| updated == now);
+        is_set
+            || match (value_of(seen, key), value_of(now, key)) {
+                (Some(seen), Some(now)) => seen == now,
+                // It was not there, and nobody else has made it.
+                (None, None) => update.create,
+                _ => false,
+            }
     };
     values.iter().filter(|value| !is_free(value)).map(|(key, _)| key.as_str()).collect()
 }
@@ -260,9 +270,10 @@ async fn edited(
     session: &mut Session,
     tip: ObjectId,
     branch: &str,
-    path: &str,
+    update: &YamlUpdate,
     values: &[(String, String)],
 ) -> Result<Edited> {
+    let path = update.path.as_str();
     let mut tree = TreeEdit::on(session, tip).await?;
     let Some(bytes) = tree.read(session, path).await? else {
         let hint = tree.near(session, path).await?.map(|near| format!("; did you mean {near}?"));
@@ -279,7 +290,7 @@ async fn edited(
     let text = String::from_utf8(bytes).map_err(|_| {
         about(Error::new(ErrorKind::InvalidInput, format!("The file {path} is not UTF-8 text, so it is no YAML.")))
     })?;
-    let after = edit::yaml::update(&text, values).map_err(about)?;
+    let after = update.edit(&text, values).map_err(about)?;
     if after != text {
         tree.write(session, path, after.into_bytes()).await?;
     }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | YAML | [`yaml::update`], [`yaml::upsert`] | [`yaml::parse`] |
 //! | JSON | [`json::update`] | [`json::parse`] |
-//! | TOML | [`toml::update`] | [`toml::parse`] |
+//! | TOML | [`toml::update`], [`toml::upsert`] | [`toml::parse`] |
 //! | HCL | [`hcl::update`] | |
 //! | a kustomization's `images` | [`kustomize::set_images`] | |
 //! | a Helm chart's `dependencies` | [`helm::set_dependencies`] | [`helm::dependencies`] |
@@ -36,6 +36,7 @@ pub mod kustomize;
 pub mod toml;
 pub mod yaml;
 
+mod assign;
 mod path;
 mod value;
 

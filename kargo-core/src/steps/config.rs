@@ -9,9 +9,10 @@ mod http;
 mod kustomize;
 mod people;
 mod record;
+mod update;
 
 use serde::Deserialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::typed::{Config, is_template};
 
@@ -21,6 +22,7 @@ pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
 pub use kustomize::{KustomizeBuild, KustomizeHelm, KustomizeImage, KustomizePlugin, KustomizeSetImage, OutputFormat};
 pub use people::{ApproverConfig, SendMessage, WaitForApproval};
 pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};
+pub use update::{Scalar, SetValue, Update, UpdateOrCreate};
 
 /// `copy`: copies a file or a directory. A directory that is at the target gets the files of the other, over its own where both have one.
 ///
@@ -174,102 +176,6 @@ impl Config for FileWrite {
             Some(_) => None,
         };
         empty("path", &self.path).or_else(|| self.permissions.as_ref().and_then(permissions))
-    }
-}
-
-/// `yaml-update`, `json-update`, `toml-update`, `hcl-update`: sets single values of a file and changes no other byte.
-///
-/// # Outputs
-///
-/// - `commitMessage`: what was done, for a `git-commit` that follows. It is not there when nothing was to be done.
-///
-/// # Errors
-///
-/// - The file is not there, or is not what its name says; where is told with line and column.
-/// - A key leads nowhere: in YAML, TOML and HCL it must be there and hold a single value. JSON gets keys that are missing.
-/// - An index is out of range.
-///
-/// # Example
-///
-/// ```yaml
-/// - uses: yaml-update
-///   as: update
-///   config:
-///     path: ./env/dev/values.yaml
-///     updates:
-///     - key: image.tag
-///       value: ${{ imageFrom(vars.image).Tag }}
-///     - key: replicas
-///       value: 3
-/// ```
-///
-/// ```yaml
-/// - uses: json-update
-///   as: update
-///   config:
-///     path: ./env/dev/versions.json
-///     updates:
-///     - key: app
-///       value: ${{ quote(imageFrom(vars.image).Tag) }}
-/// ```
-///
-/// ```yaml
-/// - uses: toml-update
-///   as: update
-///   config:
-///     path: ./env/dev/settings.toml
-///     updates:
-///     - key: image.tag
-///       value: ${{ imageFrom(vars.image).Tag }}
-/// ```
-///
-/// ```yaml
-/// - uses: hcl-update
-///   as: update
-///   config:
-///     path: ./infra/main.tf
-///     updates:
-///     - key: module.app.version
-///       value: ${{ imageFrom(vars.image).Tag }}
-/// ```
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Update {
-    /// The file.
-    pub path: String,
-    /// What is set.
-    pub updates: Vec<SetValue>,
-}
-
-/// One value that is set.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct SetValue {
-    /// The key, its parts joined by dots, as in `image.tag` and `images.0.tag`; a dot within a part is `\.`. In HCL the
-    /// labels of blocks are parts too, as in `module.app.version`.
-    pub key: String,
-    /// The value: a text, a number or a bool. A text, which is also what an expression gives, stays a text, quoted where it would be
-    /// read as something else, unless a number or a bool stands there already and it can be one too.
-    pub value: Scalar,
-}
-
-/// A single value.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "a text, a number or a bool")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Scalar {
-    Text(String),
-    Number(Number),
-    Bool(bool),
-}
-
-impl Config for Update {
-    const TEXTS: &'static [&'static str] = &["/path", "/updates/*/key", "/updates/*/value"];
-
-    fn fault(&self) -> Option<String> {
-        empty("path", &self.path).or_else(|| self.updates.iter().find_map(|update| empty("key", &update.key)))
     }
 }
 

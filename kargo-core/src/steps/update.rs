@@ -20,10 +20,12 @@ pub(super) struct Hcl;
 #[async_trait]
 impl Builtin for Yaml {
     const USES: &'static str = "yaml-update";
-    type Config = config::Update;
+    type Config = config::UpdateOrCreate;
 
-    async fn run(&self, cx: &Context, config: config::Update, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        update(cx, &config, request, edit::yaml::update, |value| match value {
+    async fn run(&self, cx: &Context, config: Self::Config, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        let config::UpdateOrCreate { path, updates, create } = config;
+        let edit: Edit = if create { edit::yaml::upsert } else { edit::yaml::update };
+        update(cx, (&path, &updates), request, edit, |value| match value {
             Scalar::Text(text) if !reads_as_json_or_number(text) => text.clone(),
             other => quoted(other),
         })
@@ -36,18 +38,20 @@ impl Builtin for Json {
     const USES: &'static str = "json-update";
     type Config = config::Update;
 
-    async fn run(&self, cx: &Context, config: config::Update, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        update(cx, &config, request, edit::json::update, quoted).await
+    async fn run(&self, cx: &Context, config: Self::Config, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        update(cx, (&config.path, &config.updates), request, edit::json::update, quoted).await
     }
 }
 
 #[async_trait]
 impl Builtin for Toml {
     const USES: &'static str = "toml-update";
-    type Config = config::Update;
+    type Config = config::UpdateOrCreate;
 
-    async fn run(&self, cx: &Context, config: config::Update, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        update(cx, &config, request, edit::toml::update, quoted).await
+    async fn run(&self, cx: &Context, config: Self::Config, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        let config::UpdateOrCreate { path, updates, create } = config;
+        let edit: Edit = if create { edit::toml::upsert } else { edit::toml::update };
+        update(cx, (&path, &updates), request, edit, quoted).await
     }
 }
 
@@ -56,8 +60,8 @@ impl Builtin for Hcl {
     const USES: &'static str = "hcl-update";
     type Config = config::Update;
 
-    async fn run(&self, cx: &Context, config: config::Update, request: &StepRequest<'_>) -> Result<StepOutcome> {
-        update(cx, &config, request, edit::hcl::update, quoted).await
+    async fn run(&self, cx: &Context, config: Self::Config, request: &StepRequest<'_>) -> Result<StepOutcome> {
+        update(cx, (&config.path, &config.updates), request, edit::hcl::update, quoted).await
     }
 }
 
@@ -66,19 +70,19 @@ type Edit = fn(&str, &[(String, Value)]) -> Result<String>;
 
 async fn update(
     cx: &Context,
-    config: &config::Update,
+    (path, updates): (&str, &[SetValue]),
     request: &StepRequest<'_>,
     edit: Edit,
     shown: fn(&Scalar) -> String,
 ) -> Result<StepOutcome> {
-    if config.updates.is_empty() {
+    if updates.is_empty() {
         return Ok(StepOutcome::succeeded());
     }
     let update = |SetValue { key, value }: &SetValue| (key.clone(), Value::from(value));
-    let updates: Vec<(String, Value)> = config.updates.iter().map(update).collect();
-    change(cx, request, &config.path, |text| edit(text, &updates)).await?;
-    let lines = config.updates.iter().map(|update| format!("\n- {}: {}", update.key, shown(&update.value)));
-    Ok(committed(format!("Updated {}\n{}", config.path, lines.collect::<String>())))
+    let values: Vec<(String, Value)> = updates.iter().map(update).collect();
+    change(cx, request, path, |text| edit(text, &values)).await?;
+    let lines = updates.iter().map(|update| format!("\n- {}: {}", update.key, shown(&update.value)));
+    Ok(committed(format!("Updated {path}\n{}", lines.collect::<String>())))
 }
 
 /// Puts a file through `edit`. One that stays as it is is not written.

@@ -25,6 +25,7 @@
 //! [`StepRequest::workspace`]: crate::plugin::StepRequest::workspace
 //! [`Step::restores`]: crate::plugin::Step::restores
 
+mod diff;
 mod disk;
 mod limits;
 mod node;
@@ -42,6 +43,7 @@ use tokio::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::Context;
 
+pub use diff::{Change, ChangeKind};
 pub use limits::WorkspaceLimits;
 pub use node::{Contents, Directory, Entry, EntryKind, Node, There};
 pub use origin::{Listed, Mount, Origin};

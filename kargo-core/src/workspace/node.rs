@@ -57,7 +57,12 @@ impl There {
     }
 
     pub(super) fn same_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.origin, &other.origin) && self.id == other.id
+        self.id == other.id && self.is_comparable_to(other)
+    }
+
+    /// Whether the ids alone tell whether both are the same.
+    pub(super) fn is_comparable_to(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.origin, &other.origin) || self.origin.shares_ids_with(&*other.origin)
     }
 }
 
@@ -71,6 +76,15 @@ pub enum Contents {
 }
 
 impl Contents {
+    /// Whether it has to be read to tell whether it is the same as `other`.
+    pub(super) fn is_in_doubt(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Here(_), Self::Here(_)) => false,
+            (Self::There(one), Self::There(two)) => !one.is_comparable_to(two),
+            _ => true,
+        }
+    }
+
     fn same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Here(one), Self::Here(two)) => one == two,
@@ -157,6 +171,11 @@ impl Directory {
     /// A directory that `origin` knows by `id`.
     pub fn at(origin: Arc<dyn Origin>, id: impl Into<Arc<str>>) -> Self {
         Self { unchanged: Some(There::new(origin, id)), children: None }
+    }
+
+    /// A directory with these entries.
+    pub(super) fn of(children: BTreeMap<String, Node>) -> Self {
+        Self { unchanged: None, children: Some(Arc::new(children)) }
     }
 
     /// What the directory is at its origin; nothing when something in it has been changed since, or it has none.

@@ -6,14 +6,14 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::node::EntryKind;
+use super::node::{Directory, EntryKind};
 use crate::error::Result;
 use crate::plugin::Context;
 
 /// A place that directories and files are read from when a step wants them: a repository, an archive.
 ///
 /// Ids are the origin's own, and what stands behind one never changes; for Git they are object ids. Two directories or files of one
-/// origin with the same id are the same.
+/// origin with the same id are the same, and such with different ones count as different.
 #[async_trait]
 pub trait Origin: Debug + Send + Sync + 'static {
     /// What is in each of these directories, in their order.
@@ -27,6 +27,13 @@ pub trait Origin: Debug + Send + Sync + 'static {
     /// # Errors
     /// As for [`Origin::list`].
     async fn read(&self, cx: &Context, files: &[&str]) -> Result<Vec<Bytes>>;
+
+    /// Whether an id stands for the same with `other` as here, so that what comes from both can be compared without being read. It does
+    /// where ids are made of the contents, whichever repositories they are of. Default: no; each origin's ids are its own.
+    fn shares_ids_with(&self, other: &dyn Origin) -> bool {
+        let _ = other;
+        false
+    }
 
     /// Itself, so that a step can tell whether a part of the workspace comes from the repository that it writes to.
     fn as_any(&self) -> &dyn Any;
@@ -56,6 +63,9 @@ impl Listed {
 /// It does not change. A step that does something to what it stands for mounts a new one in its place, so that the workspace can be taken
 /// back to what it was before the step.
 pub trait Mount: Debug + Send + Sync + 'static {
+    /// What it stands for as it is there: what [`Workspace::diff`](super::Workspace::diff) compares the directory with.
+    fn original(&self) -> Directory;
+
     /// Itself, for the steps that know what it is.
     fn as_any(&self) -> &dyn Any;
 }

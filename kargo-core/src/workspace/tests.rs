@@ -79,9 +79,13 @@ impl Origin for Repository {
 }
 
 #[derive(Debug)]
-struct Branch(&'static str);
+struct Branch(&'static str, Directory);
 
 impl Mount for Branch {
+    fn original(&self) -> Directory {
+        self.1.clone()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -91,9 +95,14 @@ fn cx() -> Context {
     Context::system("dev.1/step-1")
 }
 
+async fn mount(workspace: &Workspace, path: &str, repository: &Arc<Repository>) {
+    let directory = repository.directory();
+    workspace.mount(&cx(), path, directory.clone(), Arc::new(Branch("main", directory))).await.unwrap();
+}
+
 async fn with(files: &[(&str, &str)]) -> (Workspace, Context, Arc<Repository>) {
     let (workspace, cx, repository) = (Workspace::new(), cx(), Repository::new(files));
-    workspace.mount(&cx, "src", repository.directory(), Arc::new(Branch("main"))).await.unwrap();
+    mount(&workspace, "src", &repository).await;
     (workspace, cx, repository)
 }
 
@@ -200,12 +209,90 @@ async fn clearing_a_mount_leaves_it_mounted_and_removing_does_not() {
     assert!(workspace.mounted(&cx, "src").await.unwrap().is_none());
 }
 
+/// The changes as Git's `--name-status` shows them.
+async fn diff(workspace: &Workspace) -> Vec<String> {
+    let changes = workspace.diff(&cx(), "src").await.unwrap();
+    let letter = |change: &Change| match change.kind() {
+        ChangeKind::Added => 'A',
+        ChangeKind::Removed => 'D',
+        ChangeKind::Modified => 'M',
+    };
+    changes.iter().map(|change| format!("{} {}", letter(change), change.path)).collect()
+}
+
+#[tokio::test]
+async fn a_diff_costs_what_was_changed() {
+    let (workspace, cx, repository) = with(&[
+        ("big/deep/file", ""),
+        ("env/dev/same", "1"),
+        ("env/dev/values.yaml", "a: 1\n"),
+        ("env/prod/values.yaml", "a: 1\n"),
+        ("gone", "x"),
+        ("link", "->gone"),
+        ("run.sh", "#!"),
+    ])
+    .await;
+    assert_eq!(diff(&workspace).await, [""; 0]);
+    assert_eq!(repository.asked(), [""; 0], "nobody has looked into it");
+    workspace.read(&cx, "src/env/prod/values.yaml").await.unwrap();
+    repository.asked();
+    assert_eq!(diff(&workspace).await, [""; 0]);
+    assert_eq!(repository.asked(), [""; 0], "nobody has changed anything");
+
+    for (path, text) in [("env/dev/values.yaml", "a: 2\n"), ("env/dev/same", "1"), ("new/deep/file", "x")] {
+        workspace.write(&cx, &format!("src/{path}"), text).await.unwrap();
+    }
+    workspace.remove(&cx, "src/gone").await.unwrap();
+    workspace.write_file(&cx, "src/run.sh", "#!".into(), Some(false)).await.unwrap();
+    repository.asked();
+    assert_eq!(diff(&workspace).await, ["M env/dev/values.yaml", "D gone", "A new/deep/file", "M run.sh"]);
+    let asked = ["list tree:", "list tree:env", "list tree:env/dev", "read blob:env/dev/same blob:env/dev/values.yaml"];
+    assert_eq!(repository.asked(), asked, "neither big nor env/prod");
+
+    workspace.write(&cx, "src/env/dev/values.yaml", "a: 1\n").await.unwrap();
+    workspace.copy(&cx, "src/env/prod", "src/copy", None).await.unwrap();
+    assert_eq!(diff(&workspace).await, ["A copy/values.yaml", "D gone", "A new/deep/file", "M run.sh"]);
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_something_else_is_told_by_what_it_is() {
+    let (workspace, cx, _repository) = with(&[("a/x", "1"), ("a/y", "2"), ("b/x", "1"), ("link", "->b/x")]).await;
+    workspace.remove(&cx, "src/b").await.unwrap();
+    workspace.write(&cx, "src/b", "a file").await.unwrap();
+    workspace.remove(&cx, "src/link").await.unwrap();
+    workspace.write(&cx, "src/link", "b/x").await.unwrap();
+    // Of another repository, whose ids say nothing here.
+    mount(&workspace, "other", &Repository::new(&[("a/x", "1"), ("a/y", "3")])).await;
+    workspace.remove(&cx, "src/a").await.unwrap();
+    workspace.copy(&cx, "other/a", "src/a", None).await.unwrap();
+    assert_eq!(diff(&workspace).await, ["M a/y", "A b", "D b/x", "M link"]);
+    let changes = workspace.diff(&cx, "src").await.unwrap();
+    let nodes: Vec<Node> = [&changes[0].before, &changes[0].after].into_iter().flatten().cloned().collect();
+    assert_eq!(workspace.contents(&cx, &nodes).await.unwrap(), ["2", "3"]);
+    workspace.clear(&cx, "src").await.unwrap();
+    assert_eq!(diff(&workspace).await, ["D a/x", "D a/y", "D b/x", "D link"]);
+}
+
+#[tokio::test]
+async fn a_diff_has_something_to_compare_with_and_an_end() {
+    let (workspace, cx, repository) = with(&[("a/x", "1"), ("a/y", "2")]).await;
+    for path in ["src/a", ".", "nowhere"] {
+        let error = workspace.diff(&cx, path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().contains("Nothing is mounted"), "{error}");
+    }
+    let small = Workspace::with_limits(WorkspaceLimits::default().entries(2));
+    mount(&small, "src", &repository).await;
+    small.clear(&cx, "src").await.unwrap();
+    assert!(small.diff(&cx, "src").await.unwrap_err().message().contains("More than 2 files"));
+}
+
 #[tokio::test]
 async fn a_workspace_is_taken_back_with_its_mounts() {
     let (workspace, cx, _repository) = with(&[("a/b", "1")]).await;
     let before = workspace.snapshot().await;
     workspace.write(&cx, "src/a/b", "2").await.unwrap();
-    workspace.mount(&cx, "src", Directory::default(), Arc::new(Branch("other"))).await.unwrap();
+    workspace.mount(&cx, "src", Directory::default(), Arc::new(Branch("other", Directory::default()))).await.unwrap();
     workspace.reset(before).await;
     let (_, mount) = workspace.mounted(&cx, "src").await.unwrap().unwrap();
     assert_eq!(mount.as_any().downcast_ref::<Branch>().unwrap().0, "main");

@@ -8,8 +8,8 @@ use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result};
 
 use super::commit::{CachedCommit, CachedTag};
+use super::objects::Trees;
 use super::store::Store;
-use super::trees::Trees;
 use crate::changes::{Step, changed_paths, top_of};
 use crate::remote::{History, RemoteRef, Session, blocking};
 
@@ -45,8 +45,8 @@ impl Store {
             self.compare_all(session, &chain, look).await?;
             if wanted.behind == 0 && session.is_remote() {
                 let (root, store, reader) = (chain[0].1.tree, Arc::clone(self), session.reader());
-                let top = blocking(move |_| top_of(root, Trees::SHARE, &mut reader.open()?, &store.trees)).await?;
-                self.trees.keep(top);
+                let top = blocking(move |_| top_of(root, Trees::SHARE, &mut reader.open()?, store.trees())).await?;
+                self.trees().keep(top);
                 self.remember_head(wanted.start);
             }
         }
@@ -181,7 +181,7 @@ impl Store {
             return Ok(());
         }
         let by_id: HashMap<&ObjectId, &Arc<CachedCommit>> = commits.iter().map(|(id, commit)| (id, commit)).collect();
-        for (id, changed) in changed_paths(session, &self.trees, steps).await? {
+        for (id, changed) in changed_paths(session, self.trees(), steps).await? {
             if let Some(commit) = by_id.get(&id) {
                 self.remember_changes(commit, changed);
             }

@@ -1,13 +1,13 @@
-//! What is remembered of repositories between looks, in memory.
+//! What is remembered of repositories between looks and promotions, in memory.
 //!
-//! Commits, tags and directories never change under their ids, so all of it may be forgotten at any time and fetched again. What refs
-//! stand for does change: that is never remembered, only shared by those who ask at the same time.
+//! Commits, tags, directories and files never change under their ids, so all of it may be forgotten at any time and fetched again. What
+//! refs stand for does change: that is never remembered, only shared by those who ask at the same time.
 
 mod commit;
 mod fill;
 mod listing;
+mod objects;
 mod store;
-mod trees;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,14 +19,16 @@ use kargo_core::{Error, ErrorKind, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub(crate) use commit::{CachedCommit, CachedTag};
+pub(crate) use objects::Trees;
 pub(crate) use store::Store;
-pub(crate) use trees::Trees;
 
 /// How much memory, in bytes, is used by default.
 const CAPACITY: usize = 256 << 20;
 
-/// What a host remembers of repositories, for all its sources and remotes together: commits, tags and the directories of the newest
-/// ones, never files. In memory, and bounded; the repositories that were not looked at for longest are forgotten first. Cheap to clone.
+/// What a host remembers of repositories, for all its sources, steps, writers and remotes together: commits, tags, directories, and the
+/// files that promotions have read or written, save for those of more than 1 MiB. So what a look or a promotion has fetched, the next
+/// promotion does not fetch again. In memory, and bounded; the repositories that were not used for longest are forgotten first. Cheap to
+/// clone.
 ///
 /// Each repository is kept apart for each credential: what one was shown is never told to another. Credentials that a
 /// [`CredentialSource`](crate::CredentialSource) renews are the same for as long as it gives them the same name. It is kept apart as well
@@ -100,7 +102,7 @@ impl GitCache {
         Self::with_capacity(CAPACITY)
     }
 
-    /// A cache that keeps no more than about so many bytes between two looks.
+    /// A cache that keeps no more than about so many bytes between two looks or reads. What is forgotten is fetched again when it is needed.
     pub fn with_capacity(bytes: usize) -> Self {
         Self(Arc::new(Inner { capacity: bytes, stores: Mutex::default() }))
     }
@@ -117,6 +119,15 @@ impl GitCache {
         let entry = stores.by_key.entry(key.clone()).or_insert_with(|| Entry { store: Arc::default(), used });
         entry.used = used;
         Arc::clone(&entry.store)
+    }
+
+    /// Remembers objects that were shown to the one of `key`, or that the repository has got from there.
+    pub(crate) fn tell<'a>(&self, key: &Key, objects: impl IntoIterator<Item = (ObjectId, Kind, &'a [u8])>) {
+        let store = self.store(key);
+        objects.into_iter().for_each(|(id, kind, data)| store.keep(id, kind, data));
+        // What somebody is at work with is not forgotten.
+        drop(store);
+        self.trim();
     }
 
     /// Forgets what was not used for longest until the rest fits. What somebody is at work with stays.
@@ -179,7 +190,7 @@ mod tests {
         let keys = ["a", "b", "c"].map(|place| Key::new(place, b"").unwrap());
         let id = |n: u8| ObjectId::from_bytes_or_panic(&[n; 20]);
         for (n, key) in keys.iter().enumerate() {
-            cache.store(key).trees.keep(vec![(id(n as u8), vec![0; 1000].into())]);
+            cache.store(key).keep(id(n as u8), Kind::Tree, &[0; 1000]);
         }
         cache.store(&keys[0]);
         cache.trim();

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gix::ObjectId;
+use gix::objs::Kind;
 use kargo_core::Result;
 use kargo_core::plugin::Relation;
 
 use super::commit::{CachedCommit, CachedTag};
 use super::listing::Listing;
-use super::trees::Trees;
+use super::objects::{Objects, Trees};
 use crate::changes::ChangedPaths;
 use crate::remote::{RemoteRef, Session};
 
@@ -26,7 +27,7 @@ pub(crate) struct Store {
     pub(super) listing: Listing,
     /// Held by whoever fetches, so that others find what they need instead of fetching it too.
     pub(super) fetching: tokio::sync::Mutex<()>,
-    pub(crate) trees: Arc<Trees>,
+    objects: Objects,
     /// How many looks have begun.
     looks: AtomicU64,
     known: RwLock<Known>,
@@ -59,6 +60,29 @@ impl Store {
     /// The refs whose names begin with one of `prefixes`, as they are now. Those who ask at the same time are told together.
     pub(crate) async fn refs(&self, session: &mut Session, prefixes: &[&str]) -> Result<Arc<Vec<RemoteRef>>> {
         self.listing.refs(session, prefixes).await
+    }
+
+    /// The directories that are known.
+    pub(crate) fn trees(&self) -> &Arc<Trees> {
+        &self.objects.trees
+    }
+
+    /// A directory or a file, when it is known.
+    pub(crate) fn object(&self, id: &ObjectId) -> Option<(Kind, Arc<[u8]>)> {
+        self.objects.get(id)
+    }
+
+    /// Remembers an object for a while. A commit that cannot be read is none to be remembered.
+    pub(crate) fn keep(&self, id: ObjectId, kind: Kind, data: &[u8]) {
+        match kind {
+            Kind::Commit if self.commit(&id).is_none() => {
+                if let Ok(commit) = CachedCommit::parse(data, id.kind()) {
+                    self.remember(id, commit);
+                }
+            }
+            Kind::Commit | Kind::Tag => {}
+            Kind::Tree | Kind::Blob => self.objects.keep(id, kind, data),
+        }
     }
 
     pub(crate) fn commit(&self, id: &ObjectId) -> Option<Arc<CachedCommit>> {
@@ -139,7 +163,7 @@ impl Store {
 
     /// About how many bytes it takes.
     pub(super) fn size(&self) -> usize {
-        self.read().size + self.trees.size() + self.listing.size()
+        self.read().size + self.objects.size() + self.listing.size()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {

@@ -76,15 +76,6 @@ impl Local {
         .await
     }
 
-    pub(super) async fn object(&self, id: ObjectId) -> Result<(Kind, Vec<u8>)> {
-        let shown = self.shown.clone();
-        self.with(move |repository| match repository.try_find_object(id).map_err(unreadable)? {
-            Some(object) => Ok((object.kind, object.detach().data)),
-            None => Err(missing(&shown, id)),
-        })
-        .await
-    }
-
     pub(super) async fn commits(&self, tips: &[ObjectId], depth: u32) -> Result<HashMap<ObjectId, CommitInfo>> {
         let (shown, tips) = (self.shown.clone(), tips.to_vec());
         self.with(move |repository| {
@@ -368,7 +359,7 @@ fn resolve(mut reference: gix::Reference<'_>) -> Result<Option<RemoteRef>> {
     Ok(Some(RemoteRef { name, id, peeled: (peeled != id).then_some(peeled), target }))
 }
 
-fn missing(shown: &str, id: ObjectId) -> Error {
+pub(super) fn missing(shown: &str, id: ObjectId) -> Error {
     Error::new(ErrorKind::NotFound, format!("The repository {shown} has no object {id}."))
 }
 

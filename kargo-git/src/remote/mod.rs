@@ -10,6 +10,7 @@ mod disk;
 mod hostile;
 mod http;
 mod local;
+mod memory;
 mod objects;
 mod packet;
 mod push;
@@ -168,14 +169,18 @@ impl Remote {
                     }
                     last.1.clone()
                 };
-                Ok((Session::wire(wire::Wire::new(Transport::Http(Box::new(http)), shown, introduction)), key))
+                Ok((self.wire(wire::Wire::new(Transport::Http(Box::new(http)), shown, introduction)), key))
             }
             Place::Ssh(access) => {
                 let (sign_in, key) = self.sign_in(cx, bound).await?;
                 let ssh = Transport::Ssh(Box::new(ssh::Ssh::new(access, sign_in, &shown, limits)));
-                Ok((Session::wire(wire::Wire::new(ssh, shown, wire::Introduction::default())), key))
+                Ok((self.wire(wire::Wire::new(ssh, shown, wire::Introduction::default())), key))
             }
         }
+    }
+
+    fn wire(&self, wire: wire::Wire) -> Session {
+        Session::wire(wire).remembering(self.0.cache.clone(), self.0.cache_key.clone())
     }
 
     async fn sign_in(&self, cx: &Context, bound: bool) -> Result<(SignIn, Key)> {

@@ -151,6 +151,12 @@ impl NewObjects {
         Ok(())
     }
 
+    /// All but the commits other than `tip`: whether a repository has those is not certain when it has that one.
+    pub(crate) fn with_tip(&self, tip: ObjectId) -> impl Iterator<Item = (ObjectId, Kind, &[u8])> {
+        let objects = self.0.iter().map(|(id, (kind, data))| (*id, *kind, data.as_slice()));
+        objects.filter(move |(id, kind, _)| *kind != Kind::Commit || *id == tip)
+    }
+
     /// In an order in which each object comes after those it refers to, so that whoever dies in the middle leaves none with a hole.
     pub(crate) fn bottom_up(&self) -> Vec<(ObjectId, Kind, &[u8])> {
         let mut objects: Vec<_> = self.0.iter().map(|(id, (kind, data))| (*id, *kind, data.as_slice())).collect();

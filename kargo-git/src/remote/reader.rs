@@ -1,18 +1,16 @@
 //! Reading many objects of a repository: what is fetched together, and where it is found afterwards.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use gix::ObjectId;
 use gix::objs::Kind;
 use gix_pack::cache::lru::MemoryCappedHashmap;
-use kargo_core::plugin::Context;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::Result;
 
 use super::objects::Pack;
 use super::wire::Part;
-use super::{Session, blocking, local};
+use super::{Session, local};
 
 /// How many objects are asked for in one request at most. That many ids stay below the megabyte that proxies let through.
 const IDS: usize = 10_000;
@@ -143,31 +141,5 @@ impl Session {
             wire.fetch(ids, &[], Part::Object, 1).await?;
         }
         Ok(())
-    }
-
-    /// These trees and files, in their order. What is not here yet is fetched, all of it together, in the name of `cx`.
-    pub(crate) async fn objects(&mut self, cx: &Context, ids: &[ObjectId]) -> Result<Vec<(Kind, Vec<u8>)>> {
-        let mut found = self.find_all(ids.to_vec()).await?;
-        let missing: BTreeSet<ObjectId> =
-            ids.iter().zip(&found).filter(|(_, object)| object.is_none()).map(|(id, _)| *id).collect();
-        if !missing.is_empty() {
-            self.go_on(cx).await?;
-            self.fetch_trees(&missing.into_iter().collect::<Vec<_>>()).await?;
-            found = self.find_all(ids.to_vec()).await?;
-        }
-        let shown = self.shown();
-        let missing = |id: &ObjectId| {
-            Error::new(ErrorKind::InvalidResponse, format!("{shown} was asked for {id} and sent something else."))
-        };
-        ids.iter().zip(found).map(|(id, object)| object.ok_or_else(|| missing(id))).collect()
-    }
-
-    async fn find_all(&self, ids: Vec<ObjectId>) -> Result<Vec<Option<(Kind, Vec<u8>)>>> {
-        let reader = self.reader();
-        blocking(move |_| {
-            let mut objects = reader.open()?;
-            ids.iter().map(|id| objects.find(id)).collect()
-        })
-        .await
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice as _;
-use gix::objs::Kind;
 use kargo_core::plugin::Context;
 use kargo_core::{Error, ErrorKind, Result, near_match};
 
@@ -245,14 +244,6 @@ impl Session {
     pub(crate) fn rest(&mut self) {
         if let Self::Wire(wire) = self {
             wire.transport.rest();
-        }
-    }
-
-    /// One object.
-    pub(crate) async fn object(&mut self, id: ObjectId) -> Result<(Kind, Vec<u8>)> {
-        match self {
-            Self::Local(local) => local.object(id).await,
-            Self::Wire(wire) => wire.object(id).await,
         }
     }
 

@@ -8,6 +8,7 @@ use gix::objs::Kind;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 
 use super::advertisement::{Advertisement, object_id, ref_name};
+use super::memory::Memory;
 use super::objects::Pack;
 use super::packet::{self, Packet, Packets, broken, text};
 use super::transport::{Call, Service, Topic, Transport};
@@ -37,6 +38,8 @@ pub(crate) struct Wire {
     anchor: Option<ObjectId>,
     /// Whether the history of all branches was fetched, for servers that give commits by branch only.
     has_branches: bool,
+    /// What others have fetched, and are told.
+    pub(super) memory: Option<Memory>,
 }
 
 /// What is fetched of a commit or of another object, from a server that can leave out the rest and gives what is missing by its id.
@@ -67,7 +70,16 @@ impl Part {
 impl Wire {
     pub(super) fn new(transport: Transport, shown: String, introduction: Introduction) -> Self {
         let advertisement = introduction.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { transport, shown, introduction, advertisement, packs: Vec::new(), anchor: None, has_branches: false }
+        Self {
+            transport,
+            shown,
+            introduction,
+            advertisement,
+            packs: Vec::new(),
+            anchor: None,
+            has_branches: false,
+            memory: None,
+        }
     }
 
     pub(super) async fn advertisement(&mut self) -> Result<&Advertisement> {
@@ -225,7 +237,10 @@ impl Wire {
         })
         .await?;
         self.packs.push(Arc::new(pack));
-        Ok(())
+        match &mut self.memory {
+            Some(memory) => memory.fetched(self.transport.sign_in()),
+            None => Ok(()),
+        }
     }
 
     /// Fetches the history of all branches, because the server does not give `tips`: in the old protocol it may give nothing but what
@@ -261,13 +276,12 @@ impl Wire {
         Ok(None)
     }
 
-    /// One object, fetched unless it is here.
-    pub(super) async fn object(&mut self, id: ObjectId) -> Result<(Kind, Vec<u8>)> {
-        if let Some(object) = self.known(&id)? {
-            return Ok(object);
-        }
-        self.fetch(&[id], &[], Part::Object, 1).await?;
-        self.known(&id)?.ok_or_else(|| self.missing(id))
+    /// Says from which commits everything is reached that is asked for now.
+    pub(super) fn reach_from(&mut self, commits: &[ObjectId]) {
+        self.anchor = match commits {
+            [commit] => Some(*commit),
+            _ => None,
+        };
     }
 
     /// The history of `tips`, `depth` commits deep, with the root trees when `trees` is set.
@@ -277,10 +291,7 @@ impl Wire {
         depth: u32,
         trees: bool,
     ) -> Result<HashMap<ObjectId, CommitInfo>> {
-        self.anchor = match tips {
-            [tip] => Some(*tip),
-            _ => None,
-        };
+        self.reach_from(tips);
         let part = if trees { Part::Trees } else { Part::History };
         if !(self.has_branches && tips.iter().all(|tip| self.known(tip).is_ok_and(|known| known.is_some()))) {
             match self.fetch(tips, &[], part, depth).await {
@@ -313,7 +324,7 @@ impl Wire {
         Ok(commits)
     }
 
-    fn missing(&self, id: ObjectId) -> Error {
+    pub(super) fn missing(&self, id: ObjectId) -> Error {
         Error::new(ErrorKind::InvalidResponse, format!("{} was asked for {id} and sent something else.", self.shown))
     }
 }

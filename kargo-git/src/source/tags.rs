@@ -28,7 +28,9 @@ impl Tag<'_> {
 impl Look<'_> {
     pub(super) async fn tags(&mut self) -> Result<Discovery> {
         const TAGS: &str = "refs/tags/";
-        let refs = self.store.refs(&mut self.session, &[TAGS]).await?;
+        // On this machine all are read as quickly as some.
+        let prefix = if self.session.is_remote() { self.rules.tags.prefix() } else { "" };
+        let refs = self.store.refs(&mut self.session, &[&format!("{TAGS}{prefix}")]).await?;
         let named = refs.iter().filter_map(|found| Some(Tag { name: found.name.strip_prefix(TAGS)?, found }));
         let mut tags: Vec<Tag<'_>> = named.filter(|tag| self.rules.tags.allows(tag.name)).collect();
         match self.subscription.commit_selection_strategy {

@@ -25,6 +25,8 @@ pub(super) struct Checkout {
     pub(super) base: Option<Known>,
     /// The commits on top of it that only this workspace has, the oldest first.
     pub(super) commits: Vec<New>,
+    /// What is in the commit on which the checkout stands.
+    pub(super) clean: Arc<Directory>,
     /// The tags that only this workspace has.
     pub(super) tags: Vec<NewTag>,
     /// What commits and tags need that the repository may not have.
@@ -113,6 +115,10 @@ impl Checkout {
                 tag.is_left_behind |= self.commits.iter().any(|new| new.commit.id == tag.target);
             }
         }
+        self.origin.tell(commit.id);
+        if self.head().is_ok_and(|head| head.tree != commit.tree) {
+            self.clean = Arc::new(self.directory(commit));
+        }
         let own = self.branch.as_deref() == Some(branch);
         self.elsewhere = !own && (self.elsewhere || !self.commits.is_empty());
         self.base = Some(commit);
@@ -138,6 +144,10 @@ impl Checkout {
 }
 
 impl Mount for Checkout {
+    fn original(&self) -> Directory {
+        (*self.clean).clone()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -243,9 +243,9 @@ async fn clone(
         });
     }
     let ids: BTreeSet<ObjectId> = found.iter().filter_map(|(_, id)| *id).collect();
-    let commits = match ids.is_empty() {
+    let roots = match ids.is_empty() {
         true => Default::default(),
-        false => session.commits(&ids.into_iter().collect::<Vec<_>>(), 1, true).await?,
+        false => session.roots(&ids.into_iter().collect::<Vec<_>>()).await?,
     };
     let origin = GitOrigin::new(remote, key, session).await?;
     let mut outputs = Map::new();
@@ -258,6 +258,7 @@ async fn clone(
             elsewhere: false,
             base: None,
             commits: Vec::new(),
+            clean: Arc::default(),
             tags: Vec::new(),
             objects: Arc::default(),
             author: author.clone(),
@@ -265,9 +266,9 @@ async fn clone(
         };
         match id {
             Some(id) => {
-                let tree = commits
+                let tree = roots
                     .get(&id)
-                    .map(|info| info.tree)
+                    .copied()
                     .ok_or_else(|| invalid(format!("{id} of {} is no commit; name one.", origin.remote.url())))?;
                 checkout.base = Some(Known { id, tree });
             }
@@ -282,6 +283,7 @@ async fn clone(
         }
         let head = checkout.head()?;
         let directory = checkout.directory(head);
+        checkout.clean = Arc::new(directory.clone());
         outputs.insert(wanted.alias().to_owned(), json!(head.id.to_string()));
         checkout.mount(cx, request.workspace(), &wanted.path, directory).await?;
     }

@@ -1,5 +1,7 @@
 //! The step `git-commit`: makes a commit of what is in a checkout.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config, read_template};
 use kargo_core::{Error, ErrorKind, Result};
@@ -96,6 +98,7 @@ impl Step for GitCommit {
         let commit = Known { id: made.id, tree };
         check_restored(request, commit)?;
         checkout.commits.push(New { commit, key: cx.key().to_owned(), draft });
+        checkout.clean = Arc::new(directory.clone());
         checkout.keep(objects)?;
         checkout.mount(cx, request.workspace(), &config.path, directory).await?;
         let mut outputs = outputs(commit);

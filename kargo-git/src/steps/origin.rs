@@ -16,16 +16,18 @@ use kargo_core::workspace::{EntryKind, Listed, Origin};
 use kargo_core::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 
+use super::checkout::Known;
 use super::names;
 use crate::cache::Key;
-use crate::remote::{CommitInfo, NewObjects, Remote, Session, parse_id};
+use crate::remote::{NewObjects, Remote, Session, parse_id};
 use crate::tree;
 
 /// How long a connection to a server is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// One repository, for one promotion: what was fetched for one of its steps is there for the next. Its ids are Git's. What all steps
-/// together may cost is the [`Limits`](crate::Limits) of the remote.
+/// One repository, for one promotion: what was fetched for one of its steps is there for the next, and what others have fetched with the
+/// same credentials is in the [`GitCache`](crate::GitCache). Its ids are Git's. What all steps together may cost is the
+/// [`Limits`](crate::Limits) of the remote.
 pub(super) struct GitOrigin {
     pub(super) remote: Remote,
     pub(super) hash: gix::hash::Kind,
@@ -34,6 +36,8 @@ pub(super) struct GitOrigin {
     session: Arc<Mutex<Session>>,
     /// What was pushed from here, and need not be fetched.
     pushed: std::sync::Mutex<NewObjects>,
+    /// Whether reading costs requests.
+    is_remote: bool,
     /// Whether the session holds a connection of its own.
     connected: bool,
     /// How often something was asked for.
@@ -44,9 +48,9 @@ impl GitOrigin {
     /// Goes on with a session by which the commits were fetched that are to be looked into.
     pub(super) async fn new(remote: Remote, key: Key, mut session: Session) -> Result<Arc<Self>> {
         let hash = session.hash().await?;
-        let connected = session.holds_connection();
+        let (is_remote, connected) = (session.is_remote(), session.holds_connection());
         let (session, pushed) = (Arc::new(Mutex::new(session)), Default::default());
-        let origin = Self { remote, hash, key, session, pushed, connected, uses: Arc::default() };
+        let origin = Self { remote, hash, key, session, pushed, is_remote, connected, uses: Arc::default() };
         origin.rest_when_idle();
         Ok(Arc::new(origin))
     }
@@ -59,6 +63,13 @@ impl GitOrigin {
     /// Remembers what the repository has got from here: not every server gives it back by its id.
     pub(super) fn keep(&self, objects: &NewObjects) {
         self.pushed().extend(objects);
+    }
+
+    /// Lets other promotions know what the repository has got from here, up to the commit `tip`.
+    pub(super) fn tell(&self, tip: ObjectId) {
+        if self.is_remote {
+            self.remote.cache().tell(&self.key, self.pushed().with_tip(tip));
+        }
     }
 
     /// Signs in from now on as `session` does: what is read for an attempt to push goes with it.
@@ -98,18 +109,18 @@ impl GitOrigin {
     }
 
     /// A commit.
-    pub(super) async fn commit(&self, cx: &Context, id: ObjectId) -> Result<CommitInfo> {
-        let commits = cx.guard("read a commit", async {
+    pub(super) async fn commit(&self, cx: &Context, id: ObjectId) -> Result<Known> {
+        let roots = cx.guard("read a commit", async {
             let mut session = self.session.lock().await;
             session.go_on(cx).await?;
-            let commits = session.commits(&[id], 1, true).await;
+            let roots = session.roots(&[id]).await;
             self.rest_when_idle();
-            commits
+            roots
         });
-        commits
-            .await?
-            .remove(&id)
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("In {} {id} is no commit.", self.remote.url())))
+        match roots.await?.get(&id) {
+            Some(tree) => Ok(Known { id, tree: *tree }),
+            None => Err(Error::new(ErrorKind::Corrupt, format!("In {} {id} is no commit.", self.remote.url()))),
+        }
     }
 
     /// Lets go of the connection when it is not used for a while: a promotion may wait for days, and servers count connections.
@@ -171,6 +182,11 @@ impl Origin for GitOrigin {
     async fn read(&self, cx: &Context, files: &[&str]) -> Result<Vec<Bytes>> {
         let files = self.objects(cx, &self.ids(files)?, Kind::Blob).await?;
         Ok(files.into_iter().map(Bytes::from).collect())
+    }
+
+    fn shares_ids_with(&self, other: &dyn Origin) -> bool {
+        // They are made of the contents.
+        other.as_any().downcast_ref::<Self>().is_some_and(|other| other.hash == self.hash)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -57,7 +57,8 @@ pub struct GitSubscription {
     /// Whether a tag must have all three numbers to count as a version. Default: true.
     #[serde(default = "yes")]
     pub strict_semvers: bool,
-    /// Only tags that match one of these count. Default: all do.
+    /// Only tags that match one of these count. When all of them are anchored and begin alike, as `^v9\.` does, only tags that begin so
+    /// are asked for. Default: all do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_tags_regexes: Vec<String>,
     /// Tags that match one of these do not count, whatever else matches.

@@ -90,6 +90,34 @@ async fn git_07_what_ends_as_it_began_is_no_commit_and_no_push() {
 }
 
 #[tokio::test]
+async fn what_differs_from_the_commit_is_told_at_any_time() {
+    let repository = start();
+    let mut promotion = Promotion::new("dev.1");
+    promotion.clone(&repository, "main").await;
+    let diff = async |promotion: &Promotion| {
+        let changes = promotion.workspace().diff(&promotion.context(0), "src").await.unwrap();
+        changes.iter().map(|change| format!("{:?} {}", change.kind(), change.path)).collect::<Vec<_>>()
+    };
+    assert_eq!(diff(&promotion).await, [""; 0]);
+    promotion.write("src/env/dev/values.yaml", "tag: v2\n").await;
+    promotion.write("src/new", "1").await;
+    assert_eq!(diff(&promotion).await, ["Modified env/dev/values.yaml", "Added new"]);
+    promotion.commit("Change").await;
+    assert_eq!(diff(&promotion).await, [""; 0]);
+    // What is not committed stays when the rest is pushed.
+    promotion.write("src/new", "2").await;
+    promotion.push().await;
+    assert_eq!(diff(&promotion).await, ["Modified new"]);
+    promotion.commit("More").await;
+    // The commit is made again on top of what others have pushed, whose files come with it.
+    repository.commit("main", &[("theirs", "1")], "Theirs");
+    promotion.push().await;
+    assert_eq!(diff(&promotion).await, [""; 0]);
+    promotion.workspace().remove(&promotion.context(0), "src/theirs").await.unwrap();
+    assert_eq!(diff(&promotion).await, ["Removed theirs"]);
+}
+
+#[tokio::test]
 async fn several_branches_of_one_repository_are_checked_out_together_and_files_copied_between_them() {
     let repository = start();
     let first = repository.head("main");

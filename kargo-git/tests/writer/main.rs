@@ -390,3 +390,16 @@ fn copy_link(repository: &std::path::Path, link: &std::path::Path) {
         std::os::unix::fs::symlink(entry.path(), link.join(entry.file_name())).unwrap();
     }
 }
+
+#[tokio::test]
+async fn yaml_06_a_missing_key_is_made_on_request() {
+    let (repository, writer) = repository();
+    let promotion = promotion("dev.1", "v2");
+    let digest = YamlUpdate::new("env/dev/values.yaml").set("image.digest", "sha256:0a");
+    let error = write(&writer, &promotion, &digest, false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.message().contains("\"digest\"") && error.message().contains("does not exist"), "{error}");
+    write(&writer, &promotion, &digest.create(), false).await.unwrap();
+    let after = VALUES.replace("# set by Kargo\n", "# set by Kargo\n  digest: sha256:0a\n");
+    assert_eq!(repository.read("main", "env/dev/values.yaml"), after);
+}

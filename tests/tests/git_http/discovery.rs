@@ -1,9 +1,7 @@
 //! What looking for commits costs, and that it finds what stock git finds.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source as _};
@@ -13,22 +11,6 @@ use kargo_git::{Credentials, GitCache, GitSource, GitSubscription, Limits};
 use kargo_tests::git;
 
 use crate::server::*;
-
-/// Has stock git make a repository of what `stream` says in the language of `git fast-import`.
-fn import(server: &Server, name: &str, stream: &str) -> String {
-    let name = format!("git-http-{name}-{}-{}.git", std::process::id(), Timestamp::now().as_nanosecond());
-    git(&server.root, &["init", "-q", "--bare", "-b", "main", &name]);
-    import_more(&server.root.join(&name), stream);
-    name
-}
-
-fn import_more(repository: &Path, stream: &str) {
-    let mut import = Command::new("git");
-    import.arg("-C").arg(repository).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped());
-    let mut import = import.spawn().unwrap();
-    import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
-    assert!(import.wait().unwrap().success());
-}
 
 /// A commit of one file on `main`, in the language of `git fast-import`.
 fn commit(stream: &mut String, n: usize, path: &str) {
@@ -230,6 +212,19 @@ async fn of_ten_thousand_tags_the_newest_twenty_cost_three_requests() {
     );
     assert_eq!(tags(&found[0]).join("\n"), expected);
     assert_eq!(relay.requests(), 2, "the refs, and the rest of the tags");
+
+    // All names would be some 800 KB, and a tenth of them some 80.
+    let few = source_for(&server, &url).limits(Limits { bytes: 150_000, ..Limits::default() });
+    let newest = [GitSubscription::new(&url).newest_tags()];
+    let error = look(&few, &newest, &[]).await.remove(0).unwrap_err();
+    assert!(error.message().contains("more than 150000 bytes"), "{error}");
+    let few = source_for(&server, &url).limits(Limits { bytes: 150_000, ..Limits::default() });
+    let (found, _) = discover(&few, &[GitSubscription::new(&url).semver(">=1").allow_tags(r"^v9\.")], &[]).await;
+    assert_eq!(tags(&found[0]), tags(&first[0]), "they are those of before");
+    let (found, _) =
+        discover(&few, &[GitSubscription::new(&url).semver(">=1").allow_tags(r"^v9\.9[0-9]\.0$")], &[]).await;
+    assert_eq!(tags(&found[0])[..2], ["v9.99.0", "v9.98.0"]);
+    assert_eq!(tags(&found[0]).len(), 10);
 }
 
 #[tokio::test]

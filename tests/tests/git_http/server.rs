@@ -2,12 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use jiff::Timestamp;
 use kargo_git::testing::BareRepository;
 use kargo_git::{Credentials, GitWriter, Remote, RemoteBuilder};
+use kargo_tests::git;
 pub(crate) use kargo_tests::repository::*;
 
 /// The server, as the environment describes it.
@@ -52,12 +55,29 @@ impl Server {
     }
 }
 
+/// Has stock git make a repository of what `stream` says in the language of `git fast-import`.
+pub(crate) fn import(server: &Server, name: &str, stream: &str) -> String {
+    let name = format!("git-http-{name}-{}-{}.git", std::process::id(), Timestamp::now().as_nanosecond());
+    git(&server.root, &["init", "-q", "--bare", "-b", "main", &name]);
+    import_more(&server.root.join(&name), stream);
+    name
+}
+
+pub(crate) fn import_more(repository: &Path, stream: &str) {
+    let mut import = Command::new("git");
+    import.arg("-C").arg(repository).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped());
+    let mut import = import.spawn().unwrap();
+    import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+}
+
 /// A relay in front of the server. `request` may change what goes there; once `cut` is set, the answer to the next push is kept back
 /// and the connection closed, after the server has done its work.
 pub(crate) struct Relay {
     pub(crate) address: String,
     pub(crate) cut: Arc<AtomicBool>,
     requests: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -66,11 +86,12 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (cut, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (flag, count) = (cut.clone(), requests.clone());
+        let received = Arc::new(AtomicUsize::new(0));
+        let (flag, count, answered) = (cut.clone(), requests.clone(), received.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, server) = (client.unwrap(), TcpStream::connect(&upstream).unwrap());
-                let (flag, count) = (flag.clone(), count.clone());
+                let (flag, count, answered) = (flag.clone(), count.clone(), answered.clone());
                 let pushing = Arc::new(AtomicBool::new(false));
                 let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let marked = pushing.clone();
@@ -96,6 +117,7 @@ impl Relay {
                         if pushing.load(Ordering::SeqCst) && flag.swap(false, Ordering::SeqCst) {
                             break;
                         }
+                        answered.fetch_add(n, Ordering::SeqCst);
                         if to_client.write_all(&buffer[..n]).is_err() {
                             break;
                         }
@@ -104,7 +126,7 @@ impl Relay {
                 });
             }
         });
-        Self { address, cut, requests }
+        Self { address, cut, requests, received }
     }
 
     pub(crate) fn url(&self, name: &str) -> String {
@@ -115,6 +137,11 @@ impl Relay {
     /// along.
     pub(crate) fn requests(&self) -> usize {
         self.requests.swap(0, Ordering::SeqCst)
+    }
+
+    /// How many bytes came from the server since this was asked last, heads of answers included.
+    pub(crate) fn received(&self) -> usize {
+        self.received.swap(0, Ordering::SeqCst)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Kargo's steps for Git against a server.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::fmt::Write as _;
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kargo_core::plugin::StepOutcome;
-use kargo_git::{Credentials, GitSource, Limits, Timeouts};
+use kargo_core::Subscription;
+use kargo_core::plugin::{DiscoverRequest, Plugins, Source as _, StepOutcome};
+use kargo_git::testing::StepByStep;
+use kargo_git::{CredentialRules, Credentials, GitCache, GitSource, GitSteps, GitSubscription, Limits, Timeouts};
 use kargo_tests::git;
 use kargo_tests::pushing::{
     a_forced_push_keeps_to_its_lease, change, lost_races_have_an_end, promotion, push,
@@ -40,6 +42,174 @@ async fn a_promotion_costs_what_it_changes_and_stock_git_reads_it() {
     let format = "--format=%s|%(trailers:key=Kargo-Key,valueonly)|%(trailers:key=Kargo-Freight,valueonly)";
     let log = stat(&["log", "-1", format, "main"]).replace('\n', "");
     assert!(log.starts_with("Set v2|dev.1/step-2|") && log.len() > 40, "{log}");
+    fsck(&repository);
+}
+
+/// A repository of 100,000 files and 1,000 commits.
+fn large(server: &Server) -> String {
+    let commit = |n: usize| {
+        let who = format!("committer Ada <ada@acme.example> {} +0000", 1_700_000_000 + n * 60);
+        format!("commit refs/heads/main\n{who}\ndata 4\nEdit\n")
+    };
+    let contents = |n: usize| format!("image:\n  tag: v{n}\nreplicas: 2\n");
+    let mut stream = String::new();
+    for n in 0..100 {
+        let text = contents(n);
+        write!(stream, "blob\nmark :{}\ndata {}\n{text}\n", n + 1, text.len()).unwrap();
+    }
+    stream.push_str(&commit(0));
+    // Ten environments, a hundred apps, ten parts with ten files each.
+    for n in 0..100_000 {
+        let (env, app, part, file) = (n / 10_000, n / 100 % 100, n / 10 % 10, n % 10);
+        writeln!(stream, "M 100644 :{} env/e{env}/app-{app:02}/part-{part}/values-{file}.yaml", n % 100 + 1).unwrap();
+    }
+    for n in 1..1_000 {
+        let (text, path) = (contents(n), format!("env/e{}/app-{:02}/part-0/values-0.yaml", n % 10, n / 10));
+        write!(stream, "{}M 100644 inline {path}\ndata {}\n{text}\n", commit(n), text.len()).unwrap();
+    }
+    import(server, "steps-large", &stream)
+}
+
+#[tokio::test]
+async fn one_file_of_100_000_costs_ten_requests_and_20_kb() {
+    const FILE: &str = "env/e1/app-02/part-3/values-4.yaml";
+    let server = Server::find();
+    let name = large(&server);
+    let repository = server.root.join(&name);
+    assert_eq!(git(&repository, &["rev-list", "--count", "main"]), "1000");
+    assert_eq!(git(&repository, &["ls-tree", "-r", "--name-only", "main"]).lines().count(), 100_000);
+    let relay = Relay::new(&server, |_| {});
+    let url = relay.url(&name);
+    let source = access(&server, &url).limits(Limits { bytes: 20_000, requests: 10 });
+    // What the server can do is asked once in the life of a host. Nothing else is known.
+    source.remote(&url).unwrap().tip(&context("tip"), "main").await.unwrap();
+    assert_eq!((relay.requests(), relay.received() < 2_000), (2, true), "the introduction, the refs");
+    let mut promotion = promotion("dev.1", source);
+    promotion.run("git-clone", json!({"repoURL": url, "checkout": [{"path": "src", "branch": "main"}]})).await;
+    let path = format!("src/{FILE}");
+    let text = promotion.read(&path).await.unwrap();
+    promotion.write(&path, &text.replace("replicas: 2", "replicas: 3")).await;
+    let changes = promotion.workspace().diff(&promotion.context(2), "src").await.unwrap();
+    assert_eq!(changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>(), [FILE]);
+    promotion.run("git-commit", json!({"path": "src", "message": "Three replicas"})).await;
+    promotion.run("git-push", push()).await;
+    let (requests, received) = (relay.requests(), relay.received());
+    assert!(requests <= 10 && received <= 20_000, "{requests} requests, {received} bytes");
+    assert_eq!(git(&repository, &["diff", "--numstat", "main~1", "main"]), format!("1\t1\t{FILE}"));
+}
+
+/// Sets the number of replicas in [`PATH`] from the clone to the push.
+async fn promote(mut promotion: StepByStep, url: &str, replicas: usize, push: Value) {
+    promotion.run("git-clone", json!({"repoURL": url, "checkout": [{"path": "src", "branch": "main"}]})).await;
+    write(&mut promotion, replicas, push).await;
+}
+
+async fn write(promotion: &mut StepByStep, replicas: usize, push: Value) {
+    let path = format!("src/{PATH}");
+    let text = promotion.read(&path).await.unwrap();
+    let (head, _) = text.rsplit_once("replicas: ").unwrap();
+    promotion.write(&path, &format!("{head}replicas: {replicas}\n")).await;
+    promotion.run("git-commit", json!({"path": "src", "message": "Scale"})).await;
+    promotion.run("git-push", push).await;
+}
+
+/// The introduction, the refs, the commit with its root, two directories and the file; then the refs, what the server offers, the push.
+const COLD: usize = 9;
+/// The refs, and the push.
+const WARM: usize = 4;
+
+#[tokio::test]
+async fn what_a_look_or_another_promotion_has_fetched_is_not_fetched_again() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-shared");
+    let relay = Relay::new(&server, |_| {});
+    let url = relay.url(&name);
+    let cache = GitCache::new();
+    let source = access(&server, &url).cache(cache.clone());
+    promote(promotion("dev.1", source.clone()), &url, 3, push()).await;
+    assert_eq!(relay.requests(), COLD);
+    // It begins with what the first one has pushed.
+    promote(promotion("dev.2", source.clone()), &url, 4, push()).await;
+    assert_eq!(relay.requests(), WARM);
+    // The same commit again, and more of it, of which only that is fetched which is new.
+    let own = json!({"path": "src", "generateTargetBranch": true});
+    let mut third = promotion("dev.3", source.clone());
+    third.run("git-clone", json!({"repoURL": url, "checkout": [{"path": "src", "branch": "main"}]})).await;
+    assert_eq!(third.read("src/README.md").await.as_deref(), Some("Hello\n"));
+    // That is what dev was at first.
+    assert_eq!(third.read("src/env/prod/values.yaml").await.as_deref(), Some(VALUES));
+    write(&mut third, 5, own.clone()).await;
+    assert_eq!(relay.requests(), WARM + 1, "README.md");
+    // Two at once.
+    let [one, two] = ["dev.4", "dev.5"].map(|id| promote(promotion(id, source.clone()), &url, 6, own.clone()));
+    tokio::join!(one, two);
+    assert_eq!(relay.requests(), 2 * WARM);
+    let replicas = |branch: &str| repository.read(branch, PATH).rsplit_once("replicas: ").unwrap().1.to_owned();
+    let branches = ["main", "kargo/promotion/dev.3", "kargo/promotion/dev.4", "kargo/promotion/dev.5"];
+    assert_eq!(branches.map(replicas), ["4\n", "5\n", "6\n", "6\n"]);
+
+    // What was shown to one is not told to another, who may not be let in any more.
+    let rules = CredentialRules::new().with(&url, Credentials::basic(&server.user, server.password.as_str()));
+    let other = GitSource::new().credentials_from(rules).cache(cache.clone());
+    promote(promotion("dev.6", other), &url, 7, push()).await;
+    assert_eq!(relay.requests(), COLD);
+    promote(promotion("dev.7", source), &url, 8, push()).await;
+    assert_eq!(
+        relay.requests(),
+        WARM + 4,
+        "what the other one has pushed is fetched: a commit, two directories, a file"
+    );
+    fsck(&repository);
+}
+
+#[tokio::test]
+async fn what_a_look_has_fetched_a_promotion_does_not_fetch_again() {
+    let server = Server::find();
+    let (name, _) = server.repository("steps-looked");
+    let relay = Relay::new(&server, |_| {});
+    let url = relay.url(&name);
+    let source = access(&server, &url);
+    let look = |subscription: GitSubscription| {
+        let (config, source) = (Subscription::from(subscription).config, source.clone());
+        async move { source.discover(&context("discover"), &DiscoverRequest::new(&config)).await.unwrap() }
+    };
+    look(GitSubscription::new(&url).branch("main").include_path("env")).await;
+    relay.requests();
+    promote(promotion("dev.1", source.clone()), &url, 3, push()).await;
+    assert_eq!(relay.requests(), WARM + 1, "the file");
+    // Nor the other way round: the commit of the promotion is known.
+    look(GitSubscription::new(&url).branch("main")).await;
+    assert_eq!(relay.requests(), 1, "the refs");
+}
+
+#[tokio::test]
+async fn what_was_forgotten_in_between_is_fetched_again() {
+    let server = Server::find();
+    let (name, repository) = server.repository("steps-forgotten");
+    let (crowd, crowded) = server.repository("steps-crowd");
+    crowded.commit("main", &[(PATH, &format!("# {}\nreplicas: 2\n", noise(20_000)))], "Something big");
+    let relay = Relay::new(&server, |_| {});
+    let (url, crowd) = (relay.url(&name), format!("{}/{crowd}", server.url));
+    let cache = GitCache::with_capacity(30_000);
+    let (source, other) = (access(&server, &url).cache(cache.clone()), access(&server, &crowd).cache(cache.clone()));
+    promote(promotion("dev.1", source.clone()), &url, 3, push()).await;
+    assert_eq!(relay.requests(), COLD);
+    let mut second = promotion("dev.2", source.clone());
+    second.run("git-clone", json!({"repoURL": url, "checkout": [{"path": "src", "branch": "main"}]})).await;
+    assert_eq!(relay.requests(), 1, "the refs");
+    // Twice as much as there is room for, in its old form and its new one.
+    promote(promotion("dev.3", other), &crowd, 3, push()).await;
+    assert!(cache.size() <= 30_000, "{}", cache.size());
+    write(&mut second, 4, push()).await;
+    assert_eq!(relay.requests(), WARM - 1 + 4, "three directories and the file");
+    assert!(repository.read("main", PATH).ends_with("replicas: 4\n"));
+
+    // Without any room each promotion fetches for itself.
+    let alone = access(&server, &url).cache(GitCache::with_capacity(0));
+    promote(promotion("dev.4", alone.clone()), &url, 5, push()).await;
+    assert_eq!(relay.requests(), COLD);
+    promote(promotion("dev.5", alone), &url, 6, push()).await;
+    assert_eq!(relay.requests(), COLD - 1, "the server has introduced itself");
     fsck(&repository);
 }
 
@@ -195,11 +365,7 @@ async fn names_that_are_no_text_and_what_is_no_file_stay_as_they_are() {
          M 100644 inline \"env/dev/stra\\337e.yaml\"\ndata 2\nx\n\nM 120000 inline env/dev/link\ndata 11\nvalues.yaml\n\
          M 100755 inline env/dev/run\ndata 2\nx\n\nM 160000 {head} env/dev/module\n"
     );
-    let mut import = Command::new("git");
-    import.arg("-C").arg(repository.path()).args(["fast-import", "--quiet"]).stdin(Stdio::piped());
-    let mut import = import.spawn().unwrap();
-    import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
-    assert!(import.wait().unwrap().success());
+    import_more(repository.path(), &stream);
     let listed = || git(repository.path(), &["ls-tree", "main", "env/dev/"]);
     let (before, url) = (listed(), format!("{}/{name}", server.url));
     assert!(before.contains("337"), "{before}");

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kargo_git::{GitWriter, Remote, Timeouts};
+use kargo_git::{GitCache, GitWriter, Remote, Timeouts};
 use kargo_tests::git;
 
 use crate::server::*;
@@ -28,6 +28,25 @@ async fn a_promotion_is_one_commit_that_changes_one_line_of_one_file() {
     // Another write goes on top of it.
     write(&server.writer(&name), "prod.1", "v2", "env/prod/values.yaml", false).await.unwrap();
     assert_eq!(stat(&["rev-list", "--count", "main"]), "3");
+    fsck(&repository);
+}
+
+#[tokio::test]
+async fn what_one_writer_has_fetched_and_pushed_another_does_not_fetch() {
+    let server = Server::find();
+    let (name, repository) = server.repository("write-shared");
+    let relay = Relay::new(&server, |_| {});
+    let (url, cache) = (relay.url(&name), GitCache::new());
+    let write = async |id: &str, tag: &str| {
+        let writer = GitWriter::new(server.remote_at(&url).cache(cache.clone()).build().unwrap());
+        write_at(&writer, id, tag, PATH, Timestamp::now(), false).await.unwrap();
+    };
+    write("dev.1", "v2").await;
+    let cold = "the introduction, the branch, the commit, two directories, the file, what the server offers, the push";
+    assert_eq!(relay.requests(), 8, "{cold}");
+    write("dev.2", "v3").await;
+    assert_eq!(relay.requests(), 4, "the introduction, the branch, what the server offers, the push");
+    assert_eq!(repository.read("main", PATH), VALUES.replace("v1", "v3"));
     fsck(&repository);
 }
 

@@ -23,6 +23,7 @@ mod tests;
 
 use serde_json::Value as Json;
 
+use super::assign::{assign, is_first};
 use super::path::{Part, Path};
 use super::{Value, bounded, damaged};
 use crate::{Error, Result};
@@ -186,13 +187,6 @@ fn made(parts: &[Part], value: &Value, path: &Path<'_>) -> Result<String> {
     })
 }
 
-fn is_first(part: &Part) -> bool {
-    match part {
-        Part::Either(_, index) | Part::Index(index) => *index == 0,
-        Part::Key(part) => part == "-1",
-    }
-}
-
 /// The colon as the entry before has it, with the blanks around it.
 fn colon(text: &str, end_of_key: usize, value: usize) -> &str {
     let colon = &text[end_of_key..value];
@@ -217,32 +211,5 @@ fn entry(text: &str, node: &Node, last: Option<(usize, usize)>, new: &str) -> (s
                 };
             (end..end, format!(",{pause}{new}"))
         }
-    }
-}
-
-/// `tree` with the value at `parts`, as the edited text must read.
-fn assign(tree: &mut Json, parts: &[Part], value: &Value) {
-    let Some(part) = parts.first() else {
-        *tree = value.clone().into();
-        return;
-    };
-    if tree.is_null() {
-        *tree = if is_first(part) { Json::Array(Vec::new()) } else { Json::Object(serde_json::Map::new()) };
-    }
-    match (tree, part) {
-        (Json::Array(items), part) => {
-            let index = match part {
-                Part::Either(_, index) | Part::Index(index) => *index,
-                Part::Key(_) => items.len(),
-            };
-            if index == items.len() {
-                items.push(Json::Null);
-            }
-            if let Some(item) = items.get_mut(index) {
-                assign(item, &parts[1..], value);
-            }
-        }
-        (Json::Object(map), part) => assign(map.entry(part.text()).or_insert(Json::Null), &parts[1..], value),
-        _ => {}
     }
 }

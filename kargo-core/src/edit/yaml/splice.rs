@@ -82,7 +82,9 @@ fn block(text: &str, scalar: &Scalar<'_>, key: &str, value: &Value) -> Result<Ve
     };
     let rest = &text[header.end..header_end];
     let line_break = break_at(text, header_end);
-    let block = match (value, scalar.indent, break_at(text, content_end)) {
+    // Lines of more blanks than the indentation belong to the block, and would to the new one.
+    let blanks_end = scalar.indent.map_or(content_end, |indent| end_of_blanks(text, content_end..scalar.end, indent));
+    let block = match (value, scalar.indent, break_at(text, blanks_end)) {
         // Readers disagree about a block whose last line has no end.
         (Value::String(value), Some(indent), Some(_)) if content_end > header_end => {
             literal(value, indent, rest, line_break.unwrap_or("\n"))
@@ -90,12 +92,27 @@ fn block(text: &str, scalar: &Scalar<'_>, key: &str, value: &Value) -> Result<Ve
         _ => None,
     };
     if let Some(block) = block {
-        return Ok(vec![Splice { range: header.start..content_end, text: block }]);
+        return Ok(vec![Splice { range: header.start..blanks_end, text: block }]);
     }
     Ok(vec![
         Splice { range: header, text: render_value(value, Style::Plain, false) },
         Splice { range: header_end..content_end, text: String::new() },
     ])
+}
+
+/// The end of the last of these lines that is longer than `indent`.
+fn end_of_blanks(text: &str, lines: Range<usize>, indent: usize) -> usize {
+    let (mut end, mut at) = (lines.start, lines.start);
+    while at < lines.end
+        && let Some(line_break) = break_at(text, at)
+    {
+        let start = at + line_break.len();
+        at = line_end(text, start);
+        if at <= lines.end && at - start > indent {
+            end = at;
+        }
+    }
+    end
 }
 
 fn lost(key: &str) -> Error {

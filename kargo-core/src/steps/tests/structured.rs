@@ -76,6 +76,28 @@ fn an_update_that_cannot_be_made_names_file_and_key_and_changes_nothing() {
 }
 
 #[test]
+fn yaml_06_keys_that_are_missing_are_made_on_request() {
+    for (uses, before, after) in [
+        ("yaml-update", "image:\n  tag: v1 # t\n", "image:\n  tag: v2 # t\n  digest: \"1\"\n"),
+        ("toml-update", "[image]\ntag = 'v1' # t\n", "[image]\ntag = 'v2' # t\ndigest = \"1\"\n"),
+    ] {
+        let updates = json!([{"key": "image.tag", "value": "v2"}, {"key": "image.digest", "value": "1"}]);
+        let config = |create: bool| json!({"path": "f", "updates": updates, "create": create});
+        let message = match uses {
+            "yaml-update" => "Updated f\n\n- image.tag: v2\n- image.digest: \"1\"",
+            _ => "Updated f\n\n- image.tag: \"v2\"\n- image.digest: \"1\"",
+        };
+        succeeds(uses, &[("f", before)], &config(true), &[("f", after)], json!({"commitMessage": message}));
+        errs(uses, &[("f", before)], &config(false), &["\"image.digest\" does not exist", "file: f"]);
+        errs(uses, &[("f", before)], &json!({"path": "f", "updates": updates}), &["\"image.digest\" does not exist"]);
+    }
+    // JSON gets them anyway, and HCL none.
+    for uses in ["json-update", "hcl-update"] {
+        fails(uses, &[("f", "")], &json!({"path": "f", "updates": [], "create": true}), &["create"]);
+    }
+}
+
+#[test]
 fn json_update_makes_what_is_missing() {
     let config = json!({"path": "f.json", "updates": [
         {"key": "a", "value": "2"}, {"key": "b.-1", "value": "x"}, {"key": "c.d", "value": 1.5}, {"key": "s", "value": "1"},
