@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use kargo_core::plugin::Relation;
 
 use super::super::super::Verdict;
-use super::{Kind, Run, SCHEDULES};
+use super::{Kind, MEDDLING, Run, SCHEDULES};
 use crate::testing::model::World;
 
 /// What was counted, by its name.
@@ -95,6 +95,7 @@ impl Run {
         let wanted = self.wanted.iter().next().map(|(_, revision)| revision.to_string()).unwrap_or_default();
         let says = |text: &str| why.contains(text);
         let did = |what: &str| self.disturbed.contains_key(what);
+        let syncs_by_itself = self.world.apps.values().any(|app| app.spec.auto_sync);
         let excuses = [
             ("broken", broken.contains(&wanted) && (says("is Degraded") || says("tasks completed unsuccessfully"))),
             ("refused", failing.contains_key(&wanted) && says("quota exceeded")),
@@ -105,7 +106,9 @@ impl Run {
                 did("failing try") && (says("objects failed to apply") || says("tasks completed unsuccessfully")),
             ),
             ("terminated", did("termination") && says("was stopped by somebody")),
-            ("undone", did("sync by another") && says("after 3 syncs")),
+            ("undone", MEDDLING.iter().any(|what| did(what)) && says("after 3 syncs")),
+            // Automatic sync puts what is committed next in the place of ours, again and again.
+            ("overtaken", syncs_by_itself && did("commit") && says("after 3 syncs")),
             // Nobody knows that what is followed by now holds the wanted revision.
             ("not known", !self.has_history && did("commit") && says("is not known to hold")),
         ];
