@@ -363,7 +363,19 @@ mod tests {
             (seen.replace("v1", "v3").replace("81", "83"), vec!["image.tag", "ports.1"]),
             (seen.replace("80, 81", "81, 80"), vec!["ports.1"]),
         ] {
-            assert_eq!(overtaken(seen, &now, &values), expected, "{now}");
+            for create in [false, true] {
+                let update = YamlUpdate { create, ..YamlUpdate::new("values.yaml") };
+                assert_eq!(overtaken(seen, &now, &update, &values), expected, "{now}");
+            }
+        }
+        let (update, values) =
+            (YamlUpdate { create: true, ..YamlUpdate::new("values.yaml") }, [set("image.digest", "b")]);
+        for (now, expected) in [
+            (seen.replace("v1", "v3"), vec![]),
+            (seen.replace("tag: v1", "tag: v1\n  digest: b"), vec![]),
+            (seen.replace("tag: v1", "tag: v1\n  digest: a"), vec!["image.digest"]),
+        ] {
+            assert_eq!(overtaken(seen, &now, &update, &values), expected, "{now}");
         }
     }
 

@@ -9,7 +9,7 @@ use kargo_core::{Error, ErrorKind, Result, Retry};
 use super::advertisement::Advertisement;
 use super::packet::{self, Packet, Packets, broken, readable, text};
 use super::session::{Push, PushOutcome, RefUpdate, UpdateState};
-use super::transport::{Call, Service};
+use super::transport::{Call, Service, Transport};
 use super::wire::Wire;
 
 /// How often the refs are looked at after an answer was lost.
@@ -29,8 +29,10 @@ impl Wire {
     ///
     /// An error means that nothing was sent. Once it was, the outcome says what is known.
     pub(super) async fn push(&mut self, push: &Push<'_>) -> Result<PushOutcome> {
-        let bytes = self.transport.advertisement(Service::Receive, false).await?;
-        let advertisement = Advertisement::parse(&bytes, Service::Receive.name())?;
+        let advertisement = match self.offered.take() {
+            Some(advertisement) => advertisement,
+            None => self.offer().await?,
+        };
         let tip_of = |name: &str| advertisement.refs.iter().find(|each| each.name == name).map(|each| each.id);
         let mut open = Vec::new();
         for update in push.updates {
@@ -62,6 +64,23 @@ impl Wire {
                 Err(error) => Ok(self.settle(push, error).await),
             },
         }
+    }
+
+    async fn offer(&mut self) -> Result<Advertisement> {
+        let bytes = self.transport.advertisement(Service::Receive, false).await?;
+        Advertisement::parse(&bytes, Service::Receive.name())
+    }
+
+    /// Where a ref stands that is about to be pushed to. Over HTTP, where one request knows nothing of another, the push then has what a
+    /// server says before one, so that this is no request more.
+    pub(super) async fn tip_to_push(&mut self, name: &str) -> Result<Option<ObjectId>> {
+        if !matches!(self.transport, Transport::Http(_)) {
+            return Ok(self.refs(&[name]).await?.into_iter().find(|each| each.name == name).map(|each| each.id));
+        }
+        let offered = self.offer().await?;
+        let tip = offered.refs.iter().find(|each| each.name == name).map(|each| each.id);
+        self.offered = Some(offered);
+        Ok(tip)
     }
 
     /// What is sent: a line for each ref, the options, the objects.

@@ -200,6 +200,16 @@ impl Session {
         }
     }
 
+    /// Where the ref stands, if it is there, when it is about to be pushed to in this session.
+    pub(crate) async fn tip_to_push(&mut self, name: &str) -> Result<Option<ObjectId>> {
+        match self {
+            Self::Local(local) => {
+                Ok(local.refs(&[name]).await?.into_iter().find(|each| each.name == name).map(|each| each.id))
+            }
+            Self::Wire(wire) => wire.tip_to_push(name).await,
+        }
+    }
+
     /// The commit on which `branch` stands.
     pub(crate) async fn tip(&mut self, branch: &str) -> Result<ObjectId> {
         let name = format!("refs/heads/{branch}");

@@ -40,6 +40,8 @@ pub(crate) struct Wire {
     has_branches: bool,
     /// What others have fetched, and are told.
     pub(super) memory: Option<Memory>,
+    /// What the server has said to somebody who is about to push.
+    pub(super) offered: Option<Advertisement>,
 }
 
 /// What is fetched of a commit or of another object, from a server that can leave out the rest and gives what is missing by its id.
@@ -79,6 +81,7 @@ impl Wire {
             anchor: None,
             has_branches: false,
             memory: None,
+            offered: None,
         }
     }
 

@@ -113,7 +113,10 @@ impl Work<'_> {
             }
             let mut session = remote.session(cx).await?;
             self.checkout.origin.sign_in_as(&session).await?;
-            let tip = session.refs(&[&name]).await?.into_iter().find(|each| each.name == name).map(|each| each.id);
+            let tip = match self.at_github {
+                Some(_) => session.refs(&[&name]).await?.into_iter().find(|each| each.name == name).map(|each| each.id),
+                None => session.tip_to_push(&name).await?,
+            };
             if refused_at != Some(tip) {
                 refusals = 0;
             }
