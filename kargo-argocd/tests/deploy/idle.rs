@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Timings};
 use kargo_argocd::{AppRef, ArgoCd, ArgoCdApp};
-use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, Observation, ObserveRequest};
+use kargo_core::plugin::{Context, DeployRequest, Deployer, Deployment, Health, Observation, ObserveRequest};
 use kargo_core::testing::ManualClock;
 use kargo_core::{Actor, Clock, Freight, PromotionInfo};
 
@@ -181,6 +181,14 @@ async fn what_a_stream_has_lost_does_not_fail_a_deployment_that_has_recovered() 
         }
     }
     assert!(client.abort(&app, &rollout().await.unwrap()).await.unwrap());
+    // What one has read is what the other knows: that it is degraded.
+    for _ in 0..60 {
+        idle.pass(Duration::from_secs(1)).await;
+        if idle.observe("shop").await.health == Health::Unhealthy {
+            break;
+        }
+    }
+    assert_eq!(idle.observe("shop").await.health, Health::Unhealthy);
     idle.pass(Duration::from_secs(5)).await;
     // Tried again and promoted, it gets well, and nobody hears of it.
     idle.fake.drop_next_events(100);
