@@ -54,6 +54,15 @@ impl Idle {
         }
     }
 
+    /// Waits until nobody reads any more.
+    async fn settle(&self) {
+        let mut before = None;
+        while before != Some(self.fake.requests().len()) {
+            before = Some(self.fake.requests().len());
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
     /// Reads until the stream is open.
     async fn listen(&self, app: &str) {
         for _ in 0..500 {
@@ -190,6 +199,9 @@ async fn what_a_stream_has_lost_does_not_fail_a_deployment_that_has_recovered() 
     }
     assert_eq!(idle.observe("shop").await.health, Health::Unhealthy);
     idle.pass(Duration::from_secs(5)).await;
+    // Nothing of that is left to be read after what gets lost.
+    idle.settle().await;
+    idle.observe("shop").await;
     // Tried again and promoted, it gets well, and nobody hears of it.
     idle.fake.drop_next_events(100);
     client.act(&app, &rollout().await.unwrap().object, "retry").await.unwrap();
