@@ -180,7 +180,7 @@ const US: &str = "kind: Deployment\nspec:\n  replicas: 2\n  region: us\n";
 
 const VERSIONS: &str = "{
   \"api\": \"4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f\",
-  \"jobs\": \"sha256:b49f725d0d1338998d82555e305cd2cb20cecda01463588e785fdc8ea59fbeca\",
+  \"jobs\": \"sha256:948fd7f8c06ac1746b370c943dd3e401d3c1d742d1ed03eaf895bac5a066d9e3\",
   \"schema\": \"42\",
   \"region\": \"eu\"
 }
