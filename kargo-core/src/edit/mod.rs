@@ -40,6 +40,8 @@ mod assign;
 mod path;
 mod value;
 
+use std::ops::Range;
+
 pub use value::Value;
 
 use crate::{Error, ErrorKind, Result};
@@ -90,6 +92,20 @@ fn damaged(operation: &'static str) -> Error {
          changed; write the values to be updated in a simpler form, such as on one line in quotes.",
     )
     .operation(operation)
+}
+
+/// The text with other ones in the place of some ranges of its bytes, which do not overlap.
+fn spliced(text: &str, mut splices: Vec<(Range<usize>, String)>) -> String {
+    splices.sort_by_key(|(range, _)| range.start);
+    let mut edited = String::with_capacity(text.len().min(MAX_BYTES) + 64);
+    let mut at = 0;
+    for (range, new) in splices {
+        edited.push_str(text.get(at..range.start).unwrap_or_default());
+        edited.push_str(&new);
+        at = range.end;
+    }
+    edited.push_str(text.get(at..).unwrap_or_default());
+    edited
 }
 
 /// Refuses what is too long to be edited.

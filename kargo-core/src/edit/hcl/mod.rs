@@ -40,7 +40,7 @@ use hcl_edit::parser::parse_body;
 use serde_json::Value as Json;
 
 use super::path::Path;
-use super::{Value, bounded, damaged};
+use super::{Value, bounded, damaged, spliced};
 use crate::{Error, Result};
 use tree::{Entry, assign, entries, normal};
 
@@ -73,15 +73,7 @@ pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
         assign(&mut wanted, old.span.start, &new);
         splices.push((old.span.clone(), written, key));
     }
-    splices.sort_by_key(|(span, ..)| span.start);
-    let mut edited = String::with_capacity(text.len() + 64);
-    let mut at = 0;
-    for (span, new, _) in &splices {
-        edited.push_str(&text[at..span.start]);
-        edited.push_str(new);
-        at = span.end;
-    }
-    edited.push_str(&text[at..]);
+    let edited = spliced(text, splices.into_iter().map(|(span, new, _)| (span, new)).collect());
     if read(&edited)? == wanted { Ok(edited) } else { Err(damaged(OPERATION)) }
 }
 

@@ -29,7 +29,7 @@ use toml_edit::{Document, Value as Toml};
 
 use super::assign::assign;
 use super::path::Path;
-use super::{Value, bounded, damaged};
+use super::{Value, bounded, damaged, spliced};
 use crate::{Error, Result};
 use tree::{Lookup, look_up, scalar, table};
 
@@ -117,15 +117,7 @@ fn set(text: &str, document: &Document<&str>, found: Vec<(Path<'_>, &Toml, Value
         let new = if is_there { text[span.clone()].to_owned() } else { written(&value, &text[span.clone()]) };
         splices.push((span, new, path.key));
     }
-    splices.sort_by_key(|(span, ..)| span.start);
-    let mut edited = String::with_capacity(text.len() + 64);
-    let mut at = 0;
-    for (span, new, _) in &splices {
-        edited.push_str(&text[at..span.start]);
-        edited.push_str(new);
-        at = span.end;
-    }
-    edited.push_str(&text[at..]);
+    let edited = spliced(text, splices.into_iter().map(|(span, new, _)| (span, new)).collect());
     check(edited, &wanted)
 }
 

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::invalid;
 use super::scalar::{Style, literal, render_value};
 use super::tree::Scalar;
-use super::{MAX_BYTES, invalid};
-use crate::edit::Value;
+use crate::edit::{Value, spliced};
 use crate::{Error, Result};
 
 /// What YAML takes for white space; Unicode knows more, which is content.
@@ -19,17 +19,8 @@ pub(super) struct Splice {
 }
 
 /// The original with all splices made. They never overlap, because no two come from one scalar's bytes.
-pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> String {
-    splices.sort_by_key(|splice| splice.range.start);
-    let mut edited = String::with_capacity(text.len().min(MAX_BYTES) + 64);
-    let mut at = 0;
-    for splice in splices {
-        edited.push_str(text.get(at..splice.range.start).unwrap_or_default());
-        edited.push_str(&splice.text);
-        at = splice.range.end;
-    }
-    edited.push_str(text.get(at..).unwrap_or_default());
-    edited
+pub(super) fn apply(text: &str, splices: Vec<Splice>) -> String {
+    spliced(text, splices.into_iter().map(|splice| (splice.range, splice.text)).collect())
 }
 
 /// The splices that make `scalar` read as `value`.

@@ -1,13 +1,7 @@
 //! `wait-for-approval`: people who are asked in the middle of a promotion.
 
-use std::collections::BTreeMap;
-
-use async_trait::async_trait;
-use secrecy::SecretString;
-
 use super::*;
 use crate::approval::Verdict;
-use crate::plugin::{Context, ProjectData};
 use crate::state::{EventKind, Promotion};
 use crate::view;
 
@@ -25,34 +19,6 @@ fn quorum() -> serde_json::Value {
         { "claim": "groups", "value": "dev" },
         { "role": "operator", "required": true },
     ]})
-}
-
-/// Knows who owns what, and takes ten seconds to say so.
-#[derive(Debug)]
-struct SlowData;
-
-#[async_trait]
-impl ProjectData for SlowData {
-    async fn secret(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, SecretString>>> {
-        Ok(Some([("role".to_owned(), SecretString::from("owners-of-prod"))].into()))
-    }
-
-    async fn config_map(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, String>>> {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        Ok(Some([("role".to_owned(), "owner".to_owned())].into()))
-    }
 }
 
 impl Asked {
@@ -73,7 +39,8 @@ impl Asked {
     }
 
     async fn start(shop: &Shop, pipeline: &Pipeline) -> Engine {
-        let plugins = crate::steps::builtin().step("ship", shop.ship.clone()).data(SlowData);
+        let data = Data::secret("role", "owners-of-prod").config_map("role", "owner").after(Duration::from_secs(10));
+        let plugins = crate::steps::builtin().step("ship", shop.ship.clone()).data(data);
         shop.start_with(pipeline.clone(), plugins).await
     }
 

@@ -1,14 +1,12 @@
 //! The workspace of a promotion: what steps leave to those behind them, whatever fails or dies in between.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
 use serde_json::Value;
 
 use super::*;
-use crate::plugin::{Context, ProjectData, Step, StepOutcome, StepRequest};
+use crate::plugin::{Context, Step, StepOutcome, StepRequest};
 use crate::state::Promotion;
 use crate::testing::Play;
 
@@ -212,32 +210,6 @@ async fn a_step_whose_configuration_comes_to_something_else_after_a_restart_rest
     }
 }
 
-#[derive(Debug)]
-struct Vault;
-
-#[async_trait]
-impl ProjectData for Vault {
-    async fn secret(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, SecretString>>> {
-        Ok(Some([("password".to_owned(), SecretString::from("ab\"cd\\ef"))].into()))
-    }
-
-    async fn config_map(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, String>>> {
-        Ok(None)
-    }
-}
-
 /// The journal has what a step put out without its secrets, and what it puts out when it does its work again is held against that.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_wrote_a_secret_into_a_file_brings_it_back_after_a_restart() {
@@ -249,7 +221,8 @@ async fn a_step_that_wrote_a_secret_into_a_file_brings_it_back_after_a_restart()
             let updates = json!([{ "key": "password", "value": "${{ secret('db').password }}" }]);
             let update = StepSpec::new(step, json!({ "path": path, "updates": updates })).named("update");
             let stage = Stage::new("dev").direct("main").step(file).step(update).step(append("a"));
-            let plugins = crate::steps::builtin().step("append", hangs.clone()).data(Vault);
+            let plugins =
+                crate::steps::builtin().step("append", hangs.clone()).data(Data::secret("password", "ab\"cd\\ef"));
             shop.start_with(Shop::of([stage]), plugins).await
         };
         let engine = start().await;

@@ -1,41 +1,9 @@
 //! `send-message`, through a messenger of the host's, and where people look at pipelines.
 
-use std::collections::BTreeMap;
-
-use async_trait::async_trait;
-use secrecy::SecretString;
-
 use super::*;
-use crate::plugin::{Context, ProjectData};
 use crate::state::Promotion;
 use crate::steps::{builtin, send_message};
 use crate::testing::Outbox;
-
-#[derive(Debug)]
-struct Vault;
-
-#[async_trait]
-impl ProjectData for Vault {
-    async fn secret(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, SecretString>>> {
-        Ok(Some(BTreeMap::from([("token".to_owned(), SecretString::from("hunter2-secret"))])))
-    }
-
-    async fn config_map(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, String>>> {
-        Ok(None)
-    }
-}
 
 fn say(message: &str) -> StepSpec {
     let channel = json!({ "kind": "MessageChannel", "name": "releases" });
@@ -45,7 +13,8 @@ fn say(message: &str) -> StepSpec {
 async fn run(outbox: &Outbox, steps: impl IntoIterator<Item = StepSpec>) -> (Engine, Promotion) {
     let shop = Shop::new();
     let stage = steps.into_iter().fold(Stage::new("dev").direct("main"), Stage::step);
-    let plugins = builtin().step("send-message", send_message(outbox.clone())).data(Vault);
+    let plugins =
+        builtin().step("send-message", send_message(outbox.clone())).data(Data::secret("token", "hunter2-secret"));
     let engine = shop.start_with(Shop::of([stage]), plugins).await;
     let id = engine.promote("dev", &freight(&engine, "1.0.0").await, Actor::user("alice")).await.expect("allowed");
     let ended = engine.finished(&id).await.expect("ends");
