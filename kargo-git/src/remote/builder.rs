@@ -10,7 +10,7 @@ use crate::credentials::{CredentialKind, CredentialSource, NamedCredentials};
 
 use super::address::{Address, is_loopback};
 use super::sign_in::{Asked, Means};
-use super::ssh::{Access, HostKeys};
+use super::ssh::{Access, Connections, HostKeys};
 use super::{Credentials, Inner, Limits, Place, Remote, Timeouts, http};
 
 /// Sets up a [`Remote`]; see [`Remote::builder`].
@@ -27,6 +27,7 @@ pub struct RemoteBuilder {
     client: Option<reqwest::Client>,
     host_keys: HostKeys,
     ssh_program: PathBuf,
+    connections: Option<Connections>,
     cache: GitCache,
 }
 
@@ -56,6 +57,7 @@ impl RemoteBuilder {
             client: None,
             host_keys: HostKeys::default(),
             ssh_program: PathBuf::from("ssh"),
+            connections: Some(Connections::default()),
             cache: GitCache::new(),
         }
     }
@@ -127,6 +129,15 @@ impl RemoteBuilder {
         self
     }
 
+    /// For ssh: makes a connection for each conversation. Default: conversations share one where ssh can do that (not on Windows), so that
+    /// only the first waits for it to be made. It is ssh's own multiplexing (`ControlMaster`), whatever the user's configuration says of
+    /// it. A connection serves those alone who sign in with the same key and trust the same host keys. It is given up when nobody has
+    /// used it for a minute, after ten minutes, and with the last remote or source that shares it.
+    pub fn separate_ssh_connections(mut self) -> Self {
+        self.connections = None;
+        self
+    }
+
     /// Sets how long to wait for the server.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
@@ -148,6 +159,12 @@ impl RemoteBuilder {
     /// Shares connections with other remotes of the same settings.
     pub(crate) fn client(mut self, client: reqwest::Client) -> Self {
         self.client = Some(client);
+        self
+    }
+
+    /// Shares connections over ssh with other remotes.
+    pub(crate) fn connections(mut self, connections: Option<Connections>) -> Self {
+        self.connections = connections;
         self
     }
 
@@ -183,7 +200,8 @@ impl RemoteBuilder {
             }
             Address::Ssh(destination) => {
                 self.host_keys.check()?;
-                Place::Ssh(Box::new(Access::new(destination.clone(), self.ssh_program, self.host_keys, self.timeouts)))
+                let (program, hosts) = (self.ssh_program, self.host_keys);
+                Place::Ssh(Box::new(Access::new(destination.clone(), program, hosts, self.timeouts, self.connections)))
             }
         };
         let (kind, exposed, in_url) = match address {

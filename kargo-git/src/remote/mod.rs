@@ -47,6 +47,7 @@ pub(crate) use reader::{History, Objects};
 pub(crate) use session::{CommitInfo, Push, PushOutcome, RefUpdate, RemoteRef, Session, person};
 pub(crate) use sign_in::Asked;
 use sign_in::{Means, SignIn};
+pub(crate) use ssh::Connections;
 use transport::Transport;
 pub(crate) use update::OWN_BRANCHES;
 pub use update::{PushOptions, RefChange};

@@ -9,7 +9,7 @@ use kargo_core::{Error, ErrorKind, Result, Retry};
 use super::advertisement::Advertisement;
 use super::packet::{self, Packet, Packets, broken, readable, text};
 use super::session::{Push, PushOutcome, RefUpdate, UpdateState};
-use super::transport::{Call, Service, Transport};
+use super::transport::{Call, Service};
 use super::wire::Wire;
 
 /// How often the refs are looked at after an answer was lost.
@@ -71,12 +71,9 @@ impl Wire {
         Advertisement::parse(&bytes, Service::Receive.name())
     }
 
-    /// Where a ref stands that is about to be pushed to. Over HTTP, where one request knows nothing of another, the push then has what a
-    /// server says before one, so that this is no request more.
+    /// Where a ref stands that is about to be pushed to. The push then has what a server says before one, so that this is no request and
+    /// no conversation more.
     pub(super) async fn tip_to_push(&mut self, name: &str) -> Result<Option<ObjectId>> {
-        if !matches!(self.transport, Transport::Http(_)) {
-            return Ok(self.refs(&[name]).await?.into_iter().find(|each| each.name == name).map(|each| each.id));
-        }
         let offered = self.offer().await?;
         let tip = offered.refs.iter().find(|each| each.name == name).map(|each| each.id);
         self.offered = Some(offered);

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::cache::{GitCache, Store};
 use crate::credentials::{CredentialSource, NamedCredentials};
-use crate::remote::{Asked, Credentials, Limits, Remote, Session, Timeouts, compared};
+use crate::remote::{Asked, Connections, Credentials, Limits, Remote, Session, Timeouts, compared};
 use crate::subscription::{CommitSelectionStrategy, GitSubscription, Rules};
 pub use filter::CommitDetails;
 use filter::Filter;
@@ -47,6 +47,7 @@ pub struct GitSource {
     credentials: Vec<(String, Credentials)>,
     asked: Option<Asked>,
     known_hosts: Option<String>,
+    connections: Option<Connections>,
     ca: Vec<Vec<u8>>,
     timeouts: Timeouts,
     limits: Limits,
@@ -65,6 +66,7 @@ impl Default for GitSource {
             credentials: Vec::new(),
             asked: None,
             known_hosts: None,
+            connections: Some(Connections::default()),
             ca: Vec::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -123,6 +125,15 @@ impl GitSource {
     #[must_use]
     pub fn known_hosts(mut self, text: impl Into<String>) -> Self {
         self.known_hosts = Some(text.into());
+        self.forget()
+    }
+
+    /// For ssh: makes a connection for each conversation, as
+    /// [`RemoteBuilder::separate_ssh_connections`](crate::RemoteBuilder::separate_ssh_connections) does. Default: all repositories on one
+    /// server that take the same key share one.
+    #[must_use]
+    pub fn separate_ssh_connections(mut self) -> Self {
+        self.connections = None;
         self.forget()
     }
 
@@ -217,7 +228,7 @@ impl GitSource {
             let rest = normal.strip_prefix(prefix.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
         });
-        builder = builder.asking(self.asked.clone());
+        builder = builder.asking(self.asked.clone()).connections(self.connections.clone());
         if let Some((prefix, credentials)) = fitting.max_by_key(|(prefix, _)| prefix.len()) {
             builder = builder.named(NamedCredentials::new(format!("for {prefix}"), credentials.clone()));
         }

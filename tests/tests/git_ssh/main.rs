@@ -5,6 +5,7 @@ mod access;
 mod conversation;
 mod reading;
 mod server;
+mod shared;
 mod signing;
 mod steps;
 mod writing;

@@ -27,7 +27,9 @@ async fn the_deadline_of_a_call_ends_a_push_and_leaves_no_process() {
     let server = Server::find();
     let (name, repository) = server.repository("steps-deadline");
     let url = format!("{}/{name}", server.url);
-    the_deadline_of_a_call_ends_a_push(&repository, &url, &access(&server, &url)).await;
+    // One that others share stays for a while.
+    let access = access(&server, &url).separate_ssh_connections();
+    the_deadline_of_a_call_ends_a_push(&repository, &url, &access).await;
     assert_eq!(ssh_processes(&name), 0, "an ssh is still there");
 }
 

@@ -11,7 +11,9 @@ use secrecy::ExposeSecret as _;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
+use super::connection::{Connections, Way};
 use super::destination::Destination;
+use crate::cache::Key;
 use crate::credentials::NamedCredentials;
 use crate::remote::sign_in::SignIn;
 use crate::remote::transport::Service;
@@ -65,6 +67,8 @@ pub(in crate::remote) struct Access {
     pub(super) timeouts: Timeouts,
     /// The known hosts, once they were needed. What `ssh` learns, it adds.
     known_hosts: Arc<Mutex<Option<NamedTempFile>>>,
+    /// Where conversations find a connection that is there already; `None` when each has its own.
+    connections: Option<Connections>,
 }
 
 impl Access {
@@ -73,8 +77,10 @@ impl Access {
         program: PathBuf,
         host_keys: HostKeys,
         timeouts: Timeouts,
+        connections: Option<Connections>,
     ) -> Self {
-        Self { destination, program, key: None, asked: false, host_keys, timeouts, known_hosts: Arc::default() }
+        let known_hosts = Arc::default();
+        Self { destination, program, key: None, asked: false, host_keys, timeouts, known_hosts, connections }
     }
 
     /// The same, with the key of whoever signs in.
@@ -118,8 +124,18 @@ impl Access {
         Ok(Some(there.insert(file).path().to_owned()))
     }
 
-    /// The command that starts `service` on the server.
-    pub(super) fn command(&self, service: Service, v2: bool, key_file: Option<&Path>) -> Result<Command> {
+    /// How the next conversation gets to the server. One that `stays` may be kept after its work.
+    pub(super) fn way(&self, stays: bool) -> Result<Way> {
+        let Some(connections) = &self.connections else { return Ok(Way::Alone) };
+        let Destination { host, port, .. } = &self.destination;
+        let place = format!("{:?}", (&self.program, host, port, self.user()));
+        let key = Key::new(&place, format!("{:?}", self.host_keys).as_bytes())?;
+        let text = self.key.as_ref().map(|key| key.credentials.text());
+        Ok(connections.of(key.seen_as(text.as_ref())?).way(stays))
+    }
+
+    /// The command that starts `service` on the server, and gets there by `way`.
+    pub(super) fn command(&self, service: Service, v2: bool, key_file: Option<&Path>, way: &Way) -> Result<Command> {
         let mut command = Command::new(&self.program);
         let mut option = |name: &str, value: &str| {
             command.arg("-o").arg(format!("{name}={value}"));
@@ -138,12 +154,22 @@ impl Access {
         option("PermitLocalCommand", "no");
         // What a configuration has the host run for people would take the place of Git's program.
         option("RemoteCommand", "none");
-        // A connection that is already there was made with somebody's key, and not with this one.
-        option("ControlMaster", "no");
-        option("ControlPath", "none");
+        // A connection that a configuration makes or finds was made with somebody's key, and not with this one.
+        option("ControlMaster", if matches!(way, Way::Making(_)) { "yes" } else { "no" });
+        option("ControlPersist", "no");
+        if let Way::Making(_) = way {
+            // Or nobody would notice that the server is gone.
+            option("ServerAliveInterval", "15");
+            option("ServerAliveCountMax", "3");
+        }
         if v2 {
             option("SendEnv", "GIT_PROTOCOL");
         }
+        match way {
+            Way::Alone => command.arg("-o").arg("ControlPath=none"),
+            Way::Making(making) => command.arg("-o").arg(file_option("ControlPath", &making.socket)),
+            Way::Through(socket, _) => command.arg("-o").arg(file_option("ControlPath", socket)),
+        };
         if let Some(path) = self.known_hosts_file()? {
             command.arg("-o").arg(file_option("UserKnownHostsFile", &path));
             command.arg("-o").arg("GlobalKnownHostsFile=/dev/null");
@@ -175,9 +201,11 @@ impl Access {
 
 /// How the names of temporary files begin, behind which there are six random characters. By their names, those that a killed process
 /// leaves are known as ours.
-pub(super) const FILES: [&str; 2] = [KEY, KNOWN_HOSTS];
+pub(super) const FILES: [&str; 3] = [KEY, KNOWN_HOSTS, SOCKETS];
 const KEY: &str = "kargo-git-key-";
 const KNOWN_HOSTS: &str = "kargo-git-known-hosts-";
+/// Of a directory.
+pub(super) const SOCKETS: &str = "kargo-git-ssh-";
 
 fn file(prefix: &str, text: &str) -> Result<NamedTempFile> {
     let write = || {
@@ -210,7 +238,7 @@ mod tests {
         let destination = Destination::parse_url(url).unwrap();
         let host_keys = HostKeys { known: known.map(str::to_owned), accept_new: false };
         let key = key.map(|key| NamedCredentials::new("of the test", Credentials::ssh_key(key)));
-        Access { key, ..Access::new(destination, "ssh".into(), host_keys, Timeouts::default()) }
+        Access { key, ..Access::new(destination, "ssh".into(), host_keys, Timeouts::default(), None) }
     }
 
     fn arguments(command: &Command) -> Vec<String> {
@@ -228,7 +256,7 @@ mod tests {
             use std::os::unix::fs::PermissionsExt as _;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        let command = access.command(Service::Upload, true, Some(&path)).unwrap();
+        let command = access.command(Service::Upload, true, Some(&path), &Way::Alone).unwrap();
         assert!(!format!("{command:?} {access:?}").contains("BEGIN"));
         drop(file);
         assert!(!path.exists());
@@ -237,7 +265,8 @@ mod tests {
     #[test]
     fn a_key_brings_its_user_and_shuts_out_other_keys() {
         let with = access("git.example:2222/x", Some("key"), Some("git.example ssh-ed25519 AAAA"));
-        let command = arguments(&with.command(Service::Receive, false, Some(Path::new("/tmp/a b%"))).unwrap());
+        let command =
+            arguments(&with.command(Service::Receive, false, Some(Path::new("/tmp/a b%")), &Way::Alone).unwrap());
         for expected in [
             "RemoteCommand=none",
             "IdentitiesOnly=yes",
@@ -255,7 +284,8 @@ mod tests {
         );
         assert!(!command.iter().any(|argument| argument.contains("GIT_PROTOCOL")), "pushing has no version 2");
 
-        let without = arguments(&access("git.example/x", None, None).command(Service::Upload, true, None).unwrap());
+        let without =
+            arguments(&access("git.example/x", None, None).command(Service::Upload, true, None, &Way::Alone).unwrap());
         assert!(without.ends_with(&["--", "git.example", "git-upload-pack '/x'"].map(String::from)));
         assert!(!without.iter().any(|argument| argument == "-l" || argument.contains("KnownHostsFile")));
         assert!(without.iter().any(|argument| argument == "SendEnv=GIT_PROTOCOL"));

@@ -90,7 +90,7 @@ pub(super) fn gone(access: &Access, begun: bool, status: Option<ExitStatus>, sai
 /// What was said, as people should see it: without the warnings that stand around the fault, and the same for the same fault, though
 /// temporary files have other names each time.
 fn words(said: &str) -> String {
-    const AROUND: [&str; 8] = [
+    const AROUND: [&str; 10] = [
         "@",
         "IT IS POSSIBLE",
         "Someone could",
@@ -99,6 +99,9 @@ fn words(said: &str) -> String {
         "Add correct host key",
         "remove with:",
         "ssh-keygen -f",
+        // When a server takes no more conversations on one connection, ssh makes another by itself.
+        "mux_client_",
+        "ControlSocket ",
     ];
     let lines = said.lines().map(str::trim).filter(|line| !AROUND.iter().any(|around| line.starts_with(around)));
     let mut text = lines.collect::<Vec<_>>().join("\n");
@@ -161,7 +164,7 @@ mod tests {
 
     fn access() -> Access {
         let destination = Destination::parse_url("git@git.example/x").unwrap();
-        Access::new(destination, "ssh".into(), HostKeys::default(), Timeouts::default())
+        Access::new(destination, "ssh".into(), HostKeys::default(), Timeouts::default(), None)
     }
 
     #[test]

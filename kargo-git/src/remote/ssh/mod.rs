@@ -4,6 +4,7 @@
 //! that people have work as they do for `git`.
 
 mod command;
+mod connection;
 mod destination;
 mod fault;
 mod process;
@@ -13,8 +14,10 @@ use std::time::Duration;
 use kargo_core::{Error, ErrorKind, Result, Retry};
 
 pub(super) use command::{Access, HostKeys};
+pub(crate) use connection::Connections;
+use connection::{Conversation, Way};
 pub(super) use destination::Destination;
-use process::{Broken, Process};
+use process::Broken;
 
 use super::Limits;
 use super::sign_in::SignIn;
@@ -27,10 +30,10 @@ pub(super) struct Ssh {
     access: Access,
     sign_in: SignIn,
     pub(super) meter: Meter,
-    upload: Option<Process>,
+    upload: Option<Conversation>,
     /// What the process in `upload` spoke of.
     topics: Vec<Topic>,
-    receive: Option<Process>,
+    receive: Option<Conversation>,
 }
 
 impl Ssh {
@@ -76,18 +79,23 @@ impl Ssh {
     async fn start(&mut self, service: Service, v2: bool) -> Result<Vec<u8>> {
         // The old one goes first: servers count the connections of a user.
         *self.place(service) = None;
+        let mut alone = false;
         loop {
             self.meter.request()?;
             // Once signed in, the file is needed no more.
             let key = self.access.key_file()?;
-            let command = self.access.command(service, v2, key.as_ref().map(tempfile::NamedTempFile::path))?;
-            let mut process = Process::start(command).map_err(|error| fault::no_program(&self.access, error))?;
+            // What is asked one question ends with its answer.
+            let way = if alone { Way::Alone } else { self.access.way(service == Service::Upload && v2)? };
+            let command = self.access.command(service, v2, key.as_ref().map(tempfile::NamedTempFile::path), &way)?;
+            let conversation = Conversation::begin(command, way);
+            let mut conversation = conversation.map_err(|error| fault::no_program(&self.access, error))?;
             let patience = self.access.timeouts.connect.saturating_add(self.access.timeouts.read);
-            match process.exchange(b"", 1, patience, &mut self.meter).await {
+            match conversation.exchange(b"", 1, patience, &mut self.meter).await {
                 Ok(words) => {
-                    *self.place(service) = Some(process);
+                    *self.place(service) = Some(conversation);
                     return Ok(words);
                 }
+                Err(broken) if conversation.may_go_alone(&broken) => alone = true,
                 Err(broken) => {
                     let refused = matches!(&broken, Broken::Gone { begun: false, status, said } if fault::is_key_refused(*status, said));
                     if !(refused && self.sign_in.renew().await?) {
@@ -104,27 +112,27 @@ impl Ssh {
     pub(super) async fn call(&mut self, call: Call) -> Result<Vec<u8>, Failure> {
         let Call { service, v2, body, flushes } = call;
         let nothing_sent = |error| Failure { error, may_have_taken_effect: false };
-        let mut process = match self.place(service).take() {
-            Some(process) => process,
+        let mut conversation = match self.place(service).take() {
+            Some(conversation) => conversation,
             None => {
                 let words = self.start(service, v2).await.map_err(nothing_sent)?;
                 if speaks_v2(&words) != v2 {
                     return Err(nothing_sent(self.changed_its_mind()));
                 }
                 match self.place(service).take() {
-                    Some(process) => process,
+                    Some(conversation) => conversation,
                     None => return Err(nothing_sent(self.changed_its_mind())),
                 }
             }
         };
         self.meter.request().map_err(nothing_sent)?;
         let patience = self.access.timeouts.read.max(Duration::from_millis(1));
-        match process.exchange(&body, flushes, patience, &mut self.meter).await {
+        match conversation.exchange(&body, flushes, patience, &mut self.meter).await {
             Ok(answer) => {
                 // Version 2 goes on for as long as it is asked; all else is one question.
                 match v2 {
-                    true => *self.place(service) = Some(process),
-                    false => process.finish().await,
+                    true => *self.place(service) = Some(conversation),
+                    false => conversation.finish().await,
                 }
                 Ok(answer)
             }
@@ -132,7 +140,7 @@ impl Ssh {
         }
     }
 
-    fn place(&mut self, service: Service) -> &mut Option<Process> {
+    fn place(&mut self, service: Service) -> &mut Option<Conversation> {
         match service {
             Service::Upload => &mut self.upload,
             Service::Receive => &mut self.receive,

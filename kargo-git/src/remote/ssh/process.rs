@@ -62,6 +62,22 @@ impl Process {
         Ok(Self { child, stdin, stdout, said, listener, begun: false })
     }
 
+    /// Whether the other side has said anything yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether it is there no more.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Its number, unless it has ended.
+    #[cfg(test)]
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends `request` and reads the answer up to its flush packet number `flushes`, with no more than `patience` between two signs
     /// of life. After an error there is no going on.
     pub(super) async fn exchange(
