@@ -136,3 +136,29 @@ pub async fn the_deadline_of_a_call_ends_a_push(repository: &BareRepository, url
     assert_eq!(repository.log("main").len(), 2);
     fsck(repository);
 }
+
+/// A server that is killed in the midst of a push, before the branch has moved or after, has the commit once in the end.
+///
+/// # Panics
+/// When it is not so.
+pub async fn a_killed_server_has_one_commit(repository: &BareRepository, url: &str, access: &GitSource, when: &str) {
+    let marker = repository.path().join("killed");
+    // The hook's parent is the server's process.
+    let script = format!("cat >/dev/null\n[ -e {0} ] && exit 0\ntouch {0}\nkill -KILL $PPID", marker.display());
+    hook(repository, when, &script);
+    let mut promotion = promotion("dev.1", access);
+    change(&mut promotion, url, "v2").await;
+    let mut outcome = promotion.call(3, "git-push", &push(), false, None).await;
+    for _ in 0..5 {
+        match &outcome {
+            Ok(_) => break,
+            Err(error) => assert_ne!(error.retry(), Retry::Never, "{error}"),
+        }
+        outcome = promotion.call(3, "git-push", &push(), true, None).await;
+    }
+    let Ok(StepOutcome::Succeeded { outputs, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(marker.exists(), "nothing was killed");
+    let log = repository.log("main");
+    assert_eq!((log.len(), json!(log[0].id)), (2, outputs["commit"].clone()), "{when}");
+    fsck(repository);
+}

@@ -31,6 +31,7 @@ pub use model::{
     Readiness,
 };
 pub use provider::Provider;
+pub(crate) use provider::named_or_none;
 
 pub(crate) use client::{Reply, Request, Wire, certificates, client};
 pub(crate) use forges::shown;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use kargo_core::{Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// A provider of forges. The names in configurations are Kargo's, and `bitbucket-data-center`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +26,15 @@ pub enum Provider {
     BitbucketDataCenter,
     /// Azure DevOps Services.
     Azure,
+}
+
+/// A provider in a configuration, for which Kargo's forms write an empty text when there is none.
+pub(crate) fn named_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Provider>, D::Error> {
+    match Option::<Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(named) => Provider::deserialize(named).map(Some).map_err(serde::de::Error::custom),
+    }
 }
 
 impl Provider {

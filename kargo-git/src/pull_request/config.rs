@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::forge::{Provider, RepositoryOptions};
+use crate::forge::{Provider, RepositoryOptions, named_or_none};
+use crate::steps::given;
 use crate::update::branch_fault;
 
 /// `git-open-pr`: opens a pull request from one branch to another, or takes the one that is there.
@@ -61,7 +62,7 @@ pub(super) struct Open {
     #[serde(default)]
     pub(super) labels: Vec<String>,
     /// Of which kind the server is. Default: as its name says.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named_or_none")]
     pub(super) provider: Option<Provider>,
     /// Whether any certificate is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
@@ -113,7 +114,7 @@ pub(super) struct Wait {
     #[serde(deserialize_with = "number")]
     pub(super) pr_number: Option<u64>,
     /// Of which kind the server is. Default: as its name says.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named_or_none")]
     pub(super) provider: Option<Provider>,
     /// Whether any certificate is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
@@ -164,7 +165,7 @@ pub(super) struct Merge {
     #[serde(deserialize_with = "number")]
     pub(super) pr_number: Option<u64>,
     /// Of which kind the server is. Default: as its name says.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named_or_none")]
     pub(super) provider: Option<Provider>,
     /// Whether any certificate is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
@@ -197,7 +198,8 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::
 
 /// A duration as Go writes it, between a second and an hour.
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let text = Option::<String>::deserialize(deserializer)?;
+    let Some(text) = given(text.as_ref()) else { return Ok(None) };
     let parsed = text.parse::<SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok());
     match parsed {
         Some(interval) if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) => {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::config::{self, Merge, options};
 use super::{missing, shown};
 use crate::forge::{Forge, Forges, MergeOutcome, MergeRequest, PullRequest, PullRequestState, Readiness};
+use crate::steps::is_one_of;
 
 /// The name under which Kargo has it.
 const STEP: &str = "git-merge-pr";
@@ -182,6 +183,10 @@ impl Step for MergePullRequest {
             (Some(provider), Some(method)) => provider.check_merge_method(method),
             _ => Ok(()),
         }
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        is_one_of(pointer, &["repoURL", "provider", "pollInterval", "mergeMethod"])
     }
 
     fn defaults(&self) -> StepDefaults {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::config::{self, Open, options};
 use super::{MARK, is_ours, mark, outputs, shown};
 use crate::forge::{Branch, Forge, Forges, NewPullRequest, Opened, PullRequest, PullRequestQuery, PullRequestState};
+use crate::steps::{given, is_one_of};
 
 /// The name under which Kargo has it.
 const STEP: &str = "git-open-pr";
@@ -89,7 +90,7 @@ fn cut(text: &str, limit: usize) -> String {
 fn proposal(config: &Open, source: &Branch, promotion: &PromotionInfo, limit: usize) -> NewPullRequest {
     let message = source.message.trim();
     let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
-    let (title, body) = match &config.title {
+    let (title, body) = match given(config.title.as_ref()) {
         Some(title) => (title.trim(), message),
         None => (first.trim(), rest.trim()),
     };
@@ -98,7 +99,7 @@ fn proposal(config: &Open, source: &Branch, promotion: &PromotionInfo, limit: us
     } else {
         title.to_owned()
     };
-    let body = config.description.as_deref().unwrap_or(body);
+    let body = given(config.description.as_ref()).unwrap_or(body);
     // A merged pull request's description can become a commit's message, which must not speak for this one.
     let body: Vec<&str> = body.lines().filter(|line| !line.trim().starts_with(MARK)).collect();
     let link = promotion.ui_page().map(|page| format!("[View in Kargo UI]({page})\n\n")).unwrap_or_default();
@@ -113,16 +114,24 @@ fn proposal(config: &Open, source: &Branch, promotion: &PromotionInfo, limit: us
     )
 }
 
-/// The one among `found` that is this promotion's to take before anything else is asked, or why there cannot be one.
-fn choose<'a>(found: &'a [PullRequest], promotion: &PromotionInfo) -> Option<&'a PullRequest> {
-    let rank = |pull: &&PullRequest| match (pull.state, is_ours(pull, promotion)) {
-        (PullRequestState::Open, true) => 0,
-        (PullRequestState::Open, false) => 1,
-        (PullRequestState::Merged, true) => 2,
-        (PullRequestState::Closed, true) => 3,
-        _ => 4,
+/// The open one among `found`, rather this promotion's.
+fn open<'a>(found: &'a [PullRequest], promotion: &PromotionInfo) -> Option<&'a PullRequest> {
+    found.iter().filter(|pull| pull.is_open()).min_by_key(|pull| !is_ours(pull, promotion))
+}
+
+/// The one among `found` that is over, and was for what `source` has: of this promotion, or why there cannot be one; or merged by others.
+/// A promotion that has put more on its branch since has not had it merged yet.
+fn over<'a>(found: &'a [PullRequest], promotion: &PromotionInfo, source: Option<&Branch>) -> Option<&'a PullRequest> {
+    let rank = |pull: &&PullRequest| {
+        let same = source.zip(pull.head.as_ref()).map(|(source, head)| is_same(head, &source.commit));
+        match (pull.state, is_ours(pull, promotion), same) {
+            (PullRequestState::Merged, true, None | Some(true)) => 0,
+            (PullRequestState::Closed, true, None | Some(true)) => 1,
+            (PullRequestState::Merged, false, Some(true)) => 2,
+            _ => 3,
+        }
     };
-    found.iter().min_by_key(rank).filter(|pull| rank(pull) < 4)
+    found.iter().min_by_key(rank).filter(|pull| rank(pull) < 3)
 }
 
 /// What a call works with.
@@ -137,18 +146,16 @@ struct Run<'a> {
 impl Run<'_> {
     async fn run(&self) -> Result<StepOutcome> {
         let found = self.forge.pull_requests(self.cx, &self.query).await?;
-        if let Some(pull) = choose(&found, self.promotion) {
+        if let Some(pull) = open(&found, self.promotion) {
             return self.taken(pull, "there already is").await;
         }
-        let source = self.branch(&self.config.source_branch, "sourceBranch").await?;
-        let merged = found.iter().find(|pull| {
-            pull.state == PullRequestState::Merged
-                && pull.head.as_ref().is_some_and(|head| is_same(head, &source.commit))
-        });
-        if let Some(pull) = merged {
+        let source = self.forge.branch(self.cx, &self.config.source_branch).await?;
+        if let Some(pull) = over(&found, self.promotion, source.as_ref()) {
             return self.taken(pull, "already merged is").await;
         }
-        let target = self.branch(&self.config.target_branch, "targetBranch").await?;
+        let source = source.ok_or_else(|| self.no_branch(&self.config.source_branch, "sourceBranch"))?;
+        let target = self.forge.branch(self.cx, &self.config.target_branch).await?;
+        let target = target.ok_or_else(|| self.no_branch(&self.config.target_branch, "targetBranch"))?;
         let is_equal = source.commit == target.commit || (source.tree.is_some() && source.tree == target.tree);
         if is_equal || !self.forge.differs(self.cx, &source, &target).await? {
             return Ok(self.nothing(&target));
@@ -159,7 +166,7 @@ impl Run<'_> {
             Opened::NothingToMerge => Ok(self.nothing(&target)),
             Opened::Exists => {
                 let found = self.forge.pull_requests(self.cx, &self.query).await?;
-                match choose(&found, self.promotion) {
+                match open(&found, self.promotion).or_else(|| over(&found, self.promotion, Some(&source))) {
                     Some(pull) => self.taken(pull, "there already is").await,
                     None => Err(Error::new(
                         ErrorKind::Conflict,
@@ -176,17 +183,15 @@ impl Run<'_> {
         }
     }
 
-    async fn branch(&self, name: &str, field: &str) -> Result<Branch> {
-        self.forge.branch(self.cx, name).await?.ok_or_else(|| {
-            let repository = crate::forge::shown(&self.config.repository);
-            Error::new(
-                ErrorKind::NotFound,
-                format!(
-                    "The repository {repository} has no branch {name:?}, which {field} names. Make it first, from a commit that both \
-                     branches have; one without such a commit cannot be merged."
-                ),
-            )
-        })
+    fn no_branch(&self, name: &str, field: &str) -> Error {
+        let repository = crate::forge::shown(&self.config.repository);
+        Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "The repository {repository} has no branch {name:?}, which {field} names. Make it first, from a commit that both branches \
+                 have; one without such a commit cannot be merged."
+            ),
+        )
     }
 
     /// Ends without a pull request. Later steps may ask for its number all the same, and for what the target branch has.
@@ -221,6 +226,11 @@ impl Step for OpenPullRequest {
         let (config, has_place): (Open, bool) = config::read_early(STEP, config)?;
         config.check(STEP)?;
         if has_place { self.forge(&config).map(drop) } else { Ok(()) }
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        let names = ["repoURL", "sourceBranch", "targetBranch", "title", "description", "provider"];
+        pointer.starts_with("/labels/") || is_one_of(pointer, &names)
     }
 
     async fn run(&self, cx: &Context, request: &StepRequest<'_>) -> Result<StepOutcome> {

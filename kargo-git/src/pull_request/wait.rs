@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::config::{self, Wait, options};
 use super::{missing, outputs, shown};
 use crate::forge::{Forge, Forges, PullRequestState};
+use crate::steps::is_one_of;
 
 /// The name under which Kargo has it.
 const STEP: &str = "git-wait-for-pr";
@@ -50,6 +51,10 @@ impl Step for WaitForPullRequest {
     fn validate(&self, config: &Value) -> Result<()> {
         let (config, has_place): (Wait, bool) = config::read_early(STEP, config)?;
         if has_place { self.forge(&config).map(drop) } else { Ok(()) }
+    }
+
+    fn takes_text(&self, pointer: &str) -> bool {
+        is_one_of(pointer, &["repoURL", "provider", "pollInterval"])
     }
 
     fn defaults(&self) -> StepDefaults {

@@ -23,8 +23,17 @@ const YOUNG: Duration = Duration::from_secs(2);
 pub(super) struct BranchLock {
     file: File,
     ref_locks: Vec<PathBuf>,
-    /// What a dead process had been about to write, in which ref locks.
-    left: Vec<(PathBuf, String)>,
+    /// What dead processes had been about to write.
+    left: Vec<Left>,
+}
+
+/// What a dead process had been about to write.
+#[derive(Debug)]
+struct Left {
+    id: String,
+    name: String,
+    /// The ref's lock, which it may have left.
+    path: PathBuf,
 }
 
 impl BranchLock {
@@ -63,18 +72,27 @@ impl BranchLock {
         file.read_to_string(&mut note).map_err(fault)?;
         // A note without its line feed was never finished, so its writer had not begun.
         let lines = note.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')?.split_once(' '));
-        let left = lines.map(|(id, name)| (lock_of(directory, name), id.to_owned())).collect();
+        let left = |(id, name): (&str, &str)| Left {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            path: lock_of(directory, name),
+        };
+        let left = lines.map(left).collect();
         let ref_locks = refs.iter().map(|(name, _)| lock_of(directory, name)).collect();
         let mut lock = Self { file, ref_locks, left };
         lock.remove_stale();
-        let note: String = refs.iter().map(|(name, new)| format!("{new} {name}\n")).collect();
+        // What is too young to be taken away must be known to those who come later.
+        lock.left.retain(|left| left.path.exists());
+        let ours = refs.iter().map(|(name, new)| format!("{new} {name}\n"));
+        let theirs = lock.left.iter().map(|Left { id, name, .. }| format!("{id} {name}\n"));
+        let note: String = ours.chain(theirs).collect();
         lock.note(&note).map_err(fault)?;
         Ok(lock)
     }
 
     /// Removes the ref locks that a dead process of this crate left.
     pub(super) fn remove_stale(&self) {
-        self.left.iter().for_each(|(path, wanted)| remove_stale(path, wanted));
+        self.left.iter().for_each(|left| remove_stale(&left.path, &left.id));
     }
 
     /// The file of a ref's own lock that somebody holds.
@@ -116,7 +134,7 @@ impl Drop for BranchLock {
     fn drop(&mut self) {
         // While a dead process's ref lock is still there, its note must stay for the next one. Otherwise a note that cannot be
         // taken away does no harm: it allows no more than removing a ref lock that holds its very id.
-        if !self.left.iter().any(|(path, _)| path.exists()) {
+        if !self.left.iter().any(|left| left.path.exists()) {
             let _ = self.file.set_len(0);
         }
     }
@@ -182,6 +200,24 @@ mod tests {
         let lock = BranchLock::acquire(directory.path(), &[(MAIN, id("b"))], soon()).unwrap();
         assert!(!stale.exists());
         drop(lock);
+    }
+
+    #[test]
+    fn what_a_dead_process_noted_outlives_changes_of_other_refs() {
+        let directory = directory();
+        std::fs::write(directory.path().join(FILE), format!("{} {MAIN}\n", id("a"))).unwrap();
+        let stale = directory.path().join("refs/heads/main.lock");
+        // So young that its process may live.
+        let file = File::create(&stale).unwrap();
+        for other in ["b", "c"] {
+            let lock = BranchLock::acquire(directory.path(), &[("refs/heads/other", id(other))], soon()).unwrap();
+            assert!(stale.exists() && lock.held().is_none());
+        }
+        file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+        let lock = BranchLock::acquire(directory.path(), &[(MAIN, id("d"))], soon()).unwrap();
+        assert!(!stale.exists());
+        drop(lock);
+        assert_eq!(std::fs::read_to_string(directory.path().join(FILE)).unwrap(), "", "no note is left");
     }
 
     #[test]

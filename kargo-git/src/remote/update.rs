@@ -6,6 +6,7 @@ use kargo_core::{Error, ErrorKind, Result, Revision};
 
 use super::{NewObjects, Push, PushOutcome, RefUpdate, Remote, parse_id};
 use crate::update::branch_fault;
+use crate::writer::unsettled;
 
 /// The branches that promotions make for themselves, which alone may be set back.
 pub(crate) const OWN_BRANCHES: &str = "kargo/promotion/";
@@ -175,7 +176,7 @@ impl Remote {
                     format!("{} refused to change its refs: {reason}{said}; are they protected?", self.url()),
                 ))
             }
-            PushOutcome::Unknown { error } => Err(error),
+            PushOutcome::Unknown { error } => Err(unsettled(error)),
         }
     }
 }

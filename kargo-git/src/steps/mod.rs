@@ -175,12 +175,12 @@ impl fmt::Debug for AuthorConfig {
 }
 
 /// Whether a field, by its JSON pointer, has one of these names.
-fn is_one_of(pointer: &str, names: &[&str]) -> bool {
+pub(crate) fn is_one_of(pointer: &str, names: &[&str]) -> bool {
     pointer.rsplit('/').next().is_some_and(|name| names.contains(&name))
 }
 
 /// An optional text, of which Kargo's forms write an empty one for none.
-fn given(text: Option<&String>) -> Option<&str> {
+pub(crate) fn given(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.is_empty())
 }
 

@@ -3,8 +3,8 @@
 use kargo_core::ErrorKind;
 use kargo_core::plugin::{Step as _, StepOutcome};
 use kargo_git::testing::forge::Fault;
-use kargo_git::{OpenPullRequest, Provider};
-use serde_json::json;
+use kargo_git::{CredentialRules, Forges, MergePullRequest, OpenPullRequest, Provider, WaitForPullRequest};
+use serde_json::{Value, json};
 
 use crate::bench::{ALL, Bench, assert_failed, assert_nothing_to_merge, number, outputs, promotion};
 
@@ -158,6 +158,65 @@ async fn one_that_this_promotion_opened_is_found_after_its_merge_and_the_end_of_
         bench.fake.delete_branch("promote");
         assert_eq!(number(&bench.open().await.unwrap()), 1, "{provider}");
     }
+}
+
+#[tokio::test]
+async fn what_a_promotion_puts_on_its_branch_after_a_merge_gets_a_pull_request_of_its_own() {
+    for provider in ALL {
+        let bench = Bench::with_open(provider).await;
+        bench.fake.merge(1);
+        bench.fake.commit("promote", &[("tag", "v3")], "Promote v3");
+        assert_eq!(number(&bench.open().await.unwrap()), 2, "{provider}");
+        assert_eq!(number(&bench.open().await.unwrap()), 2, "{provider}: it is taken while it is open");
+        bench.fake.merge(2);
+        assert_eq!(number(&bench.open().await.unwrap()), 2, "{provider}: and after it");
+        // What somebody closed was for other commits.
+        bench.fake.commit("promote", &[("tag", "v4")], "Promote v4");
+        assert_eq!(number(&bench.open().await.unwrap()), 3, "{provider}");
+        bench.fake.close(3);
+        assert_failed(&bench.open().await.unwrap(), "closed without being merged");
+        bench.fake.commit("promote", &[("tag", "v5")], "Promote v5");
+        assert_eq!(number(&bench.open().await.unwrap()), 4, "{provider}");
+    }
+}
+
+#[tokio::test]
+async fn empty_fields_of_forms_are_left_out() {
+    for provider in ALL {
+        let bench = Bench::new(provider).await;
+        let mut config = bench.branches();
+        config["title"] = "".into();
+        config["description"] = "".into();
+        bench.open_with(&config).await.unwrap();
+        let pull = &bench.fake.pull_requests()[0];
+        assert_eq!(pull.title, "Promote v2", "{provider}");
+        assert!(pull.description.starts_with("Tested in staging.\n"), "{provider}: {}", pull.description);
+    }
+    let forges = Forges::new(CredentialRules::new()).unwrap();
+    let config = |extra: Value| {
+        let mut config = json!({"repoURL": "https://github.com/acme/shop", "provider": ""});
+        extra.as_object().unwrap().iter().for_each(|(key, value)| config[key] = value.clone());
+        config
+    };
+    let open = OpenPullRequest::new(forges.clone());
+    open.validate(&config(json!({"sourceBranch": "promote", "targetBranch": "main"}))).unwrap();
+    let number = json!({"prNumber": 1, "pollInterval": ""});
+    WaitForPullRequest::new(forges.clone()).validate(&config(number.clone())).unwrap();
+    MergePullRequest::new(forges).validate(&config(number)).unwrap();
+}
+
+#[test]
+fn what_expressions_give_for_texts_stays_text() {
+    let forges = Forges::new(CredentialRules::new()).unwrap();
+    let open = OpenPullRequest::new(forges.clone());
+    for pointer in ["/title", "/description", "/labels/0", "/sourceBranch", "/targetBranch", "/repoURL"] {
+        assert!(open.takes_text(pointer), "{pointer}");
+    }
+    assert!(!open.takes_text("/insecureSkipTLSVerify"));
+    let wait = WaitForPullRequest::new(forges.clone());
+    assert!(wait.takes_text("/repoURL") && !wait.takes_text("/prNumber"));
+    let merge = MergePullRequest::new(forges);
+    assert!(merge.takes_text("/mergeMethod") && !merge.takes_text("/wait") && !merge.takes_text("/prNumber"));
 }
 
 #[tokio::test]

@@ -195,6 +195,25 @@ async fn a_restart_between_any_two_calls_is_safe() {
 }
 
 #[tokio::test]
+async fn what_is_not_committed_stays_after_a_restart_as_it_did_before() {
+    let world = World::new().await;
+    let mut promotion = world.promotion(true).await;
+    promotion.write("src/other.yaml", "not: committed\n").await;
+    promotion.run("github-push", push()).await;
+    assert_eq!(promotion.read("src/other.yaml").await.as_deref(), Some("not: committed\n"));
+    let again = promotion.restarted();
+    let restore = async |done: &DoneStep| {
+        again.call(done.number, &done.uses, &done.config, true, Some(&done.outputs)).await.unwrap();
+    };
+    restore(&promotion.done()[0]).await;
+    again.write("src/dev.yaml", "tag: v2\n").await;
+    restore(&promotion.done()[1]).await;
+    again.write("src/other.yaml", "not: committed\n").await;
+    restore(&promotion.done()[2]).await;
+    assert_eq!(again.read("src/other.yaml").await.as_deref(), Some("not: committed\n"));
+}
+
+#[tokio::test]
 async fn a_ref_that_cannot_be_removed_is_left_behind_and_the_push_is_done() {
     let calm = World::new().await;
     let promotion = calm.promotion(true).await;

@@ -11,7 +11,7 @@ use kargo_git::testing::StepByStep;
 use kargo_git::{CredentialRules, Credentials, GitCache, GitSource, GitSubscription, Limits, Timeouts};
 use kargo_tests::git;
 use kargo_tests::pushing::{
-    a_forced_push_keeps_to_its_lease, change, lost_races_have_an_end, promotion, push,
+    a_forced_push_keeps_to_its_lease, a_killed_server_has_one_commit, change, lost_races_have_an_end, promotion, push,
     the_deadline_of_a_call_ends_a_push,
 };
 use serde_json::{Value, json};
@@ -298,6 +298,16 @@ async fn git_21_git_22_a_forced_push_keeps_to_its_lease() {
     let (name, repository) = server.repository("steps-lease");
     let url = format!("{}/{name}", server.url);
     a_forced_push_keeps_to_its_lease(&repository, &url, &access(&server, &url)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_the_midst_of_a_push_has_one_commit_over_http() {
+    let server = Server::find();
+    for when in ["pre-receive", "post-receive"] {
+        let (name, repository) = server.repository(&format!("steps-killed-{when}"));
+        let url = format!("{}/{name}", server.url);
+        a_killed_server_has_one_commit(&repository, &url, &access(&server, &url), when).await;
+    }
 }
 
 #[tokio::test]

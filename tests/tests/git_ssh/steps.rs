@@ -4,7 +4,9 @@ use kargo_core::plugin::Plugins;
 use kargo_git::testing::StepByStep;
 use kargo_git::{Credentials, GitSource, GitSteps, Signer};
 use kargo_tests::git;
-use kargo_tests::pushing::{a_forced_push_keeps_to_its_lease, the_deadline_of_a_call_ends_a_push};
+use kargo_tests::pushing::{
+    a_forced_push_keeps_to_its_lease, a_killed_server_has_one_commit, the_deadline_of_a_call_ends_a_push,
+};
 use serde_json::json;
 
 use crate::server::*;
@@ -20,6 +22,16 @@ async fn git_21_git_22_a_forced_push_keeps_to_its_lease() {
     let (name, repository) = server.repository("steps-lease");
     let url = format!("{}/{name}", server.url);
     a_forced_push_keeps_to_its_lease(&repository, &url, &access(&server, &url)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_the_midst_of_a_push_has_one_commit() {
+    let server = Server::find();
+    for when in ["pre-receive", "post-receive"] {
+        let (name, repository) = server.repository(&format!("steps-killed-{when}"));
+        let url = format!("{}/{name}", server.url);
+        a_killed_server_has_one_commit(&repository, &url, &access(&server, &url), when).await;
+    }
 }
 
 #[tokio::test]

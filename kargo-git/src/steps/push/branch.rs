@@ -75,6 +75,11 @@ enum Plan {
     Fail(String),
 }
 
+/// What was not found although the server has just named it: it is another one behind the same name, which will have it in a moment.
+fn behind(error: Error) -> Error {
+    if error.kind() == ErrorKind::NotFound { again(error) } else { error }
+}
+
 /// One push to a branch.
 struct Work<'a> {
     cx: &'a Context,
@@ -131,7 +136,7 @@ impl Work<'_> {
                 && !without.contains(&tip)
             {
                 let since = last.draft.at.as_second();
-                let own = find_own(&mut session, tip, &last.key, since, &without).await?;
+                let own = find_own(&mut session, tip, &last.key, since, &without).await.map_err(behind)?;
                 // A branch that is forced is to stand there, and not further on.
                 if let Some(own) = own.filter(|own| !self.target.force || *own == tip) {
                     cx.progress(format!("found the commit {own} of an earlier try"));
@@ -145,9 +150,9 @@ impl Work<'_> {
                 without.insert(tip);
             }
             if let Some(tip) = tip.filter(|tip| self.target.force && Some(*tip) != first_seen) {
-                self.check_lease(&mut session, tip, head).await?;
+                self.check_lease(&mut session, tip, head).await.map_err(behind)?;
             }
-            let checkout = match self.plan(&mut session, tip, head).await? {
+            let checkout = match self.plan(&mut session, tip, head).await.map_err(behind)? {
                 Plan::Stand(commit) => return self.stand(commit).await,
                 Plan::Fail(reason) => return Ok(StepOutcome::Failed { reason }),
                 Plan::Move(checkout) => checkout,

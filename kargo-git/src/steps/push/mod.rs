@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use kargo_core::plugin::{Context, Step, StepOutcome, StepRequest, read_config, read_template};
 use kargo_core::workspace::Directory;
 use kargo_core::{Error, ErrorKind, Result, Retry};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::checkout::{Checkout, Known};
 use super::{GitSteps, given, invalid, is_one_of};
-use crate::forge::{Provider, commit_page};
+use crate::forge::{Provider, commit_page, named_or_none};
 use crate::remote::parse_id;
 use crate::update::branch_fault;
 
@@ -74,7 +74,7 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) max_attempts: Option<u32>,
     /// Of which kind the server is, for `commitURL`. Default: as its name says.
-    #[serde(default, deserialize_with = "provider")]
+    #[serde(default, deserialize_with = "named_or_none")]
     pub(super) provider: Option<Provider>,
 }
 
@@ -102,15 +102,6 @@ pub(super) fn check(config: &Config) -> Result<()> {
         return Err(invalid("maxAttempts is at least 1.".to_owned()));
     }
     Ok(())
-}
-
-/// A provider, of which Kargo's forms write an empty text for none.
-fn provider<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Provider>, D::Error> {
-    match Option::<Value>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(named) => Provider::deserialize(named).map(Some).map_err(serde::de::Error::custom),
-    }
 }
 
 #[async_trait]
@@ -165,12 +156,12 @@ pub(super) async fn restore(
     let recorded = recorded
         .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("What {USES} put out has no commit; promote again.")))?;
     let head = checkout.head()?;
-    let (commit, directory) = if recorded == head.id {
-        (head, directory)
-    } else {
-        let commit = Known { id: recorded, tree: checkout.origin.commit(cx, recorded).await?.tree };
-        (commit, checkout.directory(commit))
+    let commit = match recorded == head.id {
+        true => head,
+        false => Known { id: recorded, tree: checkout.origin.commit(cx, recorded).await?.tree },
     };
+    // As when it was pushed: what is not committed stays, unless other files came from the branch.
+    let directory = if commit.tree == head.tree { directory } else { checkout.directory(commit) };
     let branch = outputs.get("branch").and_then(Value::as_str).unwrap_or_default();
     checkout.standing_on(commit, branch).mount(cx, request.workspace(), &config.path, directory).await?;
     Ok(StepOutcome::succeeded())
