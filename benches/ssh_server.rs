@@ -38,9 +38,11 @@ impl SshServer {
         drop(free);
         let folder = folder.to_owned();
         let place = folder.display();
+        // By the last one a shell of this user reads no startup files, which may take longer than all the rest.
         let config = format!(
             "ListenAddress 127.0.0.1:{behind}\nPidFile none\nHostKey {place}/host\nAuthorizedKeysFile {place}/user.pub\nStrictModes no\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\n"
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\n\
+             SetEnv SHLVL=1\n"
         );
         std::fs::write(folder.join("sshd_config"), config).expect("the disk has room");
         let mut sshd = Command::new(program);
