@@ -2,8 +2,10 @@
 #![allow(missing_docs)]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use kargo_benches::promise;
 use kargo_core::expr::{Config, Environment, Fault, Host, Program, Query, Scope, Template, Value, kargo};
 use serde_json::json;
 
@@ -52,6 +54,10 @@ fn expressions(c: &mut Criterion) {
         let program = Program::compile(text, &environment).expect("the expression compiles");
         group.bench_function("evaluate", |b| b.iter(|| black_box(&program).evaluate(&scope).expect("it has a value")));
         group.finish();
+        promise(text, Duration::from_micros(20), 1001, || {
+            let program = Program::compile(black_box(text), &environment).expect("the expression compiles");
+            black_box(program.evaluate(&scope)).expect("it has a value");
+        });
     }
 }
 

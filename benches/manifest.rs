@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use kargo_benches::promise;
 use kargo_core::manifest::{Manifests, STEPS, lint};
 
 const STAGES: usize = 1000;
@@ -108,6 +110,9 @@ fn manifests(c: &mut Criterion) {
     });
     group.bench_function("pipelines", |b| b.iter(|| black_box(&loaded).pipelines().expect("a pipeline")));
     group.finish();
+    promise("loading and checking", Duration::from_secs(1), 5, || {
+        black_box(lint(&Manifests::parse("stages.yaml", black_box(text.as_str())), &STEPS));
+    });
 }
 
 criterion_group!(benches, manifests);
