@@ -31,6 +31,7 @@ pub(super) struct GitClone(pub(super) GitSteps);
 /// # Outputs
 ///
 /// - `commits`: the id of each checkout's commit, by its `as`, or else its path.
+/// - `branches`: in the same way, the name of the default branch, where none was asked for.
 ///
 /// # Errors
 ///
@@ -223,13 +224,13 @@ async fn clone(
     remote: Remote,
 ) -> Result<Map<String, Value>> {
     let (mut session, key) = remote.open(cx, false).await?;
-    let refs = refs(&mut session, config, request.restored.is_some()).await?;
+    let refs = refs(&mut session, config, request.restored).await?;
     let hash = session.hash().await?;
     // A checkout without a commit is a branch that is to be made.
     let mut found: Vec<(Option<String>, Option<ObjectId>)> = Vec::new();
     let draft = first_draft(cx, request, author);
     for wanted in &config.checkout {
-        let there = find(&mut session, wanted, &refs, request.restored.is_some()).await?;
+        let there = find(&mut session, wanted, &refs, request.restored).await?;
         let recorded = match request.restored {
             Some(outputs) => Some(recorded(outputs, wanted.alias())?),
             None => None,
@@ -248,7 +249,7 @@ async fn clone(
         false => session.roots(&ids.into_iter().collect::<Vec<_>>()).await?,
     };
     let origin = GitOrigin::new(remote, key, session).await?;
-    let mut outputs = Map::new();
+    let (mut outputs, mut branches) = (Map::new(), Map::new());
     // One for all branches that begin now, so that there is one signature too.
     let mut first: Option<First> = None;
     for (wanted, (branch, id)) in config.checkout.iter().zip(found) {
@@ -264,6 +265,9 @@ async fn clone(
             author: author.clone(),
             sparse: wanted.sparse(),
         };
+        if let (What::Default, Some(branch)) = (wanted.what()?, &checkout.branch) {
+            branches.insert(wanted.alias().to_owned(), json!(branch));
+        }
         match id {
             Some(id) => {
                 let tree = roots
@@ -288,18 +292,29 @@ async fn clone(
         checkout.mount(cx, request.workspace(), &wanted.path, directory).await?;
     }
     let mut outputs = Map::from_iter([("commits".to_owned(), Value::Object(outputs))]);
+    if !branches.is_empty() {
+        outputs.insert("branches".to_owned(), Value::Object(branches));
+    }
     outputs.extend(first.and_then(|first| first.signature).map(|text| (SIGNATURE.to_owned(), json!(text))));
     Ok(outputs)
 }
 
+/// What the step put out when it succeeded, when it is run again after a restart.
+type Restored<'a> = Option<&'a Map<String, Value>>;
+
+/// The default branch, as the step put it out when it succeeded: it may be another by now.
+fn recorded_branch(restored: Restored<'_>, alias: &str) -> Option<String> {
+    Some(restored?.get("branches")?.get(alias)?.as_str()?.to_owned())
+}
+
 /// The refs that are asked for. One request for all.
-async fn refs(session: &mut Session, config: &Config, restored: bool) -> Result<Vec<RemoteRef>> {
+async fn refs(session: &mut Session, config: &Config, restored: Restored<'_>) -> Result<Vec<RemoteRef>> {
     let mut names = BTreeSet::new();
     for wanted in &config.checkout {
         match wanted.what()? {
-            What::Default => names.insert("HEAD".to_owned()),
-            What::Branch(branch) if !restored => names.insert(format!("refs/heads/{branch}")),
-            What::Tag(tag) if !restored => names.insert(format!("refs/tags/{tag}")),
+            What::Default if recorded_branch(restored, wanted.alias()).is_none() => names.insert("HEAD".to_owned()),
+            What::Branch(branch) if restored.is_none() => names.insert(format!("refs/heads/{branch}")),
+            What::Tag(tag) if restored.is_none() => names.insert(format!("refs/tags/{tag}")),
             _ => false,
         };
     }
@@ -314,11 +329,14 @@ async fn find(
     session: &mut Session,
     wanted: &Wanted,
     refs: &[RemoteRef],
-    restored: bool,
+    restored: Restored<'_>,
 ) -> Result<(Option<String>, Option<ObjectId>)> {
     let named = |name: &str| refs.iter().find(|each| each.name == name);
     Ok(match wanted.what()? {
         What::Default => {
+            if let Some(branch) = recorded_branch(restored, wanted.alias()) {
+                return Ok((Some(branch), None));
+            }
             let head = named("HEAD");
             let branch = head.and_then(|head| head.target.as_deref()?.strip_prefix("refs/heads/"));
             match head {
@@ -335,7 +353,7 @@ async fn find(
         What::Branch(branch) => {
             let id = match named(&format!("refs/heads/{branch}")) {
                 Some(found) => Some(found.id),
-                None if wanted.create || restored => None,
+                None if wanted.create || restored.is_some() => None,
                 // Asked again, so that the error can name branches that there are.
                 None => Some(session.tip(branch).await?),
             };
@@ -343,7 +361,7 @@ async fn find(
         }
         What::Tag(tag) => match named(&format!("refs/tags/{tag}")) {
             Some(found) => (None, Some(found.peeled.unwrap_or(found.id))),
-            None if restored => (None, None),
+            None if restored.is_some() => (None, None),
             None => {
                 let message = format!("The repository {} has no tag {tag}.", session.shown());
                 return Err(Error::new(ErrorKind::NotFound, message));

@@ -57,6 +57,26 @@ async fn git_04_after_a_restart_the_steps_bring_the_same_workspace_back() {
 }
 
 #[tokio::test]
+async fn after_a_restart_the_default_branch_is_the_one_that_was_checked_out() {
+    let repository = start();
+    repository.branch("next", "main");
+    let mut promotion = Promotion::new("dev.1");
+    let config = json!({"repoURL": repository.url(), "checkout": [{"path": "src"}]});
+    let outputs = promotion.run("git-clone", config.clone()).await;
+    assert_eq!(outputs["branches"], json!({"src": "main"}));
+    let head = repository.path().join("HEAD");
+    for (n, now) in ["next", "nothing-yet"].into_iter().enumerate() {
+        std::fs::write(&head, format!("ref: refs/heads/{now}\n")).unwrap();
+        let mut again = promotion.restarted();
+        again.call(1, "git-clone", &config, true, Some(&outputs)).await.unwrap();
+        again.write(&format!("src/file-{n}"), now).await;
+        again.run("git-commit", json!({"path": "src", "message": "Commit"})).await;
+        assert_eq!(again.run("git-push", json!({"path": "src"})).await["branch"], "main", "{now}");
+    }
+    assert_eq!((repository.log("main").len(), repository.log("next").len()), (3, 1));
+}
+
+#[tokio::test]
 async fn a_tag_is_made_once_and_never_moved() {
     let repository = start();
     let mut promotion = Promotion::new("dev.1");

@@ -134,7 +134,7 @@ impl Sources {
             Some("interval") => return plain("duration"),
             Some("number") => return plain("whole number"),
             // It takes an empty text for none besides what the type says.
-            Some("provider") => {}
+            Some("named_or_none") => {}
             Some(other) => bail!("what {other} of {} reads has to be said here", from.shown()),
             None => {}
         }
