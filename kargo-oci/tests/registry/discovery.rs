@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source};
 use kargo_core::{Artifact, ErrorKind, Image, Result, Subscription};
 use kargo_oci::testing::{Fault, Registry};
-use kargo_oci::{ImageSource, ImageSpec, ImageSubscription};
+use kargo_oci::{ImageSource, ImageSpec, ImageSubscription, Offer, TagOutcome};
 
 use crate::{client, cx};
 
@@ -421,7 +421,8 @@ async fn the_source_and_the_revision_are_read_from_labels_where_the_configuratio
         }
         assert!(images.iter().any(|image| image.tag == "1.1.0"));
         let explained = source().explain(&cx(), &wanted).await.unwrap();
-        let kargo_oci::TagOutcome::Offered { metadata, .. } = &explained.tag("1.1.0").unwrap().outcome else {
+        let TagOutcome::Offered { offer: Offer::Image { metadata, .. }, .. } = &explained.tag("1.1.0").unwrap().outcome
+        else {
             panic!("{explained}")
         };
         assert_eq!(metadata.labels["maintainer"], "somebody");
