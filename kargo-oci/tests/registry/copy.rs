@@ -268,6 +268,46 @@ async fn what_refers_to_an_image_comes_along_when_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_thousand_manifests_that_refer_to_an_image_come_along_and_one_more_is_an_error() {
+    let (here, there) = (Registry::start().await, Registry::start().await);
+    let digest = here.put_image("app", "1.0.0", &layered("one"));
+    let (from, to) = (repository(&here, "app"), repository(&there, "app"));
+    let first = put_referrer(&here, &digest, "application/vnd.example.list");
+    // No single list is too long: some refer to the image, the others to the first of these.
+    for number in 1..999 {
+        put_referrer(&here, if number < 500 { &digest } else { &first }, &format!("application/vnd.example.{number}"));
+    }
+    // Under a tag of its own, as cosign keeps it, one counts like all others.
+    let beside = format!("{}.sig", digest.replace(':', "-"));
+    here.put_image("app", &beside, &ImageSpec::default().label("a", "signature"));
+    let options = CopyOptions::default().referrers();
+    let copied = copy(&from, &digest, &to, &options).await.unwrap();
+    assert_eq!(copied.referrers, 1_000);
+    for (subject, expected) in [(&digest, 500), (&first, 499)] {
+        assert_eq!(client().referrers(&cx(), &to, subject).await.unwrap().len(), expected);
+    }
+    assert!(there.digest("app", &beside).is_some());
+
+    for too_many in ["as a referrer", "beside the image"] {
+        match too_many {
+            "as a referrer" => drop(put_referrer(&here, &first, "application/vnd.example.last")),
+            _ => {
+                here.remove_manifest("app", &here.digest("app", "referrer").unwrap());
+                here.put_image("app", &beside.replace(".sig", ".sbom"), &ImageSpec::default().label("an", "SBOM"));
+            }
+        }
+        let error = copy(&from, &digest, &to, &options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{too_many}");
+        for part in ["More than 1000 manifests refer to", &from.to_string(), "copy without referrers"] {
+            assert!(error.message().contains(part), "{too_many}: {error}");
+        }
+    }
+    // What it is about is there, and is copied alone by whoever asks for that.
+    assert_eq!(there.digest("app", "prod"), Some(digest.clone()));
+    assert_eq!(copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap().referrers, 0);
+}
+
+#[tokio::test]
 async fn what_is_too_much_to_copy_is_refused_before_it_moves() {
     let (here, there) = (Registry::start().await, Registry::start().await);
     let index = |entries: &[String]| {

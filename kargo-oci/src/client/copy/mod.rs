@@ -43,7 +43,7 @@ pub struct CopyOptions {
 impl CopyOptions {
     /// Copies what refers to the images too: signatures, attestations, SBOMs, and whatever refers to these. Those that cosign keeps
     /// under tags of their own (`sha256-….sig`, `.att`, `.sbom`) are among them. An image that gets annotations has another digest
-    /// then, so what refers to it stays behind.
+    /// then, so what refers to it stays behind. More than 1,000 in all are an error, at which the image and the first of them are there.
     pub fn referrers(mut self) -> Self {
         self.referrers = true;
         self
