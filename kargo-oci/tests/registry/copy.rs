@@ -156,6 +156,43 @@ async fn bytes_that_are_not_what_the_digest_says_are_never_handed_on() {
 }
 
 #[tokio::test]
+async fn a_registry_that_claims_to_have_the_copy_is_believed_by_its_bytes_alone() {
+    let (here, there) = (Registry::start().await, Registry::start().await);
+    let digest = put_index(&here);
+    let (from, to) = (repository(&here, "app"), repository(&there, "app"));
+    let children: Vec<String> = {
+        let index = client().manifest(&cx(), &from, &digest).await.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&index.bytes).unwrap();
+        let entries = json["manifests"].as_array().unwrap().iter();
+        entries.map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect()
+    };
+    // Under the tag there is another image, by the name of the one that is wanted; and children are said to be there that are not.
+    let other = there.put_image("app", "prod", &layered("other"));
+    there.inject(Fault::header("docker-content-digest", digest.clone()).on("manifests/prod").method("GET"));
+    there.inject(Fault::header("docker-content-digest", digest.clone()).on("manifests/prod").method("HEAD"));
+    for child in &children {
+        let lie = Fault::body(MANIFEST, "{}").with_header("docker-content-digest", child.clone());
+        for method in ["GET", "HEAD"] {
+            there.inject(lie.clone().method(method).on(format!("manifests/{child}")).times(2));
+        }
+    }
+    let copied = copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap();
+    assert!(copied.changed && copied.streamed == 5, "{copied:?}");
+    let now = there.digest("app", "prod").unwrap();
+    assert!(now == digest && now != other);
+    there.clear_faults();
+    assert_whole(&there, "app", "prod").await;
+
+    // What has the bytes has them by whatever name the registry gives them, and something broken is replaced.
+    there.inject(Fault::header("docker-content-digest", other).on("manifests/prod").method("GET"));
+    assert!(!copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap().changed);
+    there.clear_faults();
+    there.put_manifest("app", "prod", MANIFEST, "{}");
+    assert!(copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap().changed);
+    assert_eq!(there.digest("app", "prod"), Some(digest));
+}
+
+#[tokio::test]
 async fn what_is_too_large_or_missing_is_refused_before_the_tag_is_set() {
     let (here, there) = (Registry::start().await, Registry::start().await);
     let digest = put_index(&here);

@@ -18,7 +18,8 @@ use self::gather::Nodes;
 use super::Client;
 use super::descriptor::Descriptor;
 use super::manifest::Manifest;
-use crate::repository::{Repository, checked_tag};
+use super::read::Fault;
+use crate::repository::{Repository, checked_digest, checked_tag, is_digest_of};
 
 /// How many blobs are moved at the same time. Each takes a chunk of memory as large as the connection gives it.
 const CONCURRENCY: usize = 4;
@@ -114,8 +115,9 @@ impl Client {
     /// are hashed on the way. What is there already is not moved again, so a call that is repeated goes on where the first one
     /// was ended. Dropping the future ends the copy where it is; only what the tag names is of account.
     ///
-    /// Whether something is there, the registry that it is copied to says without sending it. One that claims to have what it has not
-    /// gets no bytes, and has nothing to serve: whoever pulls the copy by its digest notices.
+    /// Whether a manifest is there, its bytes tell, and not what the registry says of it. Whether a blob is, the registry that it is
+    /// copied to says without sending it: one that claims to have what it has not gets no bytes, and has nothing to serve. Whoever pulls
+    /// the copy by its digest notices.
     ///
     /// ```no_run
     /// use kargo_core::plugin::Context;
@@ -168,12 +170,14 @@ impl Client {
         Ok(copied)
     }
 
-    /// Whether a tag names this digest, as far as the registry says so without sending anything.
-    async fn names(&self, cx: &Context, repository: &Repository, tag: &str, digest: &str) -> Result<bool> {
-        match self.head_manifest(cx, repository, tag).await {
-            Ok(head) => Ok(head.digest.as_deref() == Some(digest)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+    /// Whether `reference` names what has this digest. Its bytes are hashed, since without them a registry may say anything.
+    async fn names(&self, cx: &Context, repository: &Repository, reference: &str, digest: &str) -> Result<bool> {
+        match self.try_manifest(cx, repository, reference).await {
+            Ok(manifest) => Ok(is_digest_of(&checked_digest(digest)?, &manifest.bytes)),
+            // What is broken there is replaced.
+            Err(Fault::Image { .. }) => Ok(false),
+            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(Fault::Look(error)) => Err(error),
         }
     }
 }
@@ -200,7 +204,7 @@ impl Route<'_> {
     /// Copies a manifest whose children are there, with its blobs, and has `reference` name it.
     async fn put(self, cx: &Context, node: &Planned, reference: &str, copied: &mut Copied) -> Result<()> {
         let Self { client, from, to } = self;
-        // A registry that has a manifest has its blobs. The one that gets a tag is pushed in any case.
+        // A registry that has a manifest has taken its blobs. The one that gets a tag is pushed in any case.
         if reference == node.digest && client.names(cx, to, reference, &node.digest).await? {
             return Ok(());
         }
