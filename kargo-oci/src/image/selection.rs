@@ -127,6 +127,12 @@ mod tests {
     }
 
     #[test]
+    fn oci_10_a_regex_of_tags_to_ignore_has_an_effect() {
+        let subscription = ImageSubscription::new("a").ignore_tags_regex("^v.*-[0-9a-z]{7}$");
+        assert_eq!(choose(subscription, &["v1.2.0-0a1b2c3", "v1.1.0-rc.1", "v1.0.0"]), ["v1.1.0-rc.1", "v1.0.0"]);
+    }
+
+    #[test]
     fn text_that_go_takes_literally_is_taken_literally() {
         let subscription = ImageSubscription::new("a").allow_tags_regex(r"^\Q1.0\E\.\d+$").ignore_tags_regex(r"\Q.5");
         assert_eq!(choose(subscription, &["1.0.7", "1.0.5", "1.010.7", "2.0.0"]), ["1.0.7"]);
@@ -145,8 +151,14 @@ mod tests {
         let choose_by =
             |constraint: &str, tags: &[&str]| choose(ImageSubscription::new("a").constraint(constraint), tags);
         assert_eq!(choose_by(">=2.0.300-0", &["2.0.330-63-gc1cfb6864", "latest"]), ["2.0.330-63-gc1cfb6864"]);
+        assert_eq!(choose_by("^1.0.0-0", &["1.2.0-rc1", "2.0.0-rc1"]), ["1.2.0-rc1"]);
         assert_eq!(choose_by("1.2.3", &["1.9.0", "1.2.3"]), ["1.2.3"]);
         assert_eq!(choose_by("^1 || ^2", &["v1.2.3", "2.0.0", "3.0.0"]), ["2.0.0", "v1.2.3"]);
+        let tags = ["0.9.0", "1.0.0", "v1.16.3", "1.17.0", "1.2.3", "2.0.0", "2.0.1", "1.24"];
+        assert_eq!(choose_by("1.0.0 - 2.0.0", &tags), ["2.0.0", "1.17.0", "v1.16.3", "1.2.3", "1.0.0"]);
+        assert_eq!(choose_by(">=1.0.0 <2.0.0", &tags), ["1.17.0", "v1.16.3", "1.2.3", "1.0.0"]);
+        assert_eq!(choose_by("v1.16.x", &tags), ["v1.16.3"]);
+        assert_eq!(choose_by("!=1.2.3", &tags), ["2.0.1", "2.0.0", "1.17.0", "v1.16.3", "1.0.0", "0.9.0"]);
         assert_eq!(
             choose_by("1.0.1-0", &["1.0.1-rc9"]),
             Vec::<String>::new(),

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use kargo_core::edit::helm::{Dependency, dependencies, set_dependencies};
 use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source};
 use kargo_core::{Artifact, Chart, ErrorKind, Freight, FreightCollection, Pick, Result, Subscription};
 use kargo_oci::testing::{Fault, Registry, RegistryAuth};
@@ -297,4 +298,13 @@ async fn oci_15_a_chart_is_the_same_however_kargo_argo_cd_and_helm_write_it() {
         assert_eq!(Pick::ChartVersion(written.clone()).resolve(&collection).unwrap(), "9.5.0", "{written}");
     }
     Pick::ChartVersion(format!("oci://{repository}/other")).resolve(&collection).unwrap_err();
+
+    // Helm writes the repository and the name apart, and the dependency gets the version of the freight.
+    let chart =
+        format!("name: shop\ndependencies:\n- name: {name}\n  repository: oci://{repository}\n  version: 9.4.0\n");
+    let [dependency] = &dependencies(&chart).unwrap()[..] else { panic!("{chart}") };
+    let pick = Pick::ChartVersion(format!("{}/{}", dependency.repository, dependency.name));
+    let version = pick.resolve(&collection).unwrap();
+    let wanted = Dependency::new(dependency.repository.as_str(), name, version);
+    assert_eq!(set_dependencies(&chart, &[wanted]).unwrap(), chart.replace("9.4.0", "9.5.0"));
 }
