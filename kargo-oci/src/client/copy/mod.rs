@@ -18,8 +18,7 @@ use self::gather::Nodes;
 use super::Client;
 use super::descriptor::Descriptor;
 use super::manifest::Manifest;
-use super::read::Fault;
-use crate::repository::{Repository, checked_digest, checked_tag, is_digest_of};
+use crate::repository::{Repository, checked_tag};
 
 /// How many blobs are moved at the same time. Each takes a chunk of memory as large as the connection gives it.
 const CONCURRENCY: usize = 4;
@@ -168,17 +167,6 @@ impl Client {
             route.referrers(cx, kept.map(|node| node.digest.clone()).collect(), &mut copied).await?;
         }
         Ok(copied)
-    }
-
-    /// Whether `reference` names what has this digest. Its bytes are hashed, since without them a registry may say anything.
-    async fn names(&self, cx: &Context, repository: &Repository, reference: &str, digest: &str) -> Result<bool> {
-        match self.try_manifest(cx, repository, reference).await {
-            Ok(manifest) => Ok(is_digest_of(&checked_digest(digest)?, &manifest.bytes)),
-            // What is broken there is replaced.
-            Err(Fault::Image { .. }) => Ok(false),
-            Err(Fault::Look(error)) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(Fault::Look(error)) => Err(error),
-        }
     }
 }
 
