@@ -4,8 +4,8 @@
 //! * [`Client`] lists tags, fetches manifests and blobs, and pushes. It answers registries' challenges, follows pages
 //!   to their end, tries again when that can help, and checks every digest.
 //! * [`ImageSource`] finds images by their tags, with few requests; [`ImageSubscription`] says which, in Kargo's words.
-//!   [`ImageSource::explain`] says why.
 //! * [`ChartSource`] finds Helm charts, in registries and in classic repositories; [`ChartSubscription`] says which.
+//! * [`ImageSource::explain`] and [`ChartSource::explain`] say why.
 //! * [`ImageTagWriter`] gives the image of freight another tag, such as `prod`.
 //! * [`Client::copy`] copies images between repositories and registries, with what refers to them; [`OciPushStep`] and
 //!   [`OciDownloadStep`] are Kargo's steps for registries.
@@ -36,8 +36,10 @@ mod attestation;
 mod chart;
 mod client;
 mod credentials;
+mod explain;
 mod flight;
 mod image;
+mod misfit;
 mod reference;
 mod repository;
 mod signature;
@@ -55,9 +57,9 @@ pub use client::{
     Referrer,
 };
 pub use credentials::{CredentialSource, Credentials, DockerConfig, StaticCredentials};
-pub use image::{
-    Explanation, ImageMetadata, ImageSource, ImageSubscription, Misfit, SelectionStrategy, TagOutcome, TagReport,
-};
+pub use explain::{Explanation, Offer, TagOutcome, TagReport};
+pub use image::{ImageMetadata, ImageSource, ImageSubscription, SelectionStrategy};
+pub use misfit::Misfit;
 pub use repository::Repository;
 #[cfg(feature = "keyless")]
 pub use signature::TrustedRoot;

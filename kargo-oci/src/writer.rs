@@ -89,13 +89,7 @@ impl Writer for ImageTagWriter {
             return Err(Error::new(ErrorKind::InvalidInput, text));
         };
         let repository = Repository::parse(repo_url)?;
-        let is_there = match self.client.manifest_unless(cx, &repository, &tag, digest).await {
-            Ok(other) => other.is_none(),
-            Err(error) if error.kind() == ErrorKind::NotFound => false,
-            // What is broken under the tag is replaced.
-            Err(error) if error.kind() == ErrorKind::InvalidResponse => false,
-            Err(error) => return Err(error),
-        };
+        let is_there = self.client.names(cx, &repository, &tag, digest).await?;
         if !is_there {
             self.client.retag(cx, &repository, digest, &tag).await?;
         }

@@ -14,7 +14,7 @@ use super::provenance::{Provenance, comparable, is_provenance};
 use super::vulnerabilities::{Report, Severity, is_report};
 use crate::client::{Client, Fault, ManifestContent, ManifestEntry, Platform};
 use crate::repository::Repository;
-use crate::signature::{Good, Judgement, Rule, SignerIdentity, Trust, TrustedRoot, repositories};
+use crate::signature::{Good, Judgement, Rule, SignerIdentity, Trust, TrustedRoot, repositories, signers};
 
 /// How far ahead of ours a scanner's clock may be.
 const AHEAD: SignedDuration = SignedDuration::from_mins(10);
@@ -231,27 +231,6 @@ impl AttestationCheck {
         }
     }
 
-    /// Adds another key that is trusted as well.
-    #[must_use]
-    pub fn or_key(mut self, key: impl Into<String>) -> Self {
-        self.keys.push(key.into());
-        self
-    }
-
-    /// Adds another identity that is trusted as well.
-    #[must_use]
-    pub fn or_identity(mut self, identity: SignerIdentity) -> Self {
-        self.identities.push(identity);
-        self
-    }
-
-    /// Looks at the image of this repository only, or of others that are added in the same way.
-    #[must_use]
-    pub fn image(mut self, repo_url: impl Into<String>) -> Self {
-        self.images.push(repo_url.into());
-        self
-    }
-
     /// Demands provenance.
     #[must_use]
     pub fn provenance(mut self, rule: ProvenanceRule) -> Self {
@@ -339,6 +318,8 @@ impl AttestationCheck {
         Ok(Good { evidence: evidence.join(", "), until })
     }
 }
+
+signers!(AttestationCheck);
 
 fn invalid(why: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, format!("The check of attestations {why}."))

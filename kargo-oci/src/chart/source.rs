@@ -1,5 +1,6 @@
 //! Discovery of charts.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::index;
-use super::subscription::{ChartSubscription, Place, Selection, version_of_tag};
+use super::subscription::{ChartSubscription, Place, Selection};
 use crate::client::{Client, Validators};
+use crate::explain::{Explanation, Offer, TagOutcome, TagReport, note_on_numbers};
 use crate::flight::Flights;
 use crate::repository::{Repository, sha256_hex};
 
@@ -25,7 +27,8 @@ const INDEX_BYTES: usize = 64 * 1024 * 1024;
 /// Subscriptions that look at the same chart at the same time share the request.
 ///
 /// Versions are offered as they were published. In a registry they must have three numbers, and a `v` may lead; tags have `_`
-/// where the version has `+`. In a classic repository short versions such as `1.2` count too.
+/// where the version has `+`. In a classic repository short versions such as `1.2` count too. [`ChartSource::explain`] says of each why it is
+/// or is not offered.
 ///
 /// ```
 /// use kargo_core::Plugins;
@@ -43,7 +46,7 @@ pub struct ChartSource {
     indexes: Flights<(Url, String, Option<String>), Fetched>,
 }
 
-/// What was found in a place: the versions, or nothing when they are the same as before.
+/// What was found in a place: the tags or the versions, or nothing when they are the same as before.
 type Fetched = Option<(Arc<Vec<String>>, Validators)>;
 
 impl ChartSource {
@@ -53,11 +56,48 @@ impl ChartSource {
         Self { client, listings: Flights::new(), indexes: Flights::new() }
     }
 
+    /// Looks as [`Source::discover`] does for the first time, and says of every tag, or in a classic repository of every version of the
+    /// chart, why it is or is not offered.
+    ///
+    /// ```
+    /// use kargo_core::plugin::Context;
+    /// use kargo_oci::testing::Registry;
+    /// use kargo_oci::{ChartSource, ChartSubscription, Client, ImageSpec};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kargo_core::Result<()> {
+    /// let registry = Registry::start().await;
+    /// registry.put_image("charts/shop", "1.2.0_build.5", &ImageSpec::default());
+    /// registry.put_image("charts/shop", "1.2", &ImageSpec::default());
+    ///
+    /// let source = ChartSource::new(Client::anonymous()?);
+    /// let subscription = ChartSubscription::oci(format!("oci://{}/charts/shop", registry.host()));
+    /// let explanation = source.explain(&Context::system("explain"), &subscription).await?;
+    /// assert!(explanation.tag("1.2.0_build.5").is_some_and(|report| report.outcome.is_offered()));
+    /// assert!(explanation.to_string().contains("strict versions have three numbers"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Source::discover`].
+    pub async fn explain(&self, cx: &Context, subscription: &ChartSubscription) -> Result<Explanation> {
+        let selection = subscription.clone().check()?;
+        let (listed, _) =
+            self.fetch(cx, &selection, None).await?.expect("what is not compared with anything is not the same");
+        Ok(explained(selection, &listed))
+    }
+
+    /// All that is there, or nothing when it is known that it is the same as before.
+    async fn fetch(&self, cx: &Context, selection: &Selection, known: Option<&Validators>) -> Result<Fetched> {
+        match &selection.place {
+            Place::Registry(repository) => Ok(Some((self.list(cx, repository).await?, Validators::default()))),
+            Place::Index(url) => self.index(cx, url, &selection.name, known).await,
+        }
+    }
+
     async fn list(&self, cx: &Context, repository: &Repository) -> Result<Arc<Vec<String>>> {
-        let listing = async {
-            let tags = self.client.list_tags(cx, repository).await?;
-            Ok(Arc::new(tags.iter().map(|tag| version_of_tag(tag)).collect()))
-        };
+        let listing = async { Ok(Arc::new(self.client.list_tags(cx, repository).await?)) };
         // Whoever lists for all may have more time than this call.
         cx.guard("list the tags of", self.listings.join(repository, listing)).await
     }
@@ -107,15 +147,10 @@ impl Source for ChartSource {
         // A cursor of another version of this crate, or of another configuration, is as good as none.
         let seen = request.cursor.and_then(|cursor| Seen::deserialize(&cursor.0).ok());
         let seen = seen.filter(|seen| seen.config == config);
-        let fetched = match &selection.place {
-            Place::Registry(repository) => Some((self.list(cx, repository).await?, Validators::default())),
-            Place::Index(url) => {
-                let known = seen.as_ref().map(|seen| &seen.validators);
-                self.index(cx, url, &selection.name, known).await?
-            }
-        };
-        let Some((versions, validators)) = fetched else { return Ok(Discovery::Unchanged) };
-        let chosen = selection.choose(versions.iter().cloned());
+        let known = seen.as_ref().map(|seen| &seen.validators);
+        let fetched = self.fetch(cx, &selection, known).await?;
+        let Some((listed, validators)) = fetched else { return Ok(Discovery::Unchanged) };
+        let chosen = selection.choose(&listed);
         let versions = sha256_hex(chosen.join("\n").as_bytes());
         // With other validators the cursor has to be renewed, and for that the versions are told again.
         if seen.is_some_and(|seen| seen.versions == versions && seen.validators == validators) {
@@ -126,6 +161,26 @@ impl Source for ChartSource {
         let cursor = serde_json::to_value(Seen { config, versions, validators }).ok().map(Cursor);
         Ok(Discovery::Found { candidates, cursor })
     }
+}
+
+/// Why each of what was listed is or is not offered. An index may have a version twice.
+fn explained(selection: Selection, listed: &[String]) -> Explanation {
+    let chosen = selection.choose(listed);
+    let ranks: HashMap<&str, usize> =
+        chosen.iter().enumerate().map(|(rank, version)| (version.as_str(), rank + 1)).collect();
+    let all: BTreeSet<&String> = listed.iter().collect();
+    let outcome = |listed: &str| match selection.judge(listed) {
+        Err(misfit) => TagOutcome::Misfit(misfit),
+        Ok(version) => match ranks.get(version.as_str()) {
+            Some(rank) => {
+                TagOutcome::Offered { rank: *rank, offer: Offer::Chart { version: version.as_str().to_owned() } }
+            }
+            None => TagOutcome::BeyondLimit,
+        },
+    };
+    let reports = all.into_iter().map(|tag| TagReport { tag: tag.clone(), outcome: outcome(tag) }).collect();
+    let notes = note_on_numbers(chosen.iter().map(String::as_str)).into_iter().collect();
+    Explanation::new(selection.repo_url, selection.name, reports, notes)
 }
 
 fn chart(selection: &Selection, version: String) -> Artifact {

@@ -6,6 +6,7 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::misfit::{Misfit, fitting_version, is_attachment};
 use crate::repository::{Repository, scrub_user_info};
 
 /// Watches the versions of one Helm chart. Field names and defaults are those of Kargo's `chart` subscription.
@@ -96,7 +97,7 @@ impl ChartSubscription {
         fields.check()
     }
 
-    fn check(self) -> Result<Selection> {
+    pub(super) fn check(self) -> Result<Selection> {
         // What follows a question mark may be a secret.
         let shown = scrub_user_info(self.repo_url.split(['?', '#']).next().unwrap_or_default());
         let invalid =
@@ -166,24 +167,32 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// The versions that fit, the highest first, as many as are to be offered. They are read leniently for a classic
-    /// repository and strictly for a registry, as Helm does.
-    pub(super) fn choose(&self, versions: impl IntoIterator<Item = String>) -> Vec<String> {
-        let read = |text: &str| match self.place {
-            Place::Registry(_) => Version::parse_strict(text),
-            Place::Index(_) => Version::parse(text),
-        };
-        let fits = |version: &Version| self.constraint.as_ref().is_none_or(|constraint| constraint.matches(version));
-        let mut versions: Vec<Version> =
-            versions.into_iter().filter_map(|text| read(&text).ok()).filter(fits).collect();
+    /// The versions that fit, the highest first, as many as are to be offered. `listed` are the tags of a registry, or the versions of
+    /// an index, in any order.
+    pub(super) fn choose(&self, listed: &[String]) -> Vec<String> {
+        let mut versions: Vec<Version> = listed.iter().filter_map(|listed| self.judge(listed).ok()).collect();
         versions.sort_by(|a, b| b.cmp(a));
         versions.dedup_by(|a, b| a.as_str() == b.as_str());
         versions.into_iter().take(self.limit).map(|version| version.as_str().to_owned()).collect()
     }
+
+    /// The version that a tag, or an entry of an index, stands for, when it fits. It is read leniently in a classic repository and
+    /// strictly in a registry, as Helm does.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(super) fn judge(&self, listed: &str) -> Result<Version, Misfit> {
+        let constraint = self.constraint.as_ref();
+        match self.place {
+            Place::Registry(_) if is_attachment(listed) => Err(Misfit::Attachment),
+            Place::Registry(_) => fitting_version(&version_of_tag(listed), true, constraint),
+            Place::Index(_) => fitting_version(listed, false, constraint),
+        }
+    }
 }
 
 /// The version that a chart's tag in a registry stands for: tags cannot have `+`, so Helm writes `_`.
-pub(super) fn version_of_tag(tag: &str) -> String {
+fn version_of_tag(tag: &str) -> String {
     tag.replace('_', "+")
 }
 
@@ -194,7 +203,8 @@ mod tests {
     use super::*;
 
     fn choose(subscription: ChartSubscription, tags: &[&str]) -> Vec<String> {
-        subscription.check().unwrap().choose(tags.iter().map(|tag| version_of_tag(tag)))
+        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        subscription.check().unwrap().choose(&tags)
     }
 
     #[test]

@@ -198,6 +198,23 @@ impl Client {
         Err(if is_image { Fault::Image { error, digest: None } } else { Fault::Look(error) })
     }
 
+    /// Whether `reference` names what has this digest. Its bytes are hashed, since without them a registry may say anything.
+    pub(crate) async fn names(
+        &self,
+        cx: &Context,
+        repository: &Repository,
+        reference: &str,
+        digest: &str,
+    ) -> Result<bool> {
+        use ErrorKind::{InvalidResponse, NotFound, Unsupported};
+        match self.manifest(cx, repository, reference).await {
+            Ok(manifest) => Ok(is_digest_of(&checked_digest(digest)?, &manifest.bytes)),
+            // What is broken there, or of a format of long ago, is not it.
+            Err(error) if matches!(error.kind(), NotFound | InvalidResponse | Unsupported) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What the registry says of a manifest, in one request without a body.
     ///
     /// # Errors

@@ -10,8 +10,7 @@ mod shelf;
 mod source;
 mod subscription;
 
-pub use explain::{Explanation, TagOutcome, TagReport};
 pub use metadata::ImageMetadata;
-pub use selection::{Misfit, SelectionStrategy};
+pub use selection::SelectionStrategy;
 pub use source::ImageSource;
 pub use subscription::ImageSubscription;

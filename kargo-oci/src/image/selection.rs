@@ -8,6 +8,7 @@ use regex::Regex;
 
 use super::gate::Gate;
 use crate::client::Platform;
+use crate::misfit::{Misfit, fitting_version, is_attachment};
 use crate::repository::Repository;
 
 /// By what an image is preferred to another one. The names are those of Kargo's `imageSelectionStrategy`.
@@ -71,37 +72,6 @@ pub(super) struct Selection {
     pub(super) gate: Option<Gate>,
 }
 
-/// Why a tag does not fit by its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Misfit {
-    /// It is where signatures, attestations or the like of another image are kept.
-    Attachment,
-    /// This regular expression of `ignoreTagsRegexes` is found in it.
-    Ignored(String),
-    /// None of `allowTagsRegexes` is found in it.
-    NotAllowed,
-    /// It is no semantic version, or not one of three numbers where that is asked for; with the reason.
-    NotAVersion(String),
-    /// Its version is outside of this constraint.
-    OutsideConstraint(String),
-    /// It is not the one tag that is watched.
-    NotWatched,
-}
-
-impl fmt::Display for Misfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Attachment => f.write_str("holds a signature or another attachment of an image"),
-            Self::Ignored(regex) => write!(f, "ignored, because {regex:?} of ignoreTagsRegexes is found in it"),
-            Self::NotAllowed => f.write_str("none of allowTagsRegexes is found in it"),
-            Self::NotAVersion(why) => f.write_str(why),
-            Self::OutsideConstraint(constraint) => write!(f, "outside of the constraint {constraint:?}"),
-            Self::NotWatched => f.write_str("not the tag that is watched"),
-        }
-    }
-}
-
 impl Selection {
     /// The tags that fit by name, the preferred one first as far as names tell. The order of `tags` does not matter.
     pub(super) fn choose(&self, tags: &[String]) -> Vec<String> {
@@ -129,12 +99,7 @@ impl Selection {
             return Err(Misfit::NotAllowed);
         }
         let Strategy::SemVer { constraint, strict } = &self.strategy else { return Ok(None) };
-        let version = if *strict { Version::parse_strict(tag) } else { Version::parse(tag) };
-        let version = version.map_err(|error| Misfit::NotAVersion(error.message().trim_end_matches('.').to_owned()))?;
-        match constraint {
-            Some(constraint) if !constraint.matches(&version) => Err(Misfit::OutsideConstraint(constraint.to_string())),
-            _ => Ok(Some(version)),
-        }
+        fitting_version(tag, *strict, constraint.as_ref()).map(Some)
     }
 
     /// Sorts images that were all looked at by when they were built, for [`Strategy::NewestBuild`].
@@ -142,17 +107,6 @@ impl Selection {
         // Equal times, as of builders that set them to 1970, are told apart by the tag, the same in every look.
         b.cmp(&a)
     }
-}
-
-/// Whether a tag is where signatures and attestations of another image are kept: `sha256-<hash>`, with or without
-/// ending.
-fn is_attachment(tag: &str) -> bool {
-    ["sha256-", "sha512-"].iter().any(|algorithm| {
-        tag.strip_prefix(algorithm).is_some_and(|rest| {
-            let hash = rest.split('.').next().unwrap_or(rest);
-            hash.len() >= 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    })
 }
 
 #[cfg(test)]
@@ -170,6 +124,12 @@ mod tests {
         let subscription =
             ImageSubscription::new("a").allow_tags_regex("^v1").allow_tags_regex("2").ignore_tags_regex("rc");
         assert_eq!(choose(subscription, &["v1.0.0", "1.0.0", "v1.2.0-rc1", "2.0.0"]), ["2.0.0", "v1.0.0"]);
+    }
+
+    #[test]
+    fn oci_10_a_regex_of_tags_to_ignore_has_an_effect() {
+        let subscription = ImageSubscription::new("a").ignore_tags_regex("^v.*-[0-9a-z]{7}$");
+        assert_eq!(choose(subscription, &["v1.2.0-0a1b2c3", "v1.1.0-rc.1", "v1.0.0"]), ["v1.1.0-rc.1", "v1.0.0"]);
     }
 
     #[test]
@@ -191,8 +151,14 @@ mod tests {
         let choose_by =
             |constraint: &str, tags: &[&str]| choose(ImageSubscription::new("a").constraint(constraint), tags);
         assert_eq!(choose_by(">=2.0.300-0", &["2.0.330-63-gc1cfb6864", "latest"]), ["2.0.330-63-gc1cfb6864"]);
+        assert_eq!(choose_by("^1.0.0-0", &["1.2.0-rc1", "2.0.0-rc1"]), ["1.2.0-rc1"]);
         assert_eq!(choose_by("1.2.3", &["1.9.0", "1.2.3"]), ["1.2.3"]);
         assert_eq!(choose_by("^1 || ^2", &["v1.2.3", "2.0.0", "3.0.0"]), ["2.0.0", "v1.2.3"]);
+        let tags = ["0.9.0", "1.0.0", "v1.16.3", "1.17.0", "1.2.3", "2.0.0", "2.0.1", "1.24"];
+        assert_eq!(choose_by("1.0.0 - 2.0.0", &tags), ["2.0.0", "1.17.0", "v1.16.3", "1.2.3", "1.0.0"]);
+        assert_eq!(choose_by(">=1.0.0 <2.0.0", &tags), ["1.17.0", "v1.16.3", "1.2.3", "1.0.0"]);
+        assert_eq!(choose_by("v1.16.x", &tags), ["v1.16.3"]);
+        assert_eq!(choose_by("!=1.2.3", &tags), ["2.0.1", "2.0.0", "1.17.0", "v1.16.3", "1.0.0", "0.9.0"]);
         assert_eq!(
             choose_by("1.0.1-0", &["1.0.1-rc9"]),
             Vec::<String>::new(),

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::explain::Explanation;
 use super::look::{Answer, Describing, Digests, Looked, Looker};
 use super::memory::{Facts, Judgements};
 use super::selection::{Selection, Strategy};
 use super::shelf::Shelf;
 use super::subscription::ImageSubscription;
 use crate::client::Client;
+use crate::explain::Explanation;
 use crate::flight::Flights;
 use crate::repository::{Repository, sha256_hex};
 use crate::signature::TrustedRoot;

@@ -91,7 +91,7 @@ impl ImageSubscription {
     /// The name under which [`crate::ImageSource`] is registered for these subscriptions.
     pub const SOURCE: &'static str = "image";
 
-    /// Watches `repo_url`, such as `ghcr.io/acme/app`, for semantic versions: the newest release that there is.
+    /// Watches `repo_url`, such as `ghcr.io/acme/app`, for semantic versions: the newest that there is, be it a release or not.
     pub fn new(repo_url: impl Into<String>) -> Self {
         Self {
             repo_url: repo_url.into(),

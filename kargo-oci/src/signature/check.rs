@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::cosign::Signed;
 use super::identity::SignerIdentity;
 use super::keyless::TrustedRoot;
+use super::signers::signers;
 use super::subject::{Good, Judgement, Rule, repositories};
 use super::trust::Trust;
 use crate::client::{Client, Platform};
@@ -43,27 +44,6 @@ impl SignatureCheck {
         Self { keys: Vec::new(), identities: vec![identity], images: Vec::new() }
     }
 
-    /// Adds another key that is trusted as well, such as while keys are changed.
-    #[must_use]
-    pub fn or_key(mut self, key: impl Into<String>) -> Self {
-        self.keys.push(key.into());
-        self
-    }
-
-    /// Adds another identity that is trusted as well.
-    #[must_use]
-    pub fn or_identity(mut self, identity: SignerIdentity) -> Self {
-        self.identities.push(identity);
-        self
-    }
-
-    /// Looks at the image of this repository only, or of others that are added in the same way.
-    #[must_use]
-    pub fn image(mut self, repo_url: impl Into<String>) -> Self {
-        self.images.push(repo_url.into());
-        self
-    }
-
     pub(super) fn read(config: &Value, root: Option<&TrustedRoot>) -> Result<SignatureRule> {
         let fields: Self = serde_json::from_value(config.clone()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("The check of signatures cannot be read: {error}."))
@@ -76,6 +56,8 @@ impl SignatureCheck {
         Ok(SignatureRule { trust, images: repositories(&self.images)? })
     }
 }
+
+signers!(SignatureCheck);
 
 impl From<SignatureCheck> for Value {
     fn from(check: SignatureCheck) -> Self {

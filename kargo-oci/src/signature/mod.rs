@@ -9,6 +9,7 @@ mod keyless;
 #[cfg(not(feature = "keyless"))]
 #[path = "no_keyless.rs"]
 mod keyless;
+mod signers;
 mod subject;
 mod trust;
 mod verifier;
@@ -25,4 +26,5 @@ pub use verifier::SignatureVerifier;
 pub(crate) use cosign::CERTIFICATE;
 #[cfg(not(feature = "keyless"))]
 pub(crate) use keyless::TrustedRoot;
+pub(crate) use signers::signers;
 pub(crate) use subject::{Good, Judgement, Rule, repositories, verdict};

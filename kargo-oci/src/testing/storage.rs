@@ -1,6 +1,6 @@
 //! What a registry holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ pub(super) struct Storage {
 struct Content {
     tags: BTreeMap<String, String>,
     manifests: HashMap<String, (String, Vec<u8>)>,
+    /// The digests of the manifests that refer to a digest.
+    referrers: HashMap<String, BTreeSet<String>>,
     blobs: HashMap<String, Vec<u8>>,
 }
 
@@ -37,7 +39,11 @@ impl Storage {
 
     pub(super) fn put_manifest(&mut self, repository: &str, media_type: &str, bytes: Vec<u8>) -> String {
         let digest = digest_of(&bytes);
-        self.content(repository).manifests.insert(digest.clone(), (media_type.to_owned(), bytes));
+        let content = self.content(repository);
+        if let Some(subject) = subject(&bytes) {
+            content.referrers.entry(subject).or_default().insert(digest.clone());
+        }
+        content.manifests.insert(digest.clone(), (media_type.to_owned(), bytes));
         digest
     }
 
@@ -106,24 +112,23 @@ impl Storage {
 
     /// The descriptors of the manifests that refer to this digest.
     pub(super) fn referrers(&self, repository: &str, digest: &str) -> Vec<Value> {
-        let manifests = self.repositories.get(repository).map(|content| &content.manifests);
-        let all = manifests.into_iter().flatten().filter(|(_, (_, bytes))| subject(bytes).as_deref() == Some(digest));
-        let mut entries: Vec<Value> = all
-            .map(|(digest, (media_type, bytes))| {
-                let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
-                let mut entry = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
-                let kinds = [&manifest["artifactType"], &manifest["config"]["mediaType"]];
-                if let Some(kind) = kinds.into_iter().find(|kind| kind.is_string()) {
-                    entry["artifactType"] = kind.clone();
-                }
-                if manifest["annotations"].is_object() {
-                    entry["annotations"] = manifest["annotations"].clone();
-                }
-                entry
-            })
-            .collect();
-        entries.sort_by_key(|entry| entry["digest"].to_string());
-        entries
+        let Some(content) = self.repositories.get(repository) else { return Vec::new() };
+        let referrers = content.referrers.get(digest).into_iter().flatten();
+        let described = |digest: &String| {
+            // One that was removed refers to nothing.
+            let (media_type, bytes) = content.manifests.get(digest)?;
+            let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
+            let mut entry = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
+            let kinds = [&manifest["artifactType"], &manifest["config"]["mediaType"]];
+            if let Some(kind) = kinds.into_iter().find(|kind| kind.is_string()) {
+                entry["artifactType"] = kind.clone();
+            }
+            if manifest["annotations"].is_object() {
+                entry["annotations"] = manifest["annotations"].clone();
+            }
+            Some(entry)
+        };
+        referrers.filter_map(described).collect()
     }
 
     pub(super) fn begin_upload(&mut self) -> String {

@@ -116,6 +116,14 @@ async fn oci_19_tokens_are_kept_by_repository_not_by_host() {
     }
     assert_eq!(registry.count("GET", "/token"), 2);
     assert_eq!(registry.count("", ""), 2 * (1 + 1 + 1) + 2);
+    let asked = registry.requests().into_iter().filter(|request| request.path == "/token");
+    let repository =
+        |query: &str| query.contains("repository%3Aapp%3Apull") || query.contains("repository%3Aother%3Apull");
+    assert!(asked.into_iter().all(|request| repository(&request.query)), "no token is for the host alone");
+    assert!(
+        registry.requests().iter().all(|request| request.path != "/v2/"),
+        "nothing is asked for the sake of asking"
+    );
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 use std::fmt::Write as _;
 
+use kargo_core::edit::helm::{Dependency, dependencies, set_dependencies};
 use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source};
 use kargo_core::{Artifact, Chart, ErrorKind, Freight, FreightCollection, Pick, Result, Subscription};
 use kargo_oci::testing::{Fault, Registry, RegistryAuth};
-use kargo_oci::{ChartSource, ChartSubscription, Client, Credentials, ImageSpec, StaticCredentials};
+use kargo_oci::{
+    ChartSource, ChartSubscription, Client, Credentials, ImageSpec, Misfit, Offer, StaticCredentials, TagOutcome,
+};
 
 use crate::{client, cx};
 
@@ -86,6 +89,72 @@ async fn oci_14_versions_with_a_v_are_offered_as_they_were_published() {
             found(look(&ChartSource::new(client()), oci(&registry).constraint(constraint), None).await.unwrap());
         assert_eq!(versions(&charts), ["v1.16.3"]);
     }
+}
+
+#[tokio::test]
+async fn every_tag_of_a_chart_in_a_registry_has_its_reason() {
+    let registry = Registry::builder().page_size(3).start().await;
+    let signature = format!("sha256-{}.sig", "0".repeat(64));
+    let tags = ["1.0.0", "1.1.0", "1.2.0_build.5", "1.2", "2.0.0", "latest", "1.3.0-rc9", &signature];
+    for tag in tags {
+        registry.put_image("charts/shop", tag, &ImageSpec::default());
+    }
+    let (source, subscription) =
+        (ChartSource::new(client()), oci(&registry).constraint(">=1.0.0-0 <2").discovery_limit(3));
+    let explanation = source.explain(&cx(), &subscription).await.unwrap();
+    assert_eq!((explanation.tags.len(), registry.requests().len()), (tags.len(), 3), "the pages alone");
+    let outcome = |tag: &str| &explanation.tag(tag).unwrap().outcome;
+    for (rank, tag, version) in
+        [(1, "1.3.0-rc9", "1.3.0-rc9"), (2, "1.2.0_build.5", "1.2.0+build.5"), (3, "1.1.0", "1.1.0")]
+    {
+        let TagOutcome::Offered { rank: offered, offer: Offer::Chart { version: offers } } = outcome(tag) else {
+            panic!("{explanation}")
+        };
+        assert_eq!((*offered, offers.as_str()), (rank, version));
+        assert_eq!(explanation.tags[rank - 1].tag, tag, "the offered ones come first, in their order");
+    }
+    assert!(matches!(outcome("1.0.0"), TagOutcome::BeyondLimit));
+    assert!(matches!(outcome("1.2"), TagOutcome::Misfit(Misfit::NotAVersion(why)) if why.contains("three numbers")));
+    assert!(matches!(outcome("latest"), TagOutcome::Misfit(Misfit::NotAVersion(_))));
+    assert!(matches!(outcome("2.0.0"), TagOutcome::Misfit(Misfit::OutsideConstraint(by)) if by.contains("<2")));
+    assert!(matches!(outcome(&signature), TagOutcome::Misfit(Misfit::Attachment)));
+    let text = explanation.to_string();
+    let host = registry.host();
+    assert!(text.starts_with(&format!("oci://{host}/charts/shop: 8 tags\n")), "{text}");
+    assert!(text.contains("  1.2.0_build.5: offered, number 2, version 1.2.0+build.5\n"), "{text}");
+    assert!(text.contains("Note: In 1.3.0-rc9 a number"), "{text}");
+
+    // What is explained is what is offered.
+    let (charts, _) = found(look(&source, subscription, None).await.unwrap());
+    assert_eq!(versions(&charts), ["1.3.0-rc9", "1.2.0+build.5", "1.1.0"]);
+}
+
+#[tokio::test]
+async fn every_version_of_a_chart_in_an_index_has_its_reason() {
+    let registry = Registry::start().await;
+    let index = "entries:\n  other: [{version: 9.0.0}]\n  shop:\n  - version: 1.2\n  - version: 1.2\n  - version: 1.1.0\n  \
+                 - version: 2.0.0\n  - version: \"a\\e[2Jb\"\n";
+    registry.put_file("/stable/index.yaml", "text/yaml", index);
+    let (source, subscription) = (ChartSource::new(client()), classic(&registry).constraint("^1").discovery_limit(1));
+    let explanation = source.explain(&cx(), &subscription).await.unwrap();
+    assert_eq!((explanation.name.as_str(), registry.requests().len()), ("shop", 1));
+    let tags: Vec<&str> = explanation.tags.iter().map(|report| report.tag.as_str()).collect();
+    assert_eq!(tags, ["1.2", "1.1.0", "2.0.0", "a\u{1b}[2Jb"], "each once, and none of another chart");
+    let outcome = |tag: &str| &explanation.tag(tag).unwrap().outcome;
+    assert!(matches!(outcome("1.2"), TagOutcome::Offered { rank: 1, .. }), "short versions count here");
+    assert!(matches!(outcome("1.1.0"), TagOutcome::BeyondLimit));
+    assert!(matches!(outcome("2.0.0"), TagOutcome::Misfit(Misfit::OutsideConstraint(_))));
+    let text = explanation.to_string();
+    let place = format!("shop in http://{}/stable: 4 versions\n", registry.host());
+    assert!(text.starts_with(&place) && explanation.notes.is_empty(), "{text}");
+    assert!(!text.replace('\n', "").chars().any(char::is_control), "{text:?}");
+
+    // What discover would fail on, explain fails on.
+    let other = ChartSubscription::classic(format!("http://{}/stable", registry.host()), "shopp");
+    let error = source.explain(&cx(), &other).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.message().contains("\"shop\""), "{error}");
+    let wrong = source.explain(&cx(), &ChartSubscription::oci("ghcr.io/acme")).await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
@@ -229,4 +298,13 @@ async fn oci_15_a_chart_is_the_same_however_kargo_argo_cd_and_helm_write_it() {
         assert_eq!(Pick::ChartVersion(written.clone()).resolve(&collection).unwrap(), "9.5.0", "{written}");
     }
     Pick::ChartVersion(format!("oci://{repository}/other")).resolve(&collection).unwrap_err();
+
+    // Helm writes the repository and the name apart, and the dependency gets the version of the freight.
+    let chart =
+        format!("name: shop\ndependencies:\n- name: {name}\n  repository: oci://{repository}\n  version: 9.4.0\n");
+    let [dependency] = &dependencies(&chart).unwrap()[..] else { panic!("{chart}") };
+    let pick = Pick::ChartVersion(format!("{}/{}", dependency.repository, dependency.name));
+    let version = pick.resolve(&collection).unwrap();
+    let wanted = Dependency::new(dependency.repository.as_str(), name, version);
+    assert_eq!(set_dependencies(&chart, &[wanted]).unwrap(), chart.replace("9.4.0", "9.5.0"));
 }

@@ -156,6 +156,43 @@ async fn bytes_that_are_not_what_the_digest_says_are_never_handed_on() {
 }
 
 #[tokio::test]
+async fn a_registry_that_claims_to_have_the_copy_is_believed_by_its_bytes_alone() {
+    let (here, there) = (Registry::start().await, Registry::start().await);
+    let digest = put_index(&here);
+    let (from, to) = (repository(&here, "app"), repository(&there, "app"));
+    let children: Vec<String> = {
+        let index = client().manifest(&cx(), &from, &digest).await.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&index.bytes).unwrap();
+        let entries = json["manifests"].as_array().unwrap().iter();
+        entries.map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect()
+    };
+    // Under the tag there is another image, by the name of the one that is wanted; and children are said to be there that are not.
+    let other = there.put_image("app", "prod", &layered("other"));
+    there.inject(Fault::header("docker-content-digest", digest.clone()).on("manifests/prod").method("GET"));
+    there.inject(Fault::header("docker-content-digest", digest.clone()).on("manifests/prod").method("HEAD"));
+    for child in &children {
+        let lie = Fault::body(MANIFEST, "{}").with_header("docker-content-digest", child.clone());
+        for method in ["GET", "HEAD"] {
+            there.inject(lie.clone().method(method).on(format!("manifests/{child}")).times(2));
+        }
+    }
+    let copied = copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap();
+    assert!(copied.changed && copied.streamed == 5, "{copied:?}");
+    let now = there.digest("app", "prod").unwrap();
+    assert!(now == digest && now != other);
+    there.clear_faults();
+    assert_whole(&there, "app", "prod").await;
+
+    // What has the bytes has them by whatever name the registry gives them, and something broken is replaced.
+    there.inject(Fault::header("docker-content-digest", other).on("manifests/prod").method("GET"));
+    assert!(!copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap().changed);
+    there.clear_faults();
+    there.put_manifest("app", "prod", MANIFEST, "{}");
+    assert!(copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap().changed);
+    assert_eq!(there.digest("app", "prod"), Some(digest));
+}
+
+#[tokio::test]
 async fn what_is_too_large_or_missing_is_refused_before_the_tag_is_set() {
     let (here, there) = (Registry::start().await, Registry::start().await);
     let digest = put_index(&here);
@@ -265,6 +302,46 @@ async fn what_refers_to_an_image_comes_along_when_it_is_asked_for() {
         client.copy(&cx(), &from, &digest, &alone, "prod", &CopyOptions::default()).await.unwrap();
         assert!(client.referrers(&cx(), &alone, &digest).await.unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_thousand_manifests_that_refer_to_an_image_come_along_and_one_more_is_an_error() {
+    let (here, there) = (Registry::start().await, Registry::start().await);
+    let digest = here.put_image("app", "1.0.0", &layered("one"));
+    let (from, to) = (repository(&here, "app"), repository(&there, "app"));
+    let first = put_referrer(&here, &digest, "application/vnd.example.list");
+    // No single list is too long: some refer to the image, the others to the first of these.
+    for number in 1..999 {
+        put_referrer(&here, if number < 500 { &digest } else { &first }, &format!("application/vnd.example.{number}"));
+    }
+    // Under a tag of its own, as cosign keeps it, one counts like all others.
+    let beside = format!("{}.sig", digest.replace(':', "-"));
+    here.put_image("app", &beside, &ImageSpec::default().label("a", "signature"));
+    let options = CopyOptions::default().referrers();
+    let copied = copy(&from, &digest, &to, &options).await.unwrap();
+    assert_eq!(copied.referrers, 1_000);
+    for (subject, expected) in [(&digest, 500), (&first, 499)] {
+        assert_eq!(client().referrers(&cx(), &to, subject).await.unwrap().len(), expected);
+    }
+    assert!(there.digest("app", &beside).is_some());
+
+    for too_many in ["as a referrer", "beside the image"] {
+        match too_many {
+            "as a referrer" => drop(put_referrer(&here, &first, "application/vnd.example.last")),
+            _ => {
+                here.remove_manifest("app", &here.digest("app", "referrer").unwrap());
+                here.put_image("app", &beside.replace(".sig", ".sbom"), &ImageSpec::default().label("an", "SBOM"));
+            }
+        }
+        let error = copy(&from, &digest, &to, &options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse, "{too_many}");
+        for part in ["More than 1000 manifests refer to", &from.to_string(), "copy without referrers"] {
+            assert!(error.message().contains(part), "{too_many}: {error}");
+        }
+    }
+    // What it is about is there, and is copied alone by whoever asks for that.
+    assert_eq!(there.digest("app", "prod"), Some(digest.clone()));
+    assert_eq!(copy(&from, &digest, &to, &CopyOptions::default()).await.unwrap().referrers, 0);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kargo_core::plugin::{Cursor, DiscoverRequest, Discovery, Source};
-use kargo_core::{Artifact, ErrorKind, Image, Result, Subscription};
+use kargo_core::{Artifact, ErrorKind, Freight, Image, Result, Subscription};
 use kargo_oci::testing::{Fault, Registry};
-use kargo_oci::{ImageSource, ImageSpec, ImageSubscription};
+use kargo_oci::{ImageSource, ImageSpec, ImageSubscription, Misfit, Offer, TagOutcome};
 
 use crate::{client, cx};
 
@@ -182,16 +182,30 @@ async fn oci_06_half_a_listing_is_an_error_and_not_an_older_version() {
 #[tokio::test]
 async fn oci_11_the_choice_between_two_spellings_is_the_same_in_every_look() {
     let registry = Registry::start().await;
-    for tag in ["1.24", "1.24.0"] {
-        registry.put_image("app", tag, &dated(1));
+    for (tag, day) in [("1.24", 1), ("1.24.0", 2)] {
+        registry.put_image("app", tag, &dated(day));
     }
-    let loose = subscription(&registry).constraint("^1").strict_semvers(false);
-    for _ in 0..3 {
-        let (images, _) = found(look(&source(), &loose, None).await.unwrap());
+    let (source, loose) = (source(), subscription(&registry).constraint("^1").strict_semvers(false));
+    let (mut ids, mut last) = (BTreeSet::new(), None);
+    // In whatever order the registry names them, and with and without what was seen before.
+    for (second, order) in [["1.24", "1.24.0"], ["1.24.0", "1.24"], ["1.24", "1.24.0"]].into_iter().enumerate() {
+        let listing = serde_json::json!({"name": "app", "tags": order}).to_string();
+        registry.inject(Fault::body("application/json", listing).on("tags/list").times(2));
+        let (images, cursor) = found(look(&source, &loose, None).await.unwrap());
         assert_eq!(tags(&images), ["1.24.0", "1.24"]);
+        let at = jiff::Timestamp::from_second(second.try_into().unwrap()).unwrap();
+        ids.insert(Freight::new("main", vec![Artifact::Image(images[0].clone())], at).id().clone());
+        let before = last.replace(cursor);
+        assert_eq!(look(&source, &loose, before.as_ref().or(last.as_ref())).await.unwrap(), Discovery::Unchanged);
     }
-    let (images, _) = found(look(&source(), &subscription(&registry).constraint("^1"), None).await.unwrap());
-    assert_eq!(tags(&images), ["1.24.0"]);
+    assert_eq!(ids.len(), 1, "the same freight each time");
+    let strict = subscription(&registry).constraint("^1");
+    assert_eq!(tags(&found(look(&source, &strict, None).await.unwrap()).0), ["1.24.0"]);
+    let explained = source.explain(&cx(), &strict).await.unwrap();
+    assert!(
+        matches!(explained.tag("1.24").unwrap().outcome, TagOutcome::Misfit(Misfit::NotAVersion(_))),
+        "{explained}"
+    );
 }
 
 /// An index as builders write it, with attachments among its platforms.
@@ -421,7 +435,8 @@ async fn the_source_and_the_revision_are_read_from_labels_where_the_configuratio
         }
         assert!(images.iter().any(|image| image.tag == "1.1.0"));
         let explained = source().explain(&cx(), &wanted).await.unwrap();
-        let kargo_oci::TagOutcome::Offered { metadata, .. } = &explained.tag("1.1.0").unwrap().outcome else {
+        let TagOutcome::Offered { offer: Offer::Image { metadata, .. }, .. } = &explained.tag("1.1.0").unwrap().outcome
+        else {
             panic!("{explained}")
         };
         assert_eq!(metadata.labels["maintainer"], "somebody");

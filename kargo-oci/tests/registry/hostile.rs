@@ -1,7 +1,11 @@
 use kargo_core::ErrorKind;
+use kargo_core::plugin::Discovery;
 use kargo_oci::testing::{BearerAuth, Fault, Registry};
-use kargo_oci::{Client, Credentials, ImageSpec, ManifestContent, StaticCredentials};
+use kargo_oci::{Client, Credentials, ImageSource, ImageSpec, ManifestContent, Repository, StaticCredentials};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
+use crate::discovery::{found, look, subscription};
 use crate::{client, cx, repository};
 
 async fn with_one_tag() -> (Registry, String) {
@@ -84,6 +88,52 @@ async fn the_digest_of_a_tag_is_that_of_the_bytes_whatever_the_registry_says() {
 }
 
 #[tokio::test]
+async fn what_a_head_says_is_a_hint_and_freight_has_the_digest_of_the_bytes() {
+    let (registry, digest) = with_one_tag().await;
+    let client = Client::builder().counts_pulls(registry.host()).build().unwrap();
+    let (source, wanted) = (ImageSource::new(client), subscription(&registry));
+    let lie = format!("sha256:{}", "0".repeat(64));
+    registry.inject(Fault::header("docker-content-digest", lie));
+    let (images, cursor) = found(look(&source, &wanted, None).await.unwrap());
+    assert_eq!(images[0].digest, digest);
+    // A HEAD that names another digest only has the bytes be asked for, and these are the same.
+    registry.clear_requests();
+    assert_eq!(look(&source, &wanted, Some(&cursor)).await.unwrap(), Discovery::Unchanged);
+    assert_eq!((registry.count("HEAD", "/manifests/1.0.0"), registry.count("GET", "/manifests/1.0.0")), (1, 1));
+}
+
+#[tokio::test]
+async fn what_could_be_taken_for_an_image_and_for_an_index_is_neither() {
+    let registry = Registry::start().await;
+    let app = repository(&registry, "app");
+    let (image, index) = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json");
+    let entry = serde_json::json!({"mediaType": "x", "digest": format!("sha256:{}", "0".repeat(64)), "size": 1});
+    let (of_image, of_index) = (("config", entry.clone()), ("manifests", serde_json::json!([entry])));
+    for (says, sent_as, fields, needle) in [
+        (None, image, vec![of_image.clone(), of_index.clone()], "an image and an index at once"),
+        (
+            Some(index),
+            index,
+            vec![of_index.clone(), ("layers", serde_json::json!([]))],
+            "an image and an index at once",
+        ),
+        (Some(image), index, vec![of_image.clone()], "was sent as"),
+        (None, index, vec![of_image.clone()], "has the fields of a single image"),
+        (Some(index), "text/plain", vec![of_image], "has the fields of a single image"),
+        (Some(image), image, vec![of_index], "has the fields of an index"),
+    ] {
+        let mut body = serde_json::json!({"schemaVersion": 2});
+        for (field, value) in fields.into_iter().chain(says.map(|says| ("mediaType", says.into()))) {
+            body[field] = value;
+        }
+        registry.put_manifest("app", "1.0.0", sent_as, body.to_string());
+        let error = client().manifest(&cx(), &app, "1.0.0").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidResponse);
+        assert!(error.message().contains(needle) && error.message().contains("app:1.0.0"), "{body}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_next_page_on_another_host_is_not_asked_for() {
     let ((registry, _), (other, _)) = (with_one_tag().await, with_one_tag().await);
     registry.inject(Fault::header("link", format!("<http://{}/v2/app/tags/list>; rel=next", other.host())));
@@ -98,6 +148,20 @@ async fn a_compressed_answer_is_refused() {
     registry.inject(Fault::header("content-encoding", "gzip"));
     let error = client().list_tags(&cx(), &repository(&registry, "app")).await.unwrap_err();
     assert!(error.message().contains("compressed"), "{error}");
+
+    // And none is asked for.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = Repository::parse(&format!("{}/app", listener.local_addr().unwrap())).unwrap();
+    let asking = tokio::spawn(async move { Client::builder().tries(1).build().unwrap().list_tags(&cx(), &app).await });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
+        asked.push(stream.read_u8().await.unwrap());
+    }
+    let asked = String::from_utf8(asked).unwrap().to_ascii_lowercase();
+    let encodings: Vec<&str> = asked.lines().filter(|line| line.starts_with("accept-encoding:")).collect();
+    assert_eq!(encodings, ["accept-encoding: identity"], "{asked}");
+    asking.abort();
 }
 
 #[tokio::test]

@@ -164,9 +164,15 @@ async fn a_public_server_does_not_lead_to_this_machine() {
     let app = Repository::parse(&format!("{name}/app")).unwrap();
     let digest = client.manifest(&cx(), &app, "1.0.0").await.unwrap().digest;
     let (_, other_port) = inside.host().split_once(':').unwrap();
-    for host in
-        [inside.host().to_owned(), format!("localhost:{other_port}"), format!("[::ffff:127.0.0.1]:{other_port}")]
-    {
+    for host in [
+        inside.host().to_owned(),
+        format!("localhost:{other_port}"),
+        format!("[::ffff:127.0.0.1]:{other_port}"),
+        // Where clouds keep the credentials of their machines, and a private network.
+        "169.254.169.254".to_owned(),
+        "10.0.0.1:5000".to_owned(),
+        "[fd00::1]:5000".to_owned(),
+    ] {
         registry.clear_faults();
         let location = format!("http://{host}/v2/app/manifests/{digest}");
         registry.inject(Fault::status(307).with_header("location", location));

@@ -78,16 +78,26 @@ async fn a_list_that_runs_in_a_circle_or_has_too_much_is_an_error() {
     let error = client.referrers(&cx(), &app, &digest).await.unwrap_err();
     assert!(error.kind() == ErrorKind::InvalidResponse && error.message().contains("in a circle"), "{error}");
 
-    // More than a thousand, over several pages that are fine by themselves.
-    registry.clear_faults();
+    // A thousand, and then one more, over several pages that are fine by themselves.
     let entry = |number: usize| serde_json::json!({"digest": format!("sha256:{number:064x}"), "size": 1});
-    for page in 0..3 {
-        let entries: Vec<_> = (0..400).map(|number| entry(page * 400 + number)).collect();
-        let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
-        let next = format!("</v2/app/referrers/{digest}?page={}>; rel=next", page + 1);
-        let fault = Fault::body("application/vnd.oci.image.index.v1+json", index.to_string()).with_header("link", next);
-        registry.inject(fault.on("/referrers/").times(1));
+    for last in [200, 201] {
+        registry.clear_faults();
+        for (page, count) in [400, 400, last].into_iter().enumerate() {
+            let entries: Vec<_> = (0..count).map(|number| entry(page * 400 + number)).collect();
+            let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+            let mut fault = Fault::body("application/vnd.oci.image.index.v1+json", index.to_string());
+            if page < 2 {
+                fault = fault.with_header("link", format!("</v2/app/referrers/{digest}?page={page}>; rel=next"));
+            }
+            registry.inject(fault.on("/referrers/").times(1));
+        }
+        let listed = client.referrers(&cx(), &app, &digest).await;
+        match last {
+            200 => assert_eq!(listed.unwrap().len(), 1_000),
+            _ => {
+                let error = listed.unwrap_err();
+                assert!(error.message().contains("More than 1000 manifests"), "{error}");
+            }
+        }
     }
-    let error = client.referrers(&cx(), &app, &digest).await.unwrap_err();
-    assert!(error.message().contains("More than 1000 manifests"), "{error}");
 }

@@ -118,7 +118,7 @@ async fn a_short_pause_does_not_cut_a_longer_one_that_the_host_has_asked_for() {
 }
 
 #[tokio::test]
-async fn one_registry_that_asks_for_a_pause_does_not_hold_up_another() {
+async fn oci_07_one_registry_that_asks_for_a_pause_does_not_hold_up_another() {
     let (slow, quick) = (with_one_tag().await, with_one_tag().await);
     slow.inject(Fault::status(429).with_header("retry-after", "50"));
     let client = client();

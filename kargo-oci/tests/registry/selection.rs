@@ -1,13 +1,13 @@
 //! The strategies, what they cost, and what passes a tag over.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Source};
+use kargo_core::plugin::{Context, DiscoverRequest, Discovery, Progress, Source};
 use kargo_core::testing::ManualClock;
-use kargo_core::{Actor, Clock, ErrorKind, Subscription};
+use kargo_core::{Actor, Clock, ErrorKind, Image, Subscription};
 use kargo_oci::testing::{Fault, Registry};
-use kargo_oci::{ImageSource, ImageSpec, Misfit, SelectionStrategy, TagOutcome};
+use kargo_oci::{ImageSource, ImageSpec, ImageSubscription, Misfit, SelectionStrategy, TagOutcome};
 
 use crate::discovery::{dated, found, look, source, subscription, tags};
 use crate::{client, cx};
@@ -99,6 +99,19 @@ async fn the_newest_build_costs_a_manifest_and_a_configuration_per_tag_once() {
     assert_eq!(registry.requests().len(), 1 + 1, "only the new tag is asked for");
 }
 
+/// A look whose messages are heard.
+async fn heard(source: &ImageSource, subscription: &ImageSubscription) -> (Vec<Image>, Vec<String>) {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let progress = Progress::to({
+        let said = Arc::clone(&said);
+        move |message| said.lock().unwrap().push(message.to_owned())
+    });
+    let config = Subscription::from(subscription.clone()).config;
+    let discovery = source.discover(&cx().with_progress(progress), &DiscoverRequest::new(&config)).await.unwrap();
+    let said = said.lock().unwrap().clone();
+    (found(discovery).0, said)
+}
+
 #[tokio::test]
 async fn oci_08_equal_times_of_builds_are_told_apart_by_the_tag_and_that_is_said() {
     let registry = Registry::start().await;
@@ -107,21 +120,44 @@ async fn oci_08_equal_times_of_builds_are_told_apart_by_the_tag_and_that_is_said
         registry.put_image("app", tag, &ImageSpec::default().created(epoch).label("number", number));
     }
     let newest = subscription(&registry).strategy(SelectionStrategy::NewestBuild);
-    for _ in 0..2 {
-        let (images, _) = found(look(&source(), &newest, None).await.unwrap());
+    // In whatever order the registry names them.
+    for order in [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]] {
+        let listing = serde_json::json!({"name": "app", "tags": order}).to_string();
+        registry.inject(Fault::body("application/json", listing).on("tags/list").times(1));
+        let (images, said) = heard(&source(), &newest).await;
         assert_eq!(tags(&images), ["c", "b", "a"]);
+        assert!(
+            said.iter().any(|message| message.contains("built at the same time") && message.contains("c is taken")),
+            "{said:?}"
+        );
     }
     let explanation = source().explain(&cx(), &newest).await.unwrap();
     assert!(
         explanation.notes[0].contains("1970-01-01") && explanation.to_string().contains("Note: c and b"),
         "{explanation}"
     );
+}
 
-    // A rebuild from the cache keeps the time of the configuration; the label has the real one.
-    let rebuilt = ImageSpec::default().created(epoch).label("org.opencontainers.image.created", "2026-02-01T00:00:00Z");
-    registry.put_image("app", "a2", &rebuilt);
-    let (images, _) = found(look(&source(), &newest, None).await.unwrap());
-    assert_eq!(tags(&images), ["a2", "c", "b", "a"]);
+#[tokio::test]
+async fn oci_08_what_is_said_of_a_build_counts_before_the_time_of_its_configuration() {
+    let registry = Registry::start().await;
+    let at = |day: u8| format!("2026-01-{day:02}T00:00:00Z").parse::<jiff::Timestamp>().unwrap();
+    let built = |day: u8| ImageSpec::default().created(at(day));
+    registry.put_image("app", "plain", &built(10));
+    // Rebuilds from the cache keep an old time in the configuration; the annotation or the label has the real one.
+    registry.put_image("app", "rebuilt", &built(2).created_annotation(at(20)));
+    let epoch = ImageSpec::default().created(jiff::Timestamp::UNIX_EPOCH);
+    registry.put_image("app", "reproducible", &epoch.label("org.opencontainers.image.created", at(15).to_string()));
+    // An annotation counts also when it is the older one. A label does not, as in Kargo: images inherit those of their base.
+    registry.put_image("app", "annotated", &built(25).created_annotation(at(5)));
+    let inheriting = built(12).label("org.opencontainers.image.created", at(1).to_string());
+    registry.put_image("app", "inheriting", &inheriting);
+    let newest = subscription(&registry).strategy(SelectionStrategy::NewestBuild);
+    let (images, said) = heard(&source(), &newest).await;
+    let times: Vec<_> = images.iter().map(|image| (image.tag.as_str(), image.created_at.unwrap())).collect();
+    let expected = [("rebuilt", 20), ("reproducible", 15), ("inheriting", 12), ("plain", 10), ("annotated", 5)];
+    assert_eq!(times, expected.map(|(tag, day)| (tag, at(day))));
+    assert!(said.is_empty(), "{said:?}");
     assert!(source().explain(&cx(), &newest).await.unwrap().notes.is_empty());
 }
 
@@ -348,7 +384,8 @@ async fn every_tag_has_its_reason() {
     assert_eq!(explanation.tags.len(), 11);
     let text = explanation.to_string();
     assert!(text.lines().nth(1).unwrap().contains("1.3.0-rc9: offered, number 1, sha256:"), "{text}");
-    assert!(text.contains("rc10 comes before"), "{text}");
+    // OCI-28: the order is the specification's, and surprises.
+    assert!(text.contains("Note: In 1.3.0-rc9 a number") && text.contains("rc10 comes before"), "{text}");
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn a_repeated_call_writes_nothing_more_and_says_what_the_first_one_did() {
     registry.clear_requests();
     assert!(write(&client, &promotion, tag(), true).await.unwrap().changed);
     assert!(!write(&client, &promotion, tag(), false).await.unwrap().changed);
-    assert_eq!(registry.requests().iter().map(|request| request.status).collect::<Vec<_>>(), [304, 304]);
+    assert_eq!(registry.requests().iter().map(|request| request.method.as_str()).collect::<Vec<_>>(), ["GET", "GET"]);
 
     // The push got through, and its answer was lost.
     let later = registry.put_image("app", "2.0.0", &ImageSpec::default().label("later", "yes"));
@@ -57,6 +57,24 @@ async fn a_repeated_call_writes_nothing_more_and_says_what_the_first_one_did() {
     let _ = write(&impatient, &later, tag(), false).await;
     assert!(write(&client, &later, tag(), true).await.unwrap().changed);
     assert_eq!(registry.digest("app", "prod"), registry.digest("app", "2.0.0"));
+}
+
+#[tokio::test]
+async fn what_the_tag_names_is_told_by_its_bytes_alone() {
+    let registry = Registry::start().await;
+    let digest = registry.put_image("app", "1.0.0", &ImageSpec::default());
+    let other = registry.put_image("app", "prod", &ImageSpec::default().label("other", "yes"));
+    let promotion = promotion(&registry, &digest);
+    // The registry says that the tag has the freight's digest, and sends another image.
+    registry.inject(Fault::header("docker-content-digest", digest.clone()).on("manifests/prod").method("GET"));
+    registry.inject(Fault::header("docker-content-digest", digest.clone()).on("manifests/prod").method("HEAD"));
+    let client = crate::client();
+    let write = || write(&client, &promotion, ImageTag::new("shop", "prod"), false);
+    assert!(write().await.unwrap().changed);
+    assert!(registry.digest("app", "prod") == Some(digest.clone()) && digest != other);
+    // What is broken there is replaced.
+    registry.put_manifest("app", "prod", "application/vnd.oci.image.manifest.v1+json", "{}");
+    assert!(write().await.unwrap().changed && registry.digest("app", "prod") == Some(digest));
 }
 
 #[tokio::test]

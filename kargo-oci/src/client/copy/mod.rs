@@ -43,7 +43,7 @@ pub struct CopyOptions {
 impl CopyOptions {
     /// Copies what refers to the images too: signatures, attestations, SBOMs, and whatever refers to these. Those that cosign keeps
     /// under tags of their own (`sha256-….sig`, `.att`, `.sbom`) are among them. An image that gets annotations has another digest
-    /// then, so what refers to it stays behind.
+    /// then, so what refers to it stays behind. More than 1,000 in all are an error, at which the image and the first of them are there.
     pub fn referrers(mut self) -> Self {
         self.referrers = true;
         self
@@ -114,8 +114,9 @@ impl Client {
     /// are hashed on the way. What is there already is not moved again, so a call that is repeated goes on where the first one
     /// was ended. Dropping the future ends the copy where it is; only what the tag names is of account.
     ///
-    /// Whether something is there, the registry that it is copied to says without sending it. One that claims to have what it has not
-    /// gets no bytes, and has nothing to serve: whoever pulls the copy by its digest notices.
+    /// Whether a manifest is there, its bytes tell, and not what the registry says of it. Whether a blob is, the registry that it is
+    /// copied to says without sending it: one that claims to have what it has not gets no bytes, and has nothing to serve. Whoever pulls
+    /// the copy by its digest notices.
     ///
     /// ```no_run
     /// use kargo_core::plugin::Context;
@@ -167,15 +168,6 @@ impl Client {
         }
         Ok(copied)
     }
-
-    /// Whether a tag names this digest, as far as the registry says so without sending anything.
-    async fn names(&self, cx: &Context, repository: &Repository, tag: &str, digest: &str) -> Result<bool> {
-        match self.head_manifest(cx, repository, tag).await {
-            Ok(head) => Ok(head.digest.as_deref() == Some(digest)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// Refuses what is too large, before any of it moves.
@@ -200,7 +192,7 @@ impl Route<'_> {
     /// Copies a manifest whose children are there, with its blobs, and has `reference` name it.
     async fn put(self, cx: &Context, node: &Planned, reference: &str, copied: &mut Copied) -> Result<()> {
         let Self { client, from, to } = self;
-        // A registry that has a manifest has its blobs. The one that gets a tag is pushed in any case.
+        // A registry that has a manifest has taken its blobs. The one that gets a tag is pushed in any case.
         if reference == node.digest && client.names(cx, to, reference, &node.digest).await? {
             return Ok(());
         }

@@ -26,10 +26,6 @@ impl Route<'_> {
                 if !seen.insert(referrer.digest.clone()) {
                     continue;
                 }
-                if copied.referrers >= REFERRERS {
-                    let text = format!("More than {REFERRERS} manifests refer to what was to be copied from {from}.");
-                    return Err(Error::new(ErrorKind::InvalidResponse, text).operation("copy"));
-                }
                 self.whole(cx, &referrer.digest, None, copied).await?;
                 left.push(referrer.digest);
             }
@@ -49,6 +45,14 @@ impl Route<'_> {
 
     /// Copies what `reference` names, to this tag or none.
     async fn whole(self, cx: &Context, reference: &str, tag: Option<&str>, copied: &mut Copied) -> Result<()> {
+        if copied.referrers >= REFERRERS {
+            let from = self.from;
+            let text = format!(
+                "More than {REFERRERS} manifests refer to what was to be copied from {from}, which is the most that come along; copy \
+                 without referrers, or remove some of them."
+            );
+            return Err(Error::new(ErrorKind::InvalidResponse, text).operation("copy"));
+        }
         let root = self.client.manifest(cx, self.from, reference).await?;
         let planned = annotate(Nodes::gather(cx, self, root).await?, &CopyOptions::default())?;
         for (position, node) in planned.iter().enumerate() {
