@@ -1,6 +1,6 @@
 //! Looking at images in a registry: listing 2,000 tags, inspecting 50 images, finding the newest build of 2,000, and copying images with
-//! what refers to them. Beside it skopeo, where it is installed, against the same registry in the same run. The registry is in this
-//! process, and counts what it is asked.
+//! what refers to them. Beside it skopeo, where it is installed, and for what it can do the crate `oci-client`, against the same registry
+//! in the same run. The registry is in this process, and counts what it is asked.
 //!
 //! The memory of this program is by how much it grew at its peak, its registry included; skopeo's is all that it had.
 #![allow(missing_docs, clippy::print_stdout)]
@@ -14,6 +14,9 @@ use kargo_core::Subscription;
 use kargo_core::plugin::{Context, Cursor, DiscoverRequest, Discovery, Source as _};
 use kargo_oci::testing::Registry;
 use kargo_oci::{Client, CopyOptions, ImageSource, ImageSpec, ImageSubscription, Repository, SelectionStrategy};
+use oci_client::Reference;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
 use tokio::runtime::Runtime;
 
 struct Size {
@@ -72,6 +75,10 @@ impl Bench {
             let tags = self.runtime.block_on(client.list_tags(&Context::system("list"), &self.app));
             assert_eq!(tags.expect("the registry answers").len(), self.size.tags);
         });
+        let (peer, app) = (peer(), self.reference("latest"));
+        self.measure("  oci-client list_tags, page by page", self.size.runs, || {
+            assert_eq!(self.runtime.block_on(list_with_peer(&peer, &app)).len(), self.size.tags);
+        });
         self.compare("skopeo list-tags", self.size.runs, 1, |_| {
             vec!["list-tags".into(), format!("docker://{}", self.app)]
         });
@@ -94,6 +101,7 @@ impl Bench {
                 assert!(inspected.iter().all(|(_, image)| image.created_at.is_some() && !image.labels.is_empty()));
             });
             each.push(took);
+            self.inspect_with_peer(count, at_once);
         }
         let Some(skopeo) = self.inspect_with_skopeo(count, self.size.runs) else { return };
         for (at_once, took) in [1, 8].into_iter().zip(each) {
@@ -102,6 +110,28 @@ impl Bench {
             println!("{at_once} at once: {took:.2} ms for each image, {factor:.0} times faster than skopeo");
             assert!(factor >= 5.0, "at least five times faster for each image");
         }
+    }
+
+    /// Manifest, digest and configuration of each, which has its time and its labels.
+    fn inspect_with_peer(&self, count: usize, at_once: usize) {
+        self.measure(&format!("  oci-client, {count} images, {at_once} at once"), self.size.runs, || {
+            let peer = peer();
+            let inspected = stream::iter(0..count)
+                .map(|number| {
+                    let (peer, image) = (peer.clone(), self.reference(&tag(number)));
+                    async move { peer.pull_manifest_and_config(&image, &RegistryAuth::Anonymous).await }
+                })
+                .buffer_unordered(at_once)
+                .try_collect::<Vec<_>>();
+            for (_, _, config) in self.runtime.block_on(inspected).expect("the registry answers") {
+                let config: serde_json::Value = serde_json::from_str(&config).expect("a configuration");
+                assert!(config["created"].is_string() && config["config"]["Labels"]["number"].is_string());
+            }
+        });
+    }
+
+    fn reference(&self, tag: &str) -> Reference {
+        format!("{}:{tag}", self.app).parse().expect("a reference")
     }
 
     fn inspect_with_skopeo(&self, count: usize, runs: usize) -> Option<Duration> {
@@ -255,6 +285,26 @@ impl Bench {
 
 fn client() -> Client {
     Client::anonymous().expect("a client")
+}
+
+fn peer() -> oci_client::Client {
+    let config = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
+    oci_client::Client::try_from(config).expect("a client")
+}
+
+/// All tags. It leaves the pages to its callers, and does not tell them how the registry names the next one.
+async fn list_with_peer(peer: &oci_client::Client, app: &Reference) -> Vec<String> {
+    const PAGE: usize = 1_000;
+    let mut tags: Vec<String> = Vec::new();
+    loop {
+        let last = tags.last().map(String::as_str);
+        let page = peer.list_tags(app, &RegistryAuth::Anonymous, Some(PAGE), last).await.expect("the registry answers");
+        let is_last = page.tags.len() < PAGE;
+        tags.extend(page.tags);
+        if is_last {
+            return tags;
+        }
+    }
 }
 
 fn print(name: &str, took: Duration, requests: usize, memory: u64) {
