@@ -379,6 +379,11 @@ impl FakeArgoCd {
         self.shared.world().failing.insert(revision.to_owned(), message.to_owned());
     }
 
+    /// Lets operations at `revision` of an application with waves fail with `message` once the first wave is applied and well.
+    pub fn fail_second_wave_of(&self, revision: &str, message: &str) {
+        self.shared.world().failing_halfway.insert(revision.to_owned(), message.to_owned());
+    }
+
     /// Lets the rendering of `revision` ahead fail with `message`.
     pub fn fail_rendering_of(&self, revision: &str, message: &str) {
         self.shared.world().unrenderable.insert(revision.to_owned(), message.to_owned());
