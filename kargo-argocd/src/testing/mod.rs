@@ -77,6 +77,7 @@ use world::{Request, World};
 /// The model without the server, for tests of the judgement on many schedules.
 #[cfg(test)]
 pub(crate) mod model {
+    pub(crate) use super::app::App;
     pub(crate) use super::render::application;
     pub(crate) use super::world::{Request, World};
 }

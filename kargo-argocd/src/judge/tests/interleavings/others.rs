@@ -2,7 +2,7 @@
 
 use super::super::super::Latches;
 use super::{Kind, Run};
-use crate::testing::model::Request;
+use crate::testing::model::{App, Request};
 
 /// Why commits of others cannot be synced.
 const THEIR_FAULT: &str = "their namespace is missing";
@@ -85,9 +85,12 @@ impl Run {
         self.note(|now| format!("{now} whose sync fails"));
     }
 
-    /// Whoever has committed what cannot be synced mends it in the end.
+    /// Whoever has committed what cannot be synced, or what was not, mends it in the end.
     pub(super) fn mend(&mut self) {
-        if self.commits.head("main").is_some_and(|head| self.spoiled.contains(&head)) {
+        self.world.failing_tries = None;
+        let is_spoiled = self.commits.head("main").is_some_and(|head| self.spoiled.contains(&head));
+        let has_failed = |app: &App| app.state.as_ref().is_some_and(|state| state.phase == "Failed");
+        if is_spoiled || self.world.apps.values().any(has_failed) {
             let id = self.commits.commit("main", [("dev", "mended"), ("prod", "mended")]);
             self.note(|now| format!("{now} mended by {id}"));
         }
