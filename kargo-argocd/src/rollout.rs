@@ -254,7 +254,12 @@ impl Client {
 
     async fn act_if_offered(&self, app: &AppRef, rollout: &Rollout, action: &str) -> Result<bool> {
         // Asked for each time: what was paused a moment ago may have been moved on by somebody else.
-        let offered = self.actions(app, &rollout.object).await?;
+        let offered = match self.actions(app, &rollout.object).await {
+            Ok(offered) => offered,
+            // It was there a moment ago.
+            Err(error) if is_gone(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
         if !offered.iter().any(|offer| offer.name == action && !offer.disabled) {
             return Ok(false);
         }

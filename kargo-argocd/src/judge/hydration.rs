@@ -9,8 +9,8 @@ use kargo_core::plugin::Relation;
 
 use super::revision::Standing;
 use super::standing::{ask, astray, unhurried};
-use super::{Case, LATER, Latches, Next, Relations, Verdict, Wanted, lasting};
-use crate::client::{Hydration as Rendering, HydrationPhase, SourceHydrator};
+use super::{Case, LATER, Latches, Next, Relations, Verdict, Wanted, lasting, overtaken};
+use crate::client::{Hydration as Rendering, HydrationPhase, SourceHydrator, SyncCode};
 
 /// How many renderings are noted.
 const NOTED: usize = 16;
@@ -34,7 +34,7 @@ fn filled(text: &Option<String>) -> Option<&str> {
 
 impl<'a> Hydration<'a> {
     /// Nothing for an application whose manifests are not rendered ahead.
-    pub(super) fn of(case: &Case<'a>, noted: &'a [(String, String)]) -> Option<Self> {
+    pub(super) fn of(case: &Case<'a>, latches: &Latches, noted: &'a [(String, String)]) -> Option<Self> {
         let hydrator = case.app.spec.source_hydrator.as_ref()?;
         let status = &case.app.status.source_hydrator;
         let last = status.last_successful_operation.as_ref();
@@ -42,7 +42,15 @@ impl<'a> Hydration<'a> {
         // What our own sync has applied stays what counts: what is rendered next is not this deployment's business.
         let applied = case.state().filter(|_| case.owns_last_operation()).and_then(|state| state.sync_result.as_ref());
         let applied = applied.and_then(|result| filled(&result.revision));
-        let own = noted.iter().find(|(_, commit)| applied == Some(commit.as_str()));
+        let rendered = |applied: Option<&str>| noted.iter().find(|(_, commit)| applied == Some(commit.as_str()));
+        // So does what was applied before a sync of somebody else's failed, unless what is followed by now runs all the same.
+        let is_synced = case.app.status.sync.status == Some(SyncCode::Synced);
+        let outlived = || overtaken::outlived(case, latches).filter(|_| !is_synced)?.revision.as_deref();
+        let holds = |dry: &str| match case.wanted.iter().next() {
+            Some((_, wanted)) => matches!(case.relation(dry, wanted), Some(Relation::Same | Relation::Later)),
+            None => true,
+        };
+        let own = rendered(applied).or_else(|| rendered(outlived()).filter(|(dry, _)| holds(dry)));
         let own = last.zip(own).filter(|((_, _, commit), (_, own))| commit != own);
         Some(Self {
             hydrator,

@@ -28,6 +28,12 @@ pub struct Latches {
     /// When the operation began that was the last one then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Timestamp>,
+    /// The id of what had been deployed last then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployed: Option<i64>,
+    /// When the operation began that is known to have applied what is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Timestamp>,
     /// How many syncs of ours were accepted.
     pub syncs: u32,
     /// When the last of them was.
@@ -68,7 +74,7 @@ pub struct Latches {
 impl Latches {
     /// The sources were changed: only a comparison that begins from now on says anything of them.
     pub(crate) fn begin_anew(&mut self, app: &Application, now: Timestamp) {
-        self.since = None;
+        (self.since, self.applied) = (None, None);
         self.begin(app, now);
     }
 
@@ -79,6 +85,7 @@ impl Latches {
             self.compared = app.status.reconciled_at;
             self.uid.clone_from(&app.metadata.uid);
             self.baseline = app.status.operation_state.as_ref().and_then(|state| state.started_at);
+            self.deployed = app.status.history.iter().filter_map(|entry| entry.id).max();
         }
     }
 

@@ -15,6 +15,7 @@ mod hydration;
 mod latches;
 mod observe;
 mod operation;
+mod overtaken;
 mod revision;
 mod standing;
 mod words;
@@ -307,7 +308,7 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
     // Of manifests that are rendered ahead, what is synced is a commit of what came of the wanted revision.
     Hydration::note(case, latches);
     let noted = latches.rendered.clone();
-    let hydration = Hydration::of(case, &noted);
+    let hydration = Hydration::of(case, latches, &noted);
     let rendered = hydration.as_ref().map(|hydration| (hydration.rendered(), hydration.relations(case.relations)));
     let (wanted, relations) = rendered.as_ref().map_or((case.wanted, case.relations), |(wanted, of)| (wanted, of));
     let synced = &Case { wanted, relations, ..*case };
@@ -320,6 +321,7 @@ fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
         latches.astray_since = None;
         return verdict;
     }
+    overtaken::note(case, latches);
     let verdict = operation::own_outcome(synced, latches)
         .or_else(|| freshness(synced, latches))
         .or_else(|| health::conditions(synced, latches))
@@ -376,8 +378,8 @@ fn compared_after(
     })
 }
 
-impl Case<'_> {
-    fn state(&self) -> Option<&OperationState> {
+impl<'a> Case<'a> {
+    fn state(&self) -> Option<&'a OperationState> {
         self.app.status.operation_state.as_ref()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::revision::{Standing, same_revisions};
-use super::{Case, Latches, Next, SOON, Verdict, WINDOW, health, lasting, plus, words};
+use super::{Case, Latches, Next, SOON, Verdict, WINDOW, health, lasting, overtaken, plus, words};
 use crate::client::{OperationPhase, OperationState, Source, SyncResult};
 
 /// How long an operation may look lost before it is called so.
@@ -192,15 +192,16 @@ fn failure(case: &Case<'_>, latches: &Latches, state: &OperationState) -> Verdic
 /// What the end of another's operation means: one that began since the deployment did, and failed at the wanted revision, is how
 /// automatic sync says that it cannot.
 pub(super) fn others_outcome(case: &Case<'_>, latches: &Latches) -> Option<Verdict> {
-    let state = case.state().filter(|state| failed_at_wanted(case, state) && !case.owns_last_operation())?;
+    let state = case.state().filter(|state| failed_at_wanted(case, latches, state) && !case.owns_last_operation())?;
     (state.started_at != latches.baseline).then(|| failure(case, latches, state))
 }
 
-/// Whether the last operation failed, and did so at the wanted revision.
-pub(super) fn failed_at_wanted(case: &Case<'_>, state: &OperationState) -> bool {
+/// Whether the last operation failed, and did so at the wanted revision. Where any is, that is not one that came after it was applied.
+pub(super) fn failed_at_wanted(case: &Case<'_>, latches: &Latches, state: &OperationState) -> bool {
     let (single, many) = revisions(state);
     let failed = matches!(state.phase, Some(OperationPhase::Failed | OperationPhase::Error));
-    failed && !is_dry_run(state) && case.are_wanted(single, many)
+    let is_later = || case.wanted.is_anything() && overtaken::outlived(case, latches).is_some();
+    failed && !is_dry_run(state) && case.are_wanted(single, many) && !is_later()
 }
 
 /// How what the last operation put into the cluster stands to the wanted revision, when it put it there in full and nothing has been
@@ -214,7 +215,7 @@ pub(super) fn applied(case: &Case<'_>) -> Option<Standing> {
         && !is_partial(state)
         && result.resources.iter().all(|resource| resource.status.as_deref() != Some("SyncFailed"))
         && is_newest(case, state, result)
-        && is_of_these_sources(case, result);
+        && are_these_sources(case, &result.source, &result.sources);
     complete.then(|| case.standing(result.revision.as_deref(), &result.revisions))
 }
 
@@ -230,11 +231,11 @@ fn is_newest(case: &Case<'_>, state: &OperationState, result: &SyncResult) -> bo
     }
 }
 
-/// Whether it synced the sources as they are now: an image that changed since, at the same revision, is not what it applied. What it does
-/// not say is not held against it.
-fn is_of_these_sources(case: &Case<'_>, result: &SyncResult) -> bool {
+/// Whether what was synced were the sources as they are now: an image that changed since, at the same revision, is not what was applied.
+/// What is not said is not held against it.
+pub(super) fn are_these_sources(case: &Case<'_>, one: &Option<Source>, several: &[Source]) -> bool {
     let now = case.app.spec.effective_sources();
-    let then: &[Source] = if result.sources.is_empty() { result.source.as_slice() } else { &result.sources };
+    let then: &[Source] = if several.is_empty() { one.as_slice() } else { several };
     // Beside a list of sources Argo CD writes an empty one.
     let said = then.iter().any(|source| !source.repo_url.is_empty());
     !said || (then.len() == now.len() && then.iter().zip(now.iter()).all(|(then, now)| then.holds_the_same(now)))

@@ -105,6 +105,11 @@ pub(super) enum Standing {
 }
 
 impl Standing {
+    /// Whether what was observed is the wanted revision, or holds it.
+    pub(super) fn holds_the_wanted(&self) -> bool {
+        matches!(self, Self::Same | Self::Later(_))
+    }
+
     fn weight(&self) -> u8 {
         match self {
             Self::Same => 0,

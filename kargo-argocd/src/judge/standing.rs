@@ -6,13 +6,13 @@ use kargo_core::Revision;
 use serde_json::{Map, Value};
 
 use super::revision::{Standing, shown};
-use super::{Case, LATER, Latches, Next, SOON, Verdict, compared_after, health, lasting, operation, words};
+use super::{Case, LATER, Latches, Next, SOON, Verdict, compared_after, health, lasting, operation, overtaken, words};
 use crate::client::{Source, SyncCode};
 use crate::config::Mode;
 
 /// How much later than the end of its operation a comparison must begin to count when its sync status proves nothing: Argo CD's view of
 /// the cluster lags by some seconds, and the health with it.
-const UNPROVEN: Duration = Duration::from_secs(10);
+pub(super) const UNPROVEN: Duration = Duration::from_secs(10);
 /// The same where the very revision that was synced is called out of sync, which such a lag looks like.
 const DRIFT: Duration = Duration::from_secs(20);
 /// How long a followed revision may be off the wanted one's line; a branch may be rewritten and set right in between.
@@ -37,8 +37,11 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
     if !matches!(head, Standing::Diverged(_) | Standing::Unknown(_)) {
         latches.astray_since = None;
     }
-    let failed = case.state().is_some_and(|state| operation::failed_at_wanted(case, state));
+    let failed = case.state().is_some_and(|state| operation::failed_at_wanted(case, latches, state));
     if *status == SyncCode::Synced && !failed {
+        if head.holds_the_wanted() {
+            overtaken::note_synced(case, latches);
+        }
         match &head {
             Standing::Same => return live(case, latches, single, many),
             Standing::Later(observed) if case.policy.mode != Mode::Pinned => return later(case, latches, observed),
@@ -53,6 +56,11 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
             }
         }
         None => {}
+    }
+    if let Some(verdict) =
+        overtaken::still_runs(case, latches, &head).or_else(|| overtaken::verdict(case, latches, &head))
+    {
+        return verdict;
     }
     match &head {
         _ if case.policy.mode == Mode::Pinned => {
@@ -107,6 +115,8 @@ pub(super) fn ask(observed: String, wanted: Revision) -> Verdict {
 /// An operation applied the wanted revision, or one that holds it, in full, and the sync status does not confirm it: because what the
 /// application follows has moved on, or because it is never in sync.
 fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &Standing) -> Option<Verdict> {
+    let is_older =
+        !case.owns_last_operation() && case.state().is_some_and(|state| state.started_at == latches.baseline);
     let drifts = match (head, applied) {
         // When any revision will do, what somebody else synced must still be what is followed. Ours synced what was followed then, and
         // chasing a branch that moves on is not this deployment's business.
@@ -119,6 +129,8 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
         (_, Standing::Same) if case.policy.mode == Mode::Pinned => false,
         (Standing::Same, Standing::Same) => true,
         (Standing::Later(_), Standing::Same) => false,
+        // What is followed by now may hold the wanted revision or not: what runs is known all the same.
+        (Standing::Unknown(_), Standing::Same) if !is_older || case.pins(latches) => false,
         // Whatever else comes on that branch, what runs holds the wanted revision; chasing the branch is not this deployment's business.
         (Standing::Later(followed), Standing::Later(of)) if case.policy.mode != Mode::Pinned => followed == of,
         _ => return None,
@@ -133,8 +145,7 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
         return Some(retry.unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }
     // Whatever was changed by hand since an older operation would look the same.
-    let is_older = case.state().is_some_and(|state| state.started_at == latches.baseline);
-    if is_older && !case.owns_last_operation() && latches.syncs == 0 {
+    if is_older && latches.syncs == 0 {
         let why = format!("the last sync was before this deployment, and the application is OutOfSync since{differs}");
         return Some(operation::again(case, latches, &why).unwrap_or_else(|| Verdict::refresh(why, LATER)));
     }
@@ -149,6 +160,9 @@ fn confirmed(case: &Case<'_>, latches: &mut Latches, head: &Standing, applied: &
     let note = match head {
         _ if drifts => format!("; it is OutOfSync all the same{differs}"),
         Standing::Later(followed) => format!("; it follows {followed} by now, which is later"),
+        Standing::Unknown(followed) => {
+            format!("; it follows {followed} by now, which is not known to hold it")
+        }
         _ => String::new(),
     };
     let how = |what: &str| {
@@ -257,7 +271,7 @@ impl Case<'_> {
         self.app.status.health.status.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    fn compared_text(&self) -> String {
+    pub(super) fn compared_text(&self) -> String {
         let compared =
             self.app.status.reconciled_at.map(|at| format!(" by the comparison begun at {at}")).unwrap_or_default();
         let ended = self.last_operation_end().map(|at| {

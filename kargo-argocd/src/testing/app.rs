@@ -149,6 +149,7 @@ pub(crate) struct Comparison {
 pub(crate) struct Entry {
     pub(crate) id: u64,
     pub(crate) revisions: Vec<String>,
+    pub(crate) sources: Vec<Source>,
     pub(crate) started_at: Timestamp,
     pub(crate) deployed_at: Timestamp,
 }

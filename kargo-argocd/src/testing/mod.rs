@@ -77,6 +77,7 @@ use world::{Request, World};
 /// The model without the server, for tests of the judgement on many schedules.
 #[cfg(test)]
 pub(crate) mod model {
+    pub(crate) use super::app::App;
     pub(crate) use super::render::application;
     pub(crate) use super::world::{Request, World};
 }
@@ -377,6 +378,11 @@ impl FakeArgoCd {
     /// Lets operations at `revision` fail with `message`.
     pub fn fail_sync_of(&self, revision: &str, message: &str) {
         self.shared.world().failing.insert(revision.to_owned(), message.to_owned());
+    }
+
+    /// Lets operations at `revision` of an application with waves fail with `message` once the first wave is applied and well.
+    pub fn fail_second_wave_of(&self, revision: &str, message: &str) {
+        self.shared.world().failing_halfway.insert(revision.to_owned(), message.to_owned());
     }
 
     /// Lets the rendering of `revision` ahead fail with `message`.

@@ -66,7 +66,9 @@ impl World {
                     let kind = if app.spec.has_rollout() { "argoproj.io/Rollout" } else { "apps/Deployment" };
                     state.message = format!("waiting for healthy state of {kind}/{}", app.spec.name);
                 }
+                let halts = waits && self.halfway(app).is_some();
                 app.step = Some(match &app.live {
+                    Some(live) if halts => (live.settled_at.max(at), Step::End),
                     Some(live) if waits && live.fate == Fate::Ready => (live.settled_at.max(at), Step::LastWave),
                     Some(live) if waits && live.fate == Fate::Broken => (live.settled_at.max(at), Step::End),
                     Some(_) if waits => (Timestamp::MAX, Step::LastWave),
@@ -129,6 +131,13 @@ impl World {
         state.operation.revisions.iter().find_map(|revision| self.failing.get(revision)).cloned()
     }
 
+    /// Why the operation fails after its first wave, if it does.
+    fn halfway(&self, app: &App) -> Option<String> {
+        let is_halfway = app.live.as_ref().is_some_and(|live| !live.complete);
+        let state = app.state.as_ref().filter(|state| is_halfway && state.applied)?;
+        state.operation.revisions.iter().find_map(|revision| self.failing_halfway.get(revision)).cloned()
+    }
+
     /// Why the operation has failed, if it has: also by a wave that did not get well, or by its hook.
     fn failure_at_end(&self, app: &App) -> Option<String> {
         let ran = |kind: &str| app.state.as_ref().is_some_and(|state| state.hooks.iter().any(|(of, _)| *of == kind));
@@ -138,7 +147,7 @@ impl World {
         let tasks = "one or more synchronization tasks completed unsuccessfully";
         // What failed a try may be over when the try ends.
         let applied = app.state.as_ref().is_some_and(|state| state.applied);
-        self.failure(app).or_else(|| (hook || wave || !applied).then(|| tasks.into()))
+        self.failure(app).or_else(|| self.halfway(app)).or_else(|| (hook || wave || !applied).then(|| tasks.into()))
     }
 
     fn end(&mut self, app: &mut App, at: Timestamp) {
@@ -166,8 +175,8 @@ impl World {
             };
             if failure.is_none() {
                 let id = app.history.last().map_or(0, |entry| entry.id + 1);
-                let (started_at, revisions) = (state.started_at, state.operation.revisions.clone());
-                app.history.push(Entry { id, revisions, started_at, deployed_at: at });
+                let (revisions, sources) = (state.operation.revisions.clone(), state.operation.sources.clone());
+                app.history.push(Entry { id, revisions, sources, started_at: state.started_at, deployed_at: at });
                 let kept = app.spec.history_limit.unwrap_or(10);
                 let gone = app.history.len().saturating_sub(kept);
                 app.history.drain(..gone);

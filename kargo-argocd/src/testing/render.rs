@@ -177,6 +177,7 @@ pub(crate) fn application(app: &App) -> Value {
         let (started, deployed) = (stamp(entry.started_at), stamp(entry.deployed_at));
         let mut shown = json!({"id": entry.id, "deployStartedAt": started, "deployedAt": deployed});
         revisions(spec, &entry.revisions, &mut shown);
+        sources(spec, &entry.sources, &mut shown);
         shown
     });
     let mut shown = json!({

@@ -77,6 +77,8 @@ pub enum Fault {
     ContentType,
     /// Syncs are accepted, and the connection's answer is an error of a proxy, so that the client cannot know.
     LoseSyncAnswers,
+    /// The objects that the resource tree shows are gone when they are looked at, as when they are pruned meanwhile.
+    PrunedResources,
     /// Streams are answered as by a server that has none: with its page and HTTP 200.
     NoStreams,
     /// The newer form of resource actions is not known, which is answered with this HTTP status: 404 or 405 by a server without it, 501 by

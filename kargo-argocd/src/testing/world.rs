@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) broken: BTreeSet<String>,
     pub(crate) stalled: BTreeSet<String>,
     pub(crate) failing: BTreeMap<String, String>,
+    /// Why operations fail once their first wave is applied.
+    pub(crate) failing_halfway: BTreeMap<String, String>,
     /// The branches that the hydrator commits to.
     pub(crate) hydrated: Commits,
     /// Why revisions cannot be rendered.
@@ -101,6 +103,7 @@ impl World {
             broken: BTreeSet::new(),
             stalled: BTreeSet::new(),
             failing: BTreeMap::new(),
+            failing_halfway: BTreeMap::new(),
             hydrated: Commits::new(),
             unrenderable: BTreeMap::new(),
             fault: None,

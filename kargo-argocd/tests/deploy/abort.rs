@@ -46,7 +46,7 @@ async fn argo_07_an_abort_leaves_anothers_operation_alone() {
 }
 
 #[tokio::test]
-async fn a_sync_that_is_stopped_by_somebody_is_a_failure() {
+async fn race_k_a_sync_that_is_stopped_by_somebody_is_a_failure() {
     let bench = Bench::with(slow()).await;
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd};
+use kargo_argocd::testing::{Commits, FakeApp, FakeArgoCd, Timings};
 use kargo_argocd::{ArgoCd, ArgoCdApp};
 use kargo_core::plugin::{Context, Plugins, Step, StepOutcome, StepRequest};
 use kargo_core::state::{Promotion, State};
@@ -169,5 +169,36 @@ async fn report_38_newer_freight_terminates_the_endless_retries_of_the_older_and
     assert!(waited.as_secs() < 100, "{waited:?}");
     assert_eq!(shop.fake.live_revision("shop"), Some(fixed));
     assert!(shop.fake.is_ready("shop"));
+    shop.engine.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn report_19_what_a_later_commit_left_halfway_ends_with_the_time_of_the_step_and_says_whose_it_is() {
+    let commits = Commits::new();
+    let wanted = commits.commit("main", [("dev", "v1")]);
+    let timings = Timings { ready: Duration::from_secs(50), resync: Duration::from_secs(5), ..Timings::default() };
+    let fake = FakeArgoCd::builder().commits(&commits).timings(timings).speed(40).start().await.unwrap();
+    let mut app = FakeApp::new("shop").source(REPO, "main", "dev").auto_sync();
+    app.waves = true;
+    fake.create_app(app);
+    let shop = Shop::start(fake, dev(Duration::from_secs(500)), &[("1.0.0", &wanted)]).await;
+    let freight = shop.freight().await;
+    let id = shop.engine.promote("dev", &freight, Actor::user("alice")).await.unwrap();
+    // Applied in full, and its last workloads not ready yet.
+    let applied = |state: &State| {
+        let all = state.promotions().flat_map(|promotion| &promotion.steps);
+        all.into_iter()
+            .any(|step| step.task.message.contains("runs") && step.task.message.contains("is progressing"))
+            .then_some(())
+    };
+    in_time(shop.engine.until(applied)).await.unwrap();
+    let later = commits.commit("main", [("dev", "v2")]);
+    shop.fake.fail_second_wave_of(&later, "quota exceeded");
+    let ended = in_time(shop.engine.finished(&id)).await.unwrap();
+    assert_eq!(ended.phase, Phase::Errored, "{}", ended.message);
+    let message = &ended.message;
+    assert!(message.contains("not done within 500s") && message.contains("quota exceeded"), "{message}");
+    assert!(message.contains("automatic sync") && message.contains(&later) && message.contains(&wanted), "{message}");
+    assert!(shop.fake.syncs().is_empty(), "nothing was asked for");
     shop.engine.shutdown().await.unwrap();
 }

@@ -9,6 +9,7 @@ mod engine;
 mod hydrated;
 mod idle;
 mod outcome;
+mod overtaken;
 mod pace;
 mod restart;
 mod revisions;

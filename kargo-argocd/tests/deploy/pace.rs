@@ -87,7 +87,7 @@ async fn without_a_stream_the_verdict_comes_within_one_poll_interval() {
 
 /// The manual clock stands still, so the comparison never ends: as with a controller that is down.
 #[tokio::test]
-async fn a_refresh_that_does_not_end_is_waited_for_again_and_is_no_failure() {
+async fn race_h_a_refresh_that_does_not_end_is_waited_for_again_and_is_no_failure() {
     let mut bench = Bench::with(Timings { comparison: Duration::from_secs(5), ..Timings::default() }).await;
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     bench.fake.create_app(FakeApp::new("shop").source(REPO, "main", "dev"));

@@ -54,7 +54,7 @@ async fn a_sync_whose_answer_was_lost_is_found_again_by_its_tag() {
 }
 
 #[tokio::test]
-async fn another_operation_is_waited_for_and_never_stopped() {
+async fn race_b_another_operation_is_waited_for_and_never_stopped() {
     let (bench, first) = Bench::running(shop()).await;
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     assert!(bench.fake.sync_as_user("shop", "bob", Some(&first)));
@@ -68,7 +68,7 @@ async fn another_operation_is_waited_for_and_never_stopped() {
 }
 
 #[tokio::test]
-async fn anothers_operation_at_the_wanted_revision_is_as_good_as_ones_own() {
+async fn race_d_anothers_operation_at_the_wanted_revision_is_as_good_as_ones_own() {
     let (bench, _) = Bench::running(shop()).await;
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     assert!(bench.fake.sync_as_user("shop", "bob", Some(&wanted)));

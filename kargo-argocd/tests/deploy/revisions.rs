@@ -78,6 +78,7 @@ async fn argo_08_a_revision_of_another_branch_fails_with_both_revisions_and_no_s
 #[tokio::test]
 async fn argo_08_a_revision_of_another_repository_fails_after_a_while_with_both_revisions() {
     let (mut bench, first) = Bench::running(shop()).await;
+    // Nobody knows how revisions follow each other.
     bench.argocd = ArgoCd::new(bench.fake.client().unwrap()).polling();
     let wanted = "f".repeat(40);
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
@@ -128,7 +129,7 @@ async fn a_pinned_revision_is_refused_by_an_application_that_syncs_by_itself() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_undoes_is_done_again_a_bounded_number_of_times() {
+async fn race_g_what_somebody_else_undoes_is_done_again_a_bounded_number_of_times() {
     let (bench, first) = Bench::running(shop()).await;
     let wanted = bench.commits.commit("main", [("dev", "v2")]);
     let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
@@ -149,7 +150,7 @@ async fn what_somebody_else_undoes_is_done_again_a_bounded_number_of_times() {
 }
 
 #[tokio::test]
-async fn a_branch_that_does_not_exist_fails_after_the_grace_with_argo_cds_words() {
+async fn race_t_a_branch_that_does_not_exist_fails_after_the_grace_with_argo_cds_words() {
     let bench = Bench::new().await;
     let wanted = bench.commits.commit("main", [("dev", "v1")]);
     bench.fake.create_app(FakeApp::new("shop").source(REPO, "mian", "dev"));
@@ -170,4 +171,24 @@ async fn without_a_wanted_revision_it_is_whatever_the_application_follows() {
     let mut again = bench.deploy("p2", ArgoCdApp::new("shop"), "").of_anything();
     assert_live(&again.run().await.unwrap(), &newest);
     assert_eq!(bench.fake.syncs().len(), 1, "what is already as it should be is not synced");
+}
+
+#[tokio::test]
+async fn race_f_where_nobody_knows_how_revisions_follow_what_ours_applied_is_live_and_a_branch_that_moved_before_is_not()
+ {
+    let (mut bench, _) = Bench::running(shop()).await;
+    bench.argocd = ArgoCd::new(bench.fake.client().unwrap()).polling();
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop"), &wanted);
+    deploy.run_until("accepted").await;
+    let next = bench.commits.commit("main", [("dev", "v3")]);
+    let evidence = assert_live(&deploy.run().await.unwrap(), &wanted);
+    assert!(evidence.contains(&next) && evidence.contains("not known to hold"), "{evidence}");
+    assert_eq!((bench.fake.live_revision("shop"), bench.fake.syncs().len()), (Some(wanted), 1));
+    assert!(bench.fake.is_ready("shop"));
+    let missed = bench.commits.commit("main", [("dev", "v4")]);
+    let newest = bench.commits.commit("main", [("dev", "v5")]);
+    let ended = bench.deploy("p2", ArgoCdApp::new("shop"), &missed).run().await.unwrap();
+    let reason = assert_failed(&ended);
+    assert!(reason.contains(&missed) && reason.contains(&newest) && reason.contains("not known to hold"), "{reason}");
 }

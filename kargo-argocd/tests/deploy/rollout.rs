@@ -218,3 +218,30 @@ async fn report_34_a_canary_that_holds_up_its_own_sync_is_driven_on() {
     assert!(bench.fake.is_ready("shop"));
     assert_eq!(bench.fake.syncs().len(), 1);
 }
+
+#[tokio::test]
+async fn a_rollout_that_is_pruned_between_the_look_at_the_tree_and_at_itself_is_no_error_and_nothing_is_resumed() {
+    let (bench, wanted) = canary().await;
+    let mut deploy = bench.deploy("p1", ArgoCdApp::new("shop").paused(Paused::Resume), &wanted);
+    deploy.run_until("the sync is accepted").await;
+    bench.pass(60);
+    let (client, app, seen) = rollout(&bench).await;
+    bench.fake.set_fault(Some(Fault::PrunedResources));
+    let tree = client.tree(&app).await.unwrap();
+    assert!(tree.iter().any(|node| node.object.kind == "Rollout"), "the tree still shows it: {tree:?}");
+    assert_eq!(client.rollouts(&app).await.unwrap(), []);
+    // As when it goes later still.
+    assert!(!client.resume(&app, &seen).await.unwrap(), "what is gone cannot be resumed");
+    for _ in 0..3 {
+        assert!(matches!(deploy.poll().await.unwrap(), Deployment::Pending { .. }));
+        bench.pass(2);
+    }
+    assert!(deploy.reasons.last().unwrap().contains("suspended"), "{:?}", deploy.reasons);
+    assert!(bench.fake.actions().is_empty());
+    // Whatever else goes wrong is an error.
+    bench.fake.set_fault(Some(Fault::Status { status: 400, code: 3, message: "no such version".into() }));
+    assert!(client.rollouts(&app).await.is_err() && client.resume(&app, &seen).await.is_err());
+    bench.fake.set_fault(None);
+    assert_live(&deploy.run().await.unwrap(), &wanted);
+    assert_eq!(bench.fake.actions().len(), 2);
+}

@@ -1,9 +1,9 @@
 //! Kargo's steps.
 
-use kargo_argocd::testing::FakeApp;
+use kargo_argocd::testing::{FakeApp, Fault};
 use kargo_argocd::{ArgoCdUpdate, ArgoCdWait};
 use kargo_core::plugin::{Health, ObserveRequest, Step, StepOutcome, StepRequest};
-use kargo_core::{Actor, Clock, ErrorKind, Freight, PromotionInfo, Result};
+use kargo_core::{Actor, Clock, ErrorKind, Freight, PromotionInfo, Result, Retry};
 use serde_json::{Map, Value, json};
 
 use crate::bench::{Bench, REPO};
@@ -407,4 +407,93 @@ async fn two_entries_of_one_application_are_one_change_of_it() {
     assert_eq!(app.sources[0].rest["kustomize"]["images"], json!(["nginx:2"]));
     assert_eq!(bench.fake.syncs().len(), 1);
     assert_eq!(bench.fake.requests().iter().filter(|asked| asked.starts_with("PATCH ")).count(), 1);
+}
+
+/// A step that meets a page of a proxy: at its first call the address may be wrong, later that passes.
+async fn meets_a_page(bench: &Bench, step: &dyn Step, config: &Value) {
+    let (promotion, cx) = (promotion(bench), bench.context("p1.step"));
+    let call = async |state: Option<&Value>| {
+        let mut request = StepRequest::new(&promotion, "step", config, bench.clock.now());
+        request.state = state;
+        step.run(&cx, &request).await
+    };
+    bench.fake.set_fault(Some(Fault::Html));
+    let error = call(None).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Never), "{error}");
+    bench.fake.set_fault(None);
+    let StepOutcome::Running { state: Some(mut state), .. } = call(None).await.unwrap() else { panic!("it is done") };
+    bench.fake.set_fault(Some(Fault::Html));
+    let error = call(Some(&state)).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Backoff), "{error}");
+    bench.fake.set_fault(None);
+    for _ in 0..60 {
+        bench.pass(2);
+        match call(Some(&state)).await.unwrap() {
+            StepOutcome::Running { state: next, .. } => state = next.unwrap(),
+            ended => return drop(outputs(ended)),
+        }
+    }
+    panic!("no end");
+}
+
+#[tokio::test]
+async fn an_odd_answer_in_the_middle_of_an_update_passes_and_one_at_its_begin_does_not() {
+    let (bench, _) = Bench::running(shop("shop")).await;
+    let wanted = bench.commits.commit("main", [("dev", "v2")]);
+    let config = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": wanted}]}]});
+    meets_a_page(&bench, &ArgoCdUpdate::new(bench.argocd.clone()), &config).await;
+    assert_eq!((bench.fake.live_revision("shop"), bench.fake.syncs().len()), (Some(wanted), 1));
+}
+
+#[tokio::test]
+async fn an_odd_answer_in_the_middle_of_a_wait_passes_and_one_at_its_begin_does_not() {
+    let (bench, _) = Bench::running(shop("shop")).await;
+    bench.commits.commit("main", [("dev", "v2")]);
+    assert!(bench.fake.sync_as_user("shop", "bob", None));
+    meets_a_page(&bench, &ArgoCdWait::new(bench.argocd.clone()), &json!({"apps": [{"name": "shop"}]})).await;
+    assert!(bench.fake.is_ready("shop"));
+}
+
+#[tokio::test]
+async fn report_19_an_update_is_done_by_its_own_sync_whatever_comes_of_the_next() {
+    for waves in [false, true] {
+        let mut app = shop("shop");
+        app.waves = waves;
+        let (bench, _) = Bench::running(app).await;
+        let wanted = bench.commits.commit("main", [("dev", "v2")]);
+        let update = ArgoCdUpdate::new(bench.argocd.clone());
+        let config = json!({"apps": [{"name": "shop", "sources": [{"repoURL": REPO, "desiredRevision": wanted}]}]});
+        let (promotion, cx) = (promotion(&bench), bench.context("p1.step"));
+        let request = StepRequest::new(&promotion, "step", &config, bench.clock.now());
+        let StepOutcome::Running { state, .. } = update.run(&cx, &request).await.unwrap() else { panic!("at once") };
+        while bench.fake.live_revision("shop").as_ref() != Some(&wanted) || bench.fake.is_operating("shop") {
+            bench.pass(1);
+        }
+        // Before the step looks again, a next commit is synced, and fails: halfway where there are waves.
+        let later = bench.commits.commit("main", [("dev", "v3")]);
+        bench.fake.break_revision(&later);
+        if !waves {
+            bench.fake.fail_sync_of(&later, "quota exceeded");
+        }
+        assert!(bench.fake.sync_as_user("shop", "bob", None));
+        bench.pass(30);
+        let mut kept = state;
+        let mut ended = None;
+        for _ in 0..60 {
+            let request = StepRequest::new(&promotion, "step", &config, bench.clock.now());
+            let mut request = request;
+            request.state = kept.as_ref();
+            match update.run(&cx, &request).await.unwrap() {
+                StepOutcome::Running { state, .. } => kept = state,
+                other => {
+                    ended = Some(other);
+                    break;
+                }
+            }
+            bench.pass(2);
+        }
+        let Some(StepOutcome::Succeeded { message, .. }) = ended else { panic!("{ended:?}") };
+        assert!(message.contains(&wanted) && message.contains(&later), "{message}");
+        assert_eq!(bench.fake.syncs().len(), 1, "{message}");
+    }
 }

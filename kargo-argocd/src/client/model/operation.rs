@@ -139,6 +139,8 @@ pub struct ResourceResult {
     pub status: Option<String>,
     /// Why.
     pub message: Option<String>,
+    /// When it is run, if it is a hook.
+    pub hook_type: Option<String>,
     /// How a hook stands.
     pub hook_phase: Option<OperationPhase>,
 }

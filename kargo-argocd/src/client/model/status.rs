@@ -129,6 +129,11 @@ pub struct HistoryEntry {
     /// The same for several sources.
     #[serde(deserialize_with = "or_default")]
     pub revisions: Vec<String>,
+    /// The source as it was then, for a single one.
+    pub source: Option<Source>,
+    /// The same for several sources.
+    #[serde(deserialize_with = "or_default")]
+    pub sources: Vec<Source>,
     /// When its operation began.
     #[serde(deserialize_with = "time")]
     pub deploy_started_at: Option<Timestamp>,

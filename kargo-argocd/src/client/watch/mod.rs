@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use kargo_core::plugin::Context;
-use kargo_core::{Error, ErrorKind, Result};
+use kargo_core::{Error, ErrorKind, Result, Retry};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -194,6 +194,34 @@ impl Watch {
     }
 }
 
+/// The pauses between two connections.
+#[derive(Debug)]
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    /// The pause after a connection that ended so, and had been open for as long as that.
+    fn after(&mut self, ended: &Error, open_for: Duration) -> Duration {
+        // One that is cut as soon as it is open is no better than one that does not open.
+        if open_for >= LONGEST_PAUSE {
+            self.0 = FIRST_PAUSE;
+        }
+        let pause = match ended.retry() {
+            // A server that does not have it, or does not let this account, will not have it soon.
+            Retry::Never => LONGEST_PAUSE,
+            Retry::After(asked) => asked.min(LONGEST_PAUSE).max(self.0),
+            _ => self.0,
+        };
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
 impl Client {
     /// Of all applications what the stream would tell of them.
     async fn gists(&self) -> Result<Vec<Told>> {
@@ -214,33 +242,22 @@ impl Shared {
     }
 
     async fn run(self: Arc<Self>, client: Weak<Inner>) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         loop {
             let Some(inner) = client.upgrade() else { return };
             let opened = Self::connect(&Client(inner)).await;
-            let ended = match opened {
+            let (ended, lasted) = match opened {
                 Ok(stream) => {
                     let began = Instant::now();
                     self.connected(true);
                     let ended = self.listen(stream).await;
                     self.connected(false);
-                    // One that is cut as soon as it is open is no better than one that does not open.
-                    if began.elapsed() >= LONGEST_PAUSE {
-                        pause = FIRST_PAUSE;
-                    }
-                    ended
+                    (ended, began.elapsed())
                 }
-                Err(error) => error,
+                Err(error) => (error, Duration::ZERO),
             };
             tracing::debug!(error = %ended.report(), "the stream of Argo CD's changes ended; applications are polled meanwhile");
-            // A server that does not have it, or does not let this account, will not have it soon.
-            let asked = match ended.retry() {
-                kargo_core::Retry::Never => LONGEST_PAUSE,
-                kargo_core::Retry::After(asked) => asked.min(LONGEST_PAUSE).max(pause),
-                _ => pause,
-            };
-            tokio::time::sleep(asked).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(pauses.after(&ended, lasted)).await;
         }
     }
 
@@ -308,5 +325,40 @@ impl Shared {
             self.told();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(retry: Retry) -> Error {
+        Error::new(ErrorKind::Unavailable, "The stream was cut.").retry_as(retry)
+    }
+
+    fn seconds(pauses: &mut Pauses, retry: Retry, open_for: u64) -> u64 {
+        pauses.after(&ended(retry), Duration::from_secs(open_for)).as_secs()
+    }
+
+    #[test]
+    fn pauses_between_connections_grow_and_begin_anew_after_a_good_one() {
+        let mut pauses = Pauses::default();
+        let grown: Vec<u64> = (0..8).map(|_| seconds(&mut pauses, Retry::Backoff, 0)).collect();
+        assert_eq!(grown, [1, 2, 4, 8, 16, 32, 60, 60]);
+        // One that is cut soon is no good one.
+        assert_eq!(seconds(&mut pauses, Retry::Backoff, 59), 60);
+        assert_eq!(seconds(&mut pauses, Retry::Backoff, 60), 1, "one that lasted is");
+        assert_eq!(seconds(&mut pauses, Retry::Backoff, 0), 2);
+    }
+
+    #[test]
+    fn a_server_that_says_when_to_come_again_is_asked_no_sooner_and_one_without_a_stream_rarely() {
+        let mut pauses = Pauses::default();
+        assert_eq!(seconds(&mut pauses, Retry::Never, 0), 60);
+        assert_eq!(seconds(&mut pauses, Retry::After(Duration::from_secs(20)), 0), 20);
+        assert_eq!(seconds(&mut pauses, Retry::After(Duration::from_secs(3_600)), 0), 60, "a minute is the most");
+        assert_eq!(seconds(&mut pauses, Retry::After(Duration::ZERO), 0), 8, "and never sooner than by itself");
+        assert_eq!(seconds(&mut pauses, Retry::Never, 3_600), 60, "also after a good one");
+        assert_eq!(seconds(&mut pauses, Retry::Backoff, 0), 2);
     }
 }

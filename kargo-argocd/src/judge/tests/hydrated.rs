@@ -164,3 +164,25 @@ fn a_failed_sync_of_the_rendered_commit_is_a_failure() {
     let others = failed.of_another().set("status.sync.status", "OutOfSync");
     assert!(others.is_failed().contains("quota exceeded"));
 }
+
+#[test]
+fn report_19_a_later_rendering_whose_sync_failed_does_not_take_the_place_of_what_ours_applied() {
+    let next = "9".repeat(40);
+    let failed = json!({
+        "operation": {"initiatedBy": {"automated": true}}, "phase": "Failed", "message": "quota exceeded",
+        "syncResult": {"revision": next}, "startedAt": stamp("10:00:07"), "finishedAt": stamp("10:00:10"),
+    });
+    let mut overtaken = rendered()
+        .set("status.sourceHydrator.lastSuccessfulOperation.drySHA", later())
+        .set("status.sourceHydrator.lastSuccessfulOperation.hydratedSHA", next.clone())
+        .set("status.operationState", failed)
+        .set("status.sync.revision", next.clone())
+        .set("status.sync.status", "OutOfSync")
+        .set("status.reconciledAt", stamp("10:00:20"))
+        .now("10:00:21");
+    overtaken.latches = rendered().judgement().latches;
+    assert!(matches!(overtaken.verdict(), Verdict::Live { revision, .. } if revision.as_str() == wanted()));
+    let changed = json!([{"kind": "Deployment", "name": "shop", "status": "Synced"}]);
+    let halfway = overtaken.set("status.operationState.syncResult.resources", changed);
+    halfway.again_after(3_600).is_pending(&Next::Refresh);
+}

@@ -6,8 +6,9 @@
 
 mod ends;
 mod mutants;
+mod others;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,10 @@ struct Run {
     policy: Policy,
     carried: Vec<Carried>,
     has_history: bool,
+    /// The commits of others whose sync fails.
+    spoiled: BTreeSet<String>,
+    /// When it began.
+    began: Timestamp,
     /// What others have done, and how often.
     disturbed: BTreeMap<&'static str, u32>,
     log: Vec<String>,
@@ -137,7 +142,7 @@ impl Run {
             _ => Kind::Plain,
         };
         let first = commits.commit("main", [("dev", "v0")]);
-        let (auto_sync, drifts, waves) = (dice.one_in(2), dice.one_in(8), dice.one_in(6));
+        let (auto_sync, drifts, waves) = (dice.one_in(2), dice.one_in(8), dice.one_in(4));
         let retries = if dice.one_in(3) { 3 } else { 0 };
         let history_limit = match dice.below(6) {
             0 => Some(0),
@@ -216,6 +221,8 @@ impl Run {
             policy,
             carried,
             has_history,
+            spoiled: BTreeSet::new(),
+            began: now,
             disturbed: BTreeMap::new(),
             log,
         };
@@ -360,73 +367,12 @@ impl Run {
         }
     }
 
-    /// What others do in between.
-    fn chaos(&mut self) {
-        let at = self.dice.below(self.carried.len() as u64) as usize;
-        let name = self.carried[at].name;
-        match self.dice.below(14) {
-            0 => {
-                let path = if self.dice.one_in(2) { "dev" } else { "prod" };
-                let content = format!("v{}", self.dice.below(1_000));
-                let id = self.commits.commit("main", [(path, content.as_str())]);
-                self.did("commit");
-                self.note(|now| format!("{now} committed {id} to {path}"));
-            }
-            1 if self.dice.one_in(3) => {
-                let old =
-                    (self.dice.one_in(2) && self.kind != Kind::Hydrated).then(|| self.commits.head("main").unwrap());
-                let revisions = old.map(|old| (0, old)).into_iter().collect();
-                let request = Request { revisions, username: "bob".into(), ..Request::default() };
-                if self.world.request(name, request, self.now).is_ok() {
-                    self.did("sync by another");
-                    self.note(|now| format!("{now} bob synced"));
-                }
-            }
-            2 => {
-                self.carried.iter_mut().for_each(|carried| carried.latches = Latches::default());
-                self.did("crash");
-                self.note(|now| format!("{now} crashed"));
-            }
-            // A deny window that comes and goes, and objects that cannot be applied for a while.
-            4 if self.dice.one_in(3) => {
-                let app = self.world.apps.get_mut(name).unwrap();
-                app.spec.window_closed = !app.spec.window_closed;
-                self.did("window");
-                self.note(|now| format!("{now} the window changed"));
-            }
-            5 if self.dice.one_in(6) => {
-                self.world.failing_tries = Some((1, "one or more objects failed to apply".into()));
-                self.did("failing try");
-                self.note(|now| format!("{now} a try will fail"));
-            }
-            3 if self.dice.one_in(4) && self.world.terminate(name, self.now) => {
-                self.did("termination");
-                self.note(|now| format!("{now} bob terminated"));
-            }
-            // Somebody else sets an image, which is then part of what is to run.
-            6 if self.dice.one_in(6) && self.kind == Kind::Plain && self.carried[at].cached.is_none() => {
-                let image = format!("nginx:{}", self.dice.below(100));
-                self.edit_image(at, &image);
-                self.did("image");
-                self.note(|now| format!("{now} somebody set {image}"));
-            }
-            // Deleted and made anew, as by an ApplicationSet.
-            7 if self.dice.one_in(12) => {
-                let spec = self.world.apps[name].spec.clone();
-                self.world.create(spec, self.now);
-                self.carried[at].cached = None;
-                self.did("made anew");
-                self.note(|now| format!("{now} {name} was made anew"));
-            }
-            _ => {}
-        }
-    }
-
     fn go(mut self) -> Result<Tally, String> {
         let end = self.ends();
         let end = end.map_err(|what| format!("seed {}: {what}\n{}", self.seed, self.log.join("\n")))?;
+        let fair = u64::from(self.is_fair());
         let disturbed = self.disturbed.into_keys().map(|what| (what, 1)).collect();
-        Ok(Tally { ends: [(end, 1)].into(), disturbed })
+        Ok(Tally { ends: [(end, 1)].into(), disturbed, fair })
     }
 
     /// How it ended.
@@ -450,12 +396,16 @@ impl Run {
                         return Err(format!("{posts} syncs of {name}"));
                     }
                 }
+                if self.is_fair() && !ends::LIVE.contains(&end) {
+                    return Err(format!("nothing was in the way, and it ended {end}"));
+                }
                 return Ok(end);
             }
             if look < DISTURBED {
                 self.chaos();
             } else if look == DISTURBED {
                 self.world.apps.values_mut().for_each(|app| app.spec.window_closed = false);
+                self.mend();
             }
             self.now += self.dice.millis(3_000);
         }

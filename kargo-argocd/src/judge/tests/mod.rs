@@ -5,6 +5,7 @@ mod hydrated;
 #[cfg(feature = "testing")]
 mod interleavings;
 mod observed;
+mod overtaken;
 mod races;
 mod reports;
 

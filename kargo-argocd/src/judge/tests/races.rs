@@ -73,7 +73,14 @@ fn race_f_a_later_revision_that_holds_the_wanted_one_is_said_to_be_later() {
     let mut unasked = moved.clone();
     unasked.related = false;
     unasked.is_pending(&Next::Relate { observed: later().into(), wanted: wanted().into() });
-    moved.set("status.health.status", "Progressing").is_pending(&Next::Look);
+    moved.clone().set("status.health.status", "Progressing").is_pending(&Next::Look);
+    // Where it is not known to hold it, it is not called live; nor is it given up at once, since that may come to be known.
+    let mut unknown = moved.operation("Succeeded", &later()).of_another();
+    (unknown.related, unknown.unknown) = (false, vec![(later().into(), wanted().into())]);
+    unknown.is_pending(&Next::Refresh);
+    unknown.clone().again_after(59).is_pending(&Next::Refresh);
+    let why = unknown.again_after(60).is_failed();
+    assert!(why.contains("not known to hold") && why.contains(&later()) && why.contains(&wanted()), "{why}");
 }
 
 #[test]
@@ -328,6 +335,17 @@ fn race_ad_missing_resources_fail_after_the_grace() {
     let missing = read().set("status.health.status", "Missing");
     missing.is_pending(&Next::Look);
     missing.again_after(30).is_failed();
+    // Before anything is applied there can be nothing.
+    let before = read()
+        .set("status.operationState", Value::Null)
+        .set("status.history", json!([]))
+        .set("status.sync.status", "OutOfSync")
+        .set("status.health.status", "Missing");
+    before.is_pending(&PINNED);
+    before.clone().again_after(600).is_pending(&PINNED);
+    let running = before.requested("p1").latches(|latches| latches.syncs = 1);
+    running.is_pending(&Next::Look);
+    running.again_after(600).is_pending(&Next::Look);
 }
 
 #[test]
@@ -371,6 +389,10 @@ fn race_ai_and_aj_revisions_of_several_sources_are_taken_by_their_index() {
     // A list that does not fit the sources is not guessed at.
     let short = two.clone().set("status.sync.revisions", json!(["1.2.3"]));
     assert!(matches!(short.verdict(), Verdict::Indeterminate { .. }), "{:?}", short.verdict());
+    // One source is one, in whichever form it is told.
+    let single = |form: Value| read().set("status.sync.revision", Value::Null).set("status.sync.revisions", form);
+    single(json!([wanted()])).is_live();
+    assert!(matches!(single(json!([])).verdict(), Verdict::Indeterminate { .. }));
     two.wanted = Wanted::anything().at(1, "1.2.4");
     two.is_pending(&Next::Relate { observed: "1.2.3".into(), wanted: "1.2.4".into() });
 }

@@ -70,6 +70,9 @@ async fn gate(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Nex
         Some(Fault::ContentType) if request.method() != Method::GET => wrong_content_type(),
         Some(Fault::Status { status, code, message }) => error(status, code, message),
         Some(Fault::NoStreams) if path.starts_with("/api/v1/stream/") => Html(PAGE).into_response(),
+        Some(Fault::PrunedResources) if path.ends_with("/resource") || path.contains("/resource/actions") => {
+            error(400, 3, "Rollout shop not found as part of application shop")
+        }
         Some(Fault::OldActions { status: 501 }) if path.ends_with("/actions/v2") => error(501, 12, "Not Implemented"),
         // A path that the gateway does not know is none of the API's errors.
         Some(Fault::OldActions { status }) if path.ends_with("/actions/v2") => {

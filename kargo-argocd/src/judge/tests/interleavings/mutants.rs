@@ -120,9 +120,19 @@ fn trusts_an_older_operation(case: &Case<'_>) -> Judgement {
     judge(&Case { latches: &latches, ..*case })
 }
 
+/// Takes for granted that an operation that failed changed nothing.
+fn trusts_a_failure(case: &Case<'_>) -> Judgement {
+    let mut app = case.app.clone();
+    if let Some(state) = app.status.operation_state.as_mut().filter(|state| state.phase == Some(OperationPhase::Failed))
+    {
+        state.sync_result.iter_mut().for_each(|result| result.resources.clear());
+    }
+    judge(&Case { app: &app, ..*case })
+}
+
 #[test]
 fn a_judge_that_makes_a_mistake_is_found_out() {
-    let mutants: [(&str, Judge); 8] = [
+    let mutants: [(&str, Judge); 9] = [
         ("equal stamps", believes_equal_stamps),
         ("no sync status", ignores_the_sync_status),
         ("phase alone", trusts_the_phase),
@@ -131,6 +141,7 @@ fn a_judge_that_makes_a_mistake_is_found_out() {
         ("no sources", ignores_the_sources),
         ("drift at once", believes_drift_at_once),
         ("an older operation", trusts_an_older_operation),
+        ("a failure", trusts_a_failure),
     ];
     for (name, mutant) in mutants {
         let fault = fault_of(name, mutant);
