@@ -34,9 +34,10 @@ const MAX_DEPTH: usize = 128;
 /// [`ErrorKind::InvalidInput`] when a text is not YAML or holds several documents, or `over` is no map where `base` is one;
 /// [`ErrorKind::Unsupported`] when a place is written in a way in which it cannot be changed: such as a map that comes from an alias.
 pub fn merge(base: &str, over: &str) -> Result<String> {
-    let (wanted, over_value) = (one(base)?, one(over)?);
-    let (Some(mut wanted), Some(over_value)) = (wanted.clone(), over_value.clone()) else {
-        return Ok(if over_value.is_some() { over } else { base }.to_owned());
+    let (mut wanted, over_value) = match (one(base)?, one(over)?) {
+        (Some(wanted), Some(over_value)) => (wanted, over_value),
+        (None, Some(_)) => return Ok(over.to_owned()),
+        (_, None) => return Ok(base.to_owned()),
     };
     if !(wanted.is_object() && over_value.is_object()) {
         return Err(invalid("Only maps can be merged, and one of the YAML texts is none.".to_owned()));
@@ -72,21 +73,20 @@ fn one(text: &str) -> Result<Option<Json>> {
 
 /// What the merged text must read as.
 fn lay_over(base: &mut Json, over: &Json) {
-    match (base, over) {
-        (Json::Object(base), Json::Object(over)) => {
-            for (key, value) in over {
-                if value.is_null() {
-                    base.remove(key);
-                } else {
-                    lay_over(base.entry(key.clone()).or_insert(Json::Null), value);
-                }
-            }
+    let Json::Object(over) = over else {
+        *base = over.clone();
+        return;
+    };
+    if !base.is_object() {
+        *base = Json::Object(serde_json::Map::new());
+    }
+    let Some(base) = base.as_object_mut() else { return };
+    for (key, value) in over {
+        if value.is_null() {
+            base.remove(key);
+        } else {
+            lay_over(base.entry(key.clone()).or_insert(Json::Null), value);
         }
-        (base, Json::Object(over)) => {
-            *base = Json::Object(serde_json::Map::new());
-            lay_over(base, &Json::Object(over.clone()));
-        }
-        (base, over) => *base = over.clone(),
     }
 }
 

@@ -63,6 +63,7 @@ use tree::{Lookup, Tree};
 use verify::{Patch, Want};
 
 pub use merge::merge;
+pub(crate) use read::MAX_COPIED;
 pub use read::parse;
 pub(super) use remove::{remove, rename};
 
