@@ -191,8 +191,10 @@ fn config_map(call: &mut Call<'_>, arguments: &[Value], shared: bool) -> Result<
 }
 
 fn secret(call: &mut Call<'_>, arguments: &[Value], shared: bool) -> Result<Value, Fault> {
-    *call.sensitive = true;
-    ask(call, Query::Secret { name: texts(arguments).0, shared }).map(map_or_empty)
+    call.traces.touch();
+    let entries = ask(call, Query::Secret { name: texts(arguments).0, shared }).map(map_or_empty)?;
+    call.traces.offer(&entries);
+    Ok(entries)
 }
 
 fn failed(call: &mut Call<'_>) -> Result<bool, Fault> {
