@@ -2,6 +2,7 @@
 
 mod record;
 
+use crate::artifact::Artifact;
 use crate::expr::environment::{Call, Definition, Parameter};
 use crate::expr::error::Fault;
 use crate::expr::host::Query;
@@ -115,6 +116,27 @@ pub(in crate::expr) fn place_of(name: &str) -> Option<&'static str> {
 
 fn enclosed(text: &str) -> Result<Value, Fault> {
     Ok(Value::from(format!("\"{text}\"")))
+}
+
+/// What `answer` says of the one artifact for which it says anything. `what` such artifacts are, `whose` they are, and `way` how to say
+/// which of several is meant.
+pub(crate) fn of_only_one(
+    artifacts: &[Artifact],
+    (what, whose, way): (&str, &str, &str),
+    answer: impl Fn(&Artifact) -> Option<Value>,
+) -> Result<Option<Value>, Fault> {
+    let mut found = artifacts.iter().filter_map(|artifact| Some((artifact, answer(artifact)?)));
+    let (Some((first, value)), second) = (found.next(), found.next()) else { return Ok(None) };
+    let Some((second, _)) = second else { return Ok(Some(value)) };
+    let way = match (first, second) {
+        (Artifact::Chart(one), Artifact::Chart(other)) if one.name != other.name => {
+            format!("name the chart as the second argument, such as {:?}", one.name)
+        }
+        _ => way.to_owned(),
+    };
+    let names = [first, second].map(|artifact| format!("{:?}", artifact.subscription_name().unwrap_or_default()));
+    let message = format!("{whose} has {what} more than once, of the subscriptions {}; {way}.", names.join(" and "));
+    Err(Fault::value(message))
 }
 
 fn ask(call: &mut Call<'_>, query: Query<'_>) -> Result<Value, Fault> {
