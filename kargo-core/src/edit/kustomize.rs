@@ -14,6 +14,7 @@
 
 use serde_json::Value as Json;
 
+use super::Effort;
 use super::yaml::{self, remove, rename};
 use crate::{Error, Result};
 
@@ -72,7 +73,7 @@ impl Image {
 ///
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), and nothing was changed, when an image says neither a new name nor
 /// a tag nor a digest, when two say the same name, when the text is not one YAML map or its `images` is not a list of maps, and
-/// when it holds a name twice. Otherwise as for [`yaml::upsert`].
+/// when it holds a name twice. Otherwise as for [`yaml::upsert`]; each image takes reading the text again.
 pub fn set_images(text: &str, images: &[Image]) -> Result<String> {
     let mut images: Vec<&Image> = images.iter().collect();
     images.sort_by(|a, b| a.name.cmp(&b.name));
@@ -83,7 +84,9 @@ pub fn set_images(text: &str, images: &[Image]) -> Result<String> {
     }
     let mut edited = text.to_owned();
     let mut entries = entries(text)?;
+    let mut effort = Effort::reading(OPERATION, images.len(), text)?;
     for image in images {
+        effort.again(&edited)?;
         if image.fields().iter().all(|(_, value)| value.is_none_or(str::is_empty)) {
             return Err(invalid(format!(
                 "The image {:?} has neither a new name nor a tag nor a digest; without one, kustomize would take \"latest\".",

@@ -49,6 +49,56 @@ use crate::{Error, ErrorKind, Result};
 /// The longest text that an edit takes, in bytes: 10 MiB.
 pub const MAX_BYTES: usize = 10 * 1024 * 1024;
 
+/// How many bytes one edit may read again in all: 256 MiB. Each key that is not there yet takes reading the whole text once more, so that
+/// thousands of them in a long text would keep a thread for hours.
+const MAX_READ_AGAIN: u64 = 256 << 20;
+
+/// How many bytes one edit may look through for its keys in all, when each takes a look at every entry: 4 GiB.
+const MAX_LOOKED_THROUGH: u64 = 4 << 30;
+
+/// Refuses to look for so many keys in a text, which takes a look at every entry for each.
+fn can_look(operation: &'static str, keys: usize, text: &str) -> Result<()> {
+    let work = (keys as u64).saturating_mul(text.len() as u64);
+    if work <= MAX_LOOKED_THROUGH { Ok(()) } else { Err(too_much(operation, keys, text, MAX_LOOKED_THROUGH)) }
+}
+
+/// How much one edit has read again.
+#[derive(Debug)]
+struct Effort {
+    operation: &'static str,
+    keys: usize,
+    read: u64,
+}
+
+impl Effort {
+    /// For so many keys, of which each takes reading the text again.
+    fn reading(operation: &'static str, keys: usize, text: &str) -> Result<Self> {
+        if (keys as u64).saturating_mul(text.len() as u64) > MAX_READ_AGAIN {
+            return Err(too_much(operation, keys, text, MAX_READ_AGAIN));
+        }
+        Ok(Self { operation, keys, read: 0 })
+    }
+
+    /// The text, which has grown since, is read once more.
+    fn again(&mut self, text: &str) -> Result<()> {
+        self.read = self.read.saturating_add(text.len() as u64);
+        if self.read <= MAX_READ_AGAIN {
+            Ok(())
+        } else {
+            Err(too_much(self.operation, self.keys, text, MAX_READ_AGAIN))
+        }
+    }
+}
+
+fn too_much(operation: &'static str, keys: usize, text: &str, most: u64) -> Error {
+    let message = format!(
+        "{keys} keys in a text of {} bytes are too much for one edit, which goes through the whole text for each, and through {most} bytes in \
+         all; set fewer keys at once, or split the file.",
+        text.len()
+    );
+    invalid(operation, message)
+}
+
 /// What an edit made of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -115,4 +165,65 @@ fn bounded(operation: &'static str, text: &str) -> Result<()> {
     }
     let message = format!("The text has {} bytes; at most {MAX_BYTES} are edited. Split the file.", text.len());
     Err(invalid(operation, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn updates(count: usize) -> Vec<(String, &'static str)> {
+        (0..count).map(|n| (format!("k{n}"), "v")).collect()
+    }
+
+    #[test]
+    fn many_keys_in_a_long_text_are_refused_before_anything_is_done() {
+        let comment = "x".repeat(1 << 20);
+        let (hash, json) = (format!("a: 1\n# {comment}\n"), format!("{{\"a\": \"{comment}\"}}"));
+        let equals = hash.replace("a: 1", "a = 1");
+        let images: Vec<kustomize::Image> = (0..300).map(|n| kustomize::Image::tag(format!("i{n}"), "v1")).collect();
+        let there = vec![("a", "2"); 5_000];
+        for (what, result) in [
+            ("yaml, new", yaml::upsert(&hash, &updates(300))),
+            ("toml, new", toml::upsert(&equals, &updates(300))),
+            ("json", json::update(&json, &updates(300))),
+            ("images", kustomize::set_images(&hash, &images)),
+            ("yaml", yaml::update(&hash, &there)),
+            ("toml", toml::update(&equals, &there)),
+            ("hcl", hcl::update(&equals, &there)),
+        ] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{what}: {error}");
+            assert!(error.message().contains("bytes are too much for one edit"), "{what}: {error}");
+        }
+        assert!(yaml::upsert(&hash, &updates(1)).is_ok() && json::update(&json, &updates(1)).is_ok());
+    }
+
+    #[test]
+    fn a_text_that_grows_is_counted_as_it_is() {
+        let mut effort = Effort::reading(OPERATION, 1_000, "").unwrap();
+        let text = "x".repeat(1 << 20);
+        assert!((0..256).all(|_| effort.again(&text).is_ok()));
+        assert!(effort.again(&text).unwrap_err().message().contains("1000 keys"));
+    }
+
+    const OPERATION: &str = "test";
+
+    #[test]
+    fn thousands_of_keys_in_a_short_text_are_set() {
+        let count = 3_000;
+        let text: String = (0..count).map(|n| format!("k{n}: a\n")).collect();
+        assert_eq!(yaml::update(&text, &updates(count)).unwrap(), text.replace(": a", ": v"));
+        let text = text.replace(": a", " = \"a\"");
+        assert_eq!(toml::update(&text, &updates(count)).unwrap(), text.replace("\"a\"", "\"v\""));
+        assert_eq!(hcl::update(&text, &updates(count)).unwrap(), text.replace("\"a\"", "\"v\""));
+        let twice: Vec<(String, &str)> = updates(count).into_iter().chain([("k7".to_owned(), "w")]).collect();
+        for error in [
+            toml::update(&text, &twice),
+            hcl::update(&text, &twice),
+            yaml::upsert("a: 1\n", &[("b", 1), ("b", 2)]),
+            toml::upsert("a = 1\n", &[("b", 1), ("b", 2)]),
+        ] {
+            assert!(error.unwrap_err().message().contains("set the same value"));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind, Result};
 const MAX_PARTS: usize = 100;
 
 /// One part of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Part {
     /// A whole number: an index in a list, a key in a map.
     Either(String, usize),

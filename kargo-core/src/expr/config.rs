@@ -1,5 +1,8 @@
 //! Trees of JSON whose texts may hold expressions: a step's configuration.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde_json::Value as Json;
 
 use super::environment::{Environment, Scope};
@@ -45,6 +48,8 @@ pub struct RenderedConfig {
     pub value: Json,
     /// Where values come from secrets, as JSON pointers: these must not be shown or stored in clear.
     pub sensitive: Vec<String>,
+    /// As [`Rendered`](super::Rendered) has them.
+    pub(crate) secrets: BTreeSet<Arc<str>>,
 }
 
 impl std::fmt::Debug for RenderedConfig {
@@ -76,9 +81,10 @@ impl Config {
     /// # Errors
     /// The first expression that cannot be evaluated, with its JSON pointer.
     pub fn render(&self, scope: &Scope<'_>, takes_text: &dyn Fn(&str) -> bool) -> Result<RenderedConfig, Error> {
-        let mut walk = Walk { scope, takes_text, meter: Meter::new(self.limits), sensitive: Vec::new() };
+        let mut walk =
+            Walk { scope, takes_text, meter: Meter::new(self.limits), sensitive: Vec::new(), secrets: BTreeSet::new() };
         let value = render(&self.root, &mut walk, &mut String::new())?;
-        Ok(RenderedConfig { value, sensitive: walk.sensitive })
+        Ok(RenderedConfig { value, sensitive: walk.sensitive, secrets: walk.secrets })
     }
 }
 
@@ -131,6 +137,7 @@ struct Walk<'w> {
     takes_text: &'w dyn Fn(&str) -> bool,
     meter: Meter,
     sensitive: Vec<String>,
+    secrets: BTreeSet<Arc<str>>,
 }
 
 fn render(node: &Node, walk: &mut Walk<'_>, pointer: &mut String) -> Result<Json, Error> {
@@ -141,6 +148,7 @@ fn render(node: &Node, walk: &mut Walk<'_>, pointer: &mut String) -> Result<Json
             let rendered = rendered.map_err(|error| error.within(pointer))?;
             if rendered.sensitive() {
                 walk.sensitive.push(pointer.clone());
+                walk.secrets.extend(rendered.secrets().iter().cloned());
             }
             let value = if (walk.takes_text)(pointer) { rendered.text_value() } else { rendered.value() };
             value.map_err(|error| error.within(pointer))?

@@ -12,6 +12,7 @@ use super::error::Fault;
 use super::host::{Host, Nobody};
 use super::kargo;
 use super::limits::{Limits, Meter};
+use super::traces::Traces;
 use super::value::{Map, Value};
 
 /// What a parameter of a function takes.
@@ -60,8 +61,8 @@ impl Parameter {
 pub(super) struct Call<'c> {
     pub(super) scope: &'c Scope<'c>,
     pub(super) meter: &'c mut Meter,
-    /// Set when the call has touched a secret.
-    pub(super) sensitive: &'c mut bool,
+    /// To be told when the call has touched a secret.
+    pub(super) traces: &'c mut Traces,
 }
 
 /// How many arguments a function takes, and of which kinds.
@@ -208,6 +209,13 @@ pub(super) enum Callee {
 }
 
 impl Callee {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Native(definition) => definition.name,
+            Self::Custom(function) => function.name(),
+        }
+    }
+
     pub(super) fn shape(&self) -> &Shape {
         match self {
             Self::Native(definition) => &definition.shape,

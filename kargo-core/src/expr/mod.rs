@@ -63,6 +63,7 @@ mod template;
 mod tests;
 mod text;
 mod time;
+mod traces;
 mod value;
 mod yaml;
 

@@ -155,6 +155,8 @@ pub struct Evaluation {
     pub value: Value,
     /// Whether a secret was read on the way, so that the value must not be shown or stored in clear.
     pub sensitive: bool,
+    /// The texts that were read of secrets and made of them.
+    pub(super) secrets: Vec<Arc<str>>,
 }
 
 impl std::fmt::Debug for Evaluation {

@@ -11,6 +11,7 @@ use super::number::{json_number, parse_bool, parse_float};
 use super::parser::Patterns;
 use super::program::{A_FEW, Program, known};
 use super::text;
+use super::traces::is_followed;
 use super::value::Value;
 
 const DELIMITERS: [(&str, &str); 2] = [("${{", "}}"), ("${%", "%}")];
@@ -58,6 +59,8 @@ pub struct Rendered {
     kind: Kind,
     /// Whether a secret was read on the way.
     sensitive: bool,
+    /// What its expressions gave that have read a secret, what they have read of it and what they have made of it on the way.
+    secrets: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -160,10 +163,16 @@ impl Template {
     pub(super) fn evaluate_within(&self, scope: &Scope<'_>, meter: &mut Meter) -> Result<Rendered, Error> {
         if self.is_plain() {
             let text = self.source.to_string();
-            return Ok(Rendered { source: self.source.clone(), text, kind: Kind::Plain, sensitive: false });
+            return Ok(Rendered {
+                source: self.source.clone(),
+                text,
+                kind: Kind::Plain,
+                sensitive: false,
+                secrets: Vec::new(),
+            });
         }
         let mut text = String::new();
-        let mut sensitive = false;
+        let (mut sensitive, mut secrets) = (false, Vec::new());
         let mut kind = Kind::Other;
         let alone = self.is_alone();
         for part in &self.parts {
@@ -172,6 +181,7 @@ impl Template {
                 Part::Expression(program) => {
                     let evaluation = program.evaluate_within(scope, meter)?;
                     sensitive |= evaluation.sensitive;
+                    let from = text.len();
                     match &evaluation.value {
                         Value::String(value) => {
                             meter.bytes(value.len()).map_err(|fault| program.fault_of_whole(fault))?;
@@ -186,6 +196,10 @@ impl Template {
                             text.push_str(&json);
                         }
                     }
+                    if evaluation.sensitive {
+                        secrets.extend(evaluation.secrets);
+                        secrets.extend(Some(&text[from..]).filter(|text| is_followed(text)).map(Arc::from));
+                    }
                 }
             }
         }
@@ -196,7 +210,7 @@ impl Template {
             text = format!("{}{end}", &body[1..body.len() - 1]);
             kind = Kind::Quoted;
         }
-        Ok(Rendered { source: self.source.clone(), text, kind, sensitive })
+        Ok(Rendered { source: self.source.clone(), text, kind, sensitive, secrets })
     }
 }
 
@@ -217,6 +231,12 @@ impl Rendered {
     /// Whether a secret was read on the way, so that the text must not be shown or stored in clear.
     pub fn sensitive(&self) -> bool {
         self.sensitive
+    }
+
+    /// What must be masked wherever it comes back: what the expressions gave that have read a secret, what they have read of it and what
+    /// they have made of it on the way.
+    pub(crate) fn secrets(&self) -> &[Arc<str>] {
+        &self.secrets
     }
 
     /// The value that Kargo makes of it: a text that reads as a number, a bool or JSON becomes one, unless it was quoted

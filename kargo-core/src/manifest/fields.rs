@@ -22,8 +22,6 @@ pub(super) struct Notes<'s> {
     pub(super) source: &'s Source,
     /// The resource, once it is known: `Stage shop/dev`.
     pub(super) resource: String,
-    /// Whether lines may be shown.
-    pub(super) secret: bool,
     pub(super) findings: &'s mut Vec<Finding>,
 }
 
@@ -45,7 +43,7 @@ impl Notes<'_> {
             return;
         }
         let (line, column) = self.source.position(span.start);
-        let snippet = if self.secret { None } else { self.source.snippet(span) };
+        let snippet = self.source.snippet(span);
         let (file, resource) = (self.source.name.clone(), self.resource.clone());
         let place = Place { file, line, column, resource, path: path(pointer), snippet };
         let message = shortened(message.into(), MAX_MESSAGE);

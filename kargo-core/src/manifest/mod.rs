@@ -81,6 +81,7 @@ mod dialect;
 pub(crate) mod duration;
 mod fields;
 mod finding;
+mod hidden;
 pub mod kind;
 mod lint;
 mod pipeline;

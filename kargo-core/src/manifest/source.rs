@@ -27,6 +27,8 @@ pub(super) struct Source {
     marks: Vec<u32>,
     /// The passwords in the URLs of the text, in its order, looked for when the first line is shown.
     passwords: OnceLock<Vec<Range<usize>>>,
+    /// The lines that are never shown, as ranges in their order.
+    hidden: Vec<Range<usize>>,
     /// How many characters were looked at for places and snippets.
     #[cfg(test)]
     looked_at: std::sync::atomic::AtomicUsize,
@@ -48,6 +50,7 @@ impl Source {
             lines,
             marks,
             passwords: OnceLock::new(),
+            hidden: Vec::new(),
             #[cfg(test)]
             looked_at: Default::default(),
         }
@@ -75,9 +78,34 @@ impl Source {
         *before as usize + rest
     }
 
-    /// The line of a place with what to mark in it.
+    /// Never shows the lines in which these stand.
+    pub(super) fn hide(&mut self, spans: impl IntoIterator<Item = Span>) {
+        let mut lines: Vec<Range<usize>> = spans
+            .into_iter()
+            .map(|span| self.line(span.start)..self.line(span.end.saturating_sub(1).max(span.start)) + 1)
+            .collect();
+        lines.append(&mut self.hidden);
+        lines.sort_unstable_by_key(|lines| lines.start);
+        for next in lines {
+            match self.hidden.last_mut().filter(|last| next.start <= last.end) {
+                Some(last) => last.end = last.end.max(next.end),
+                None => self.hidden.push(next),
+            }
+        }
+    }
+
+    /// Never shows anything of the text.
+    pub(super) fn hide_all(&mut self) {
+        self.hidden = std::iter::once(0..self.lines.len()).collect();
+    }
+
+    /// The line of a place with what to mark in it; none when that line is not to be shown.
     pub(super) fn snippet(&self, span: Span) -> Option<Snippet> {
         let line = self.line(span.start);
+        let hidden = self.hidden.partition_point(|hidden| hidden.end <= line);
+        if self.hidden.get(hidden).is_some_and(|hidden| hidden.contains(&line)) {
+            return None;
+        }
         let begin = *self.lines.get(line)? as usize;
         let end = self.lines.get(line + 1).map_or(self.text.len(), |next| *next as usize);
         let line = self.text.get(begin..end)?;

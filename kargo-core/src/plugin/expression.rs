@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::artifact::{Artifact, normalize_chart_url, normalize_git_url, normalize_image_url};
+use crate::artifact::{Artifact, normalize_chart_url, normalize_git_url, normalize_image_url, without_password};
 use crate::error::Result;
 use crate::expr::{Environment, Error, Fault, Host, Program, Query, Scope, Value, kargo};
 
@@ -59,8 +59,9 @@ impl Criterion for ExpressionCriterion {
 struct Found<'a>(&'a [Artifact]);
 
 impl Found<'_> {
-    fn first(&self, answer: impl Fn(&Artifact) -> Option<Value>) -> Value {
-        self.0.iter().find_map(answer).unwrap_or(Value::Nil)
+    fn one(&self, what: &str, answer: impl Fn(&Artifact) -> Option<Value>) -> std::result::Result<Value, Fault> {
+        let way = "subscribe to each in a warehouse of its own";
+        Ok(kargo::of_only_one(self.0, (what, "This warehouse", way), answer)?.unwrap_or(Value::Nil))
     }
 }
 
@@ -69,7 +70,7 @@ impl Host for Found<'_> {
         Ok(match query {
             Query::Commit { repo_url, .. } => {
                 let wanted = normalize_git_url(repo_url);
-                self.first(|artifact| match artifact {
+                self.one(&format!("a commit of {:?}", without_password(repo_url)), |artifact| match artifact {
                     Artifact::Commit(found) if normalize_git_url(&found.repo_url) == wanted => {
                         let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
                         let (branch, tag) = (text(&found.branch), text(&found.tag));
@@ -85,21 +86,21 @@ impl Host for Found<'_> {
                         Some(kargo::discovered_commit(&fields, None).into())
                     }
                     _ => None,
-                })
+                })?
             }
             Query::Image { repo_url, .. } => {
                 let wanted = normalize_image_url(repo_url);
-                self.first(|artifact| match artifact {
+                self.one(&format!("an image of {repo_url:?}"), |artifact| match artifact {
                     Artifact::Image(found) if normalize_image_url(&found.repo_url) == wanted => {
                         let annotations = found.annotations.clone();
                         Some(kargo::discovered_image(&found.tag, &found.digest, annotations, found.created_at).into())
                     }
                     _ => None,
-                })
+                })?
             }
             Query::Chart { repo_url, name, .. } => {
                 let wanted = normalize_chart_url(repo_url);
-                self.first(|artifact| match artifact {
+                self.one(&format!("a chart of {:?}", without_password(repo_url)), |artifact| match artifact {
                     Artifact::Chart(found)
                         if normalize_chart_url(&found.repo_url) == wanted
                             && name.is_none_or(|name| name == found.name) =>
@@ -108,7 +109,7 @@ impl Host for Found<'_> {
                         Some(kargo::chart(&found.repo_url, &found.name, &found.version, subscription).into())
                     }
                     _ => None,
-                })
+                })?
             }
             Query::Artifact { subscription, .. } => {
                 let found = self.0.iter().find_map(|artifact| match artifact {
@@ -176,6 +177,19 @@ mod tests {
 
     fn judge(expression: &str) -> Result<Judgement> {
         ExpressionCriterion::compile(expression).expect("compiles").judge(&found())
+    }
+
+    #[test]
+    fn what_two_subscriptions_found_in_one_repository_is_not_one_of_them_by_chance() {
+        let named = |name: &str, tag: &str| match image("ghcr.io/acme/app", tag) {
+            Artifact::Image(image) => Artifact::Image(Image { subscription_name: Some(name.into()), ..image }),
+            other => other,
+        };
+        let found = [named("stable", "1.0.0"), named("edge", "2.0.0")];
+        let criterion = ExpressionCriterion::compile("imageFrom('ghcr.io/acme/app').Tag == '1.0.0'").expect("compiles");
+        let error = criterion.judge(&found).unwrap_err().to_string();
+        assert!(error.contains("more than once, of the subscriptions \"stable\" and \"edge\""), "{error}");
+        assert!(criterion.judge(&found[..1]).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits::WorkspaceLimits;
 use super::node::{Contents, Directory, EntryKind, Node};
-use super::path::joined;
+use super::path::{MAX_WEIGHT, joined, weight};
 use super::tree::{Tree, read_all};
 use super::{Workspace, cut};
 use crate::error::{Error, ErrorKind, Result};
@@ -99,10 +99,11 @@ async fn between(cx: &Context, before: Directory, after: Directory, limits: Work
         return Ok(Vec::new());
     }
     // As one tree, so that both are listed in the same requests.
-    let children: BTreeMap<String, Node> = SIDES.map(str::to_owned).into_iter().zip(sides).collect();
-    let mut tree = Tree { root: Directory::of(children), ..Tree::default() };
+    let children = SIDES.map(str::to_owned).into_iter().zip(sides);
+    let limits = WorkspaceLimits { known: limits.known.saturating_mul(2), ..limits };
+    let mut tree = Tree { root: Directory::of(children), limits, ..Tree::default() };
     let mut changes = Vec::new();
-    let mut seen = 0;
+    let (mut seen, mut weighed) = (0, 0);
     let mut level: Vec<Vec<String>> = vec![Vec::new()];
     while !level.is_empty() {
         let both = level.iter().flat_map(|path| SIDES.map(|side| on(side, path)));
@@ -118,9 +119,17 @@ async fn between(cx: &Context, before: Directory, after: Directory, limits: Work
                 {
                     continue;
                 }
-                seen += 1;
                 let mut below = path.clone();
                 below.push(name.clone());
+                seen += 1;
+                weighed += weight(&below);
+                if seen > limits.entries || weighed > MAX_WEIGHT {
+                    let message = format!(
+                        "More than {} files and directories differ, or their paths take more than {MAX_WEIGHT} bytes; compare less at once.",
+                        limits.entries
+                    );
+                    return Err(Error::new(ErrorKind::InvalidInput, message));
+                }
                 let [before, after] =
                     nodes.map(|node| node.filter(|node| node.kind() != EntryKind::Directory).cloned());
                 if before.is_some() || after.is_some() {
@@ -130,10 +139,6 @@ async fn between(cx: &Context, before: Directory, after: Directory, limits: Work
                     next.push(below);
                 }
             }
-        }
-        if seen > limits.entries {
-            let message = format!("More than {} files and directories differ; compare less at once.", limits.entries);
-            return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         level = next;
     }

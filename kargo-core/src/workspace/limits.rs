@@ -12,11 +12,14 @@ pub struct WorkspaceLimits {
     /// How many files and directories one step may look at at once, as in copying with a filter or in handing a directory to a program.
     /// Default: 200,000.
     pub entries: usize,
+    /// How many files and directories the workspace may know of in all, where each copy counts though it takes no room: a directory that
+    /// is copied into itself is twice as large each time. Default: 1,000,000.
+    pub known: usize,
 }
 
 impl Default for WorkspaceLimits {
     fn default() -> Self {
-        Self { file: 128 << 20, written: 512 << 20, entries: 200_000 }
+        Self { file: 128 << 20, written: 512 << 20, entries: 200_000, known: 1_000_000 }
     }
 }
 
@@ -39,6 +42,13 @@ impl WorkspaceLimits {
     #[must_use]
     pub fn entries(mut self, entries: usize) -> Self {
         self.entries = entries;
+        self
+    }
+
+    /// Sets how many files and directories the workspace may know of in all.
+    #[must_use]
+    pub fn known(mut self, entries: usize) -> Self {
+        self.known = entries;
         self
     }
 }

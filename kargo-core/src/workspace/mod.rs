@@ -25,6 +25,7 @@
 //! [`StepRequest::workspace`]: crate::plugin::StepRequest::workspace
 //! [`Step::restores`]: crate::plugin::Step::restores
 
+mod children;
 mod diff;
 mod disk;
 mod limits;
@@ -63,6 +64,9 @@ pub struct Workspace {
     limits: WorkspaceLimits,
 }
 
+/// What is to be copied into a directory, by what name. The path is shared: it may be long, and the entries many.
+type Below = (Node, Arc<Vec<String>>, String);
+
 /// A function that says whether what lies at a path, relative to the directory at hand, is meant.
 pub type Keep<'a> = &'a (dyn Fn(&str, EntryKind) -> bool + Send + Sync);
 
@@ -74,7 +78,7 @@ impl Workspace {
 
     /// An empty workspace.
     pub fn with_limits(limits: WorkspaceLimits) -> Self {
-        Self { limits, ..Self::default() }
+        Self { tree: Arc::new(Mutex::new(Tree { limits, ..Tree::default() })), limits }
     }
 
     /// The limits.
@@ -247,7 +251,7 @@ impl Workspace {
             return Ok(false);
         }
         tree.unmount(&at);
-        tree.change(above)?.remove(name);
+        tree.change(above, |children| children.remove(name))?;
         Ok(true)
     }
 
@@ -266,7 +270,7 @@ impl Workspace {
         // Not listed: what goes need not be known.
         match at.split_last() {
             Some((name, above)) => {
-                tree.change(above)?.insert(name.clone(), Node::Directory(Directory::default()));
+                tree.change(above, |children| children.insert(name.clone(), Node::Directory(Directory::default())))?;
             }
             None => tree.root = Directory::default(),
         }
@@ -298,54 +302,64 @@ impl Workspace {
             }
         };
         let mut after = tree.clone();
-        let mut open = vec![(found, target, String::new())];
-        while let Some((node, at, relative)) = open.pop() {
+        let depth = target.len();
+        let mut open = Vec::new();
+        let mut next = Some((found, target));
+        while let Some((node, at)) = next {
             after.list(cx, at.split_last().map_or(&[], |(_, above)| above)).await?;
             let there =
                 if at.is_empty() { Some(true) } else { after.get(&at).map(|node| node.kind() == EntryKind::Directory) };
             match (node, there) {
                 (Node::Directory(directory), there @ (Some(true) | None)) if there.is_some() || keep.is_some() => {
-                    self.lay_over(cx, &mut after, (directory, at, relative), keep, &mut open).await?;
+                    self.lay_over(cx, &mut after, (directory, at, depth), keep, &mut open).await?;
                 }
                 (Node::Directory(_), Some(false)) => {
-                    let message = format!("{:?} is a file, and a directory cannot take its place.", joined(&at));
+                    let message = format!("{:?} is a file, and a directory cannot take its place.", cut(&joined(&at)));
                     return Err(Error::new(ErrorKind::InvalidInput, message));
                 }
                 (_, Some(true)) => {
-                    let message = format!("{:?} is a directory, and a file cannot take its place.", joined(&at));
+                    let message = format!("{:?} is a directory, and a file cannot take its place.", cut(&joined(&at)));
                     return Err(Error::new(ErrorKind::InvalidInput, message));
                 }
                 (node, _) => self.place(&mut after, &at, node)?,
             }
+            next = open.pop().map(|(node, above, name): Below| (node, above.iter().cloned().chain([name]).collect()));
         }
         *tree = after;
         Ok(())
     }
 
-    /// Notes what is to be done for each entry of a directory that is laid over the one at `at`.
+    /// Notes what is to be done for each entry of a directory that is laid over the one at `at`, which is in what is copied, `depth` parts
+    /// deep.
     async fn lay_over(
         &self,
         cx: &Context,
         tree: &mut Tree,
-        (directory, at, relative): (Directory, Vec<String>, String),
+        (directory, at, depth): (Directory, Vec<String>, usize),
         keep: Option<Keep<'_>>,
-        open: &mut Vec<(Node, Vec<String>, String)>,
+        open: &mut Vec<Below>,
     ) -> Result<()> {
         let mut one = Tree { root: directory, ..Tree::default() };
         one.list(cx, &[]).await?;
         tree.list(cx, &at).await?;
-        tree.change(&at)?;
-        for (name, child) in one.root.children().into_iter().flatten() {
-            let below = if relative.is_empty() { name.clone() } else { format!("{relative}/{name}") };
-            if keep.is_none_or(|keep| keep(&below, child.kind())) {
-                let mut at = at.clone();
-                at.push(name.clone());
-                open.push((child.clone(), at, below));
-            }
+        path::not_too_deep(&at, 0)?;
+        if tree.get(&at).is_none() {
+            tree.has_room(&at, 1)?;
         }
-        if open.len() > self.limits.entries {
-            let message = format!("More than {} files are to be copied at once.", self.limits.entries);
-            return Err(Error::new(ErrorKind::InvalidInput, message));
+        tree.change(&at, |_| ())?;
+        let above = Arc::new(at);
+        for (name, child) in one.root.children().into_iter().flatten() {
+            let is_kept = keep.is_none_or(|keep| {
+                let below: Vec<&str> = above[depth..].iter().chain([name]).map(String::as_str).collect();
+                keep(&below.join("/"), child.kind())
+            });
+            if is_kept {
+                open.push((child.clone(), Arc::clone(&above), name.clone()));
+            }
+            if open.len() > self.limits.entries {
+                let message = format!("More than {} files are to be copied at once.", self.limits.entries);
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
         }
         Ok(())
     }
@@ -359,6 +373,7 @@ impl Workspace {
         let at = tree.resolve(cx, path, Last::Itself).await?;
         tree.unmount(&at);
         if at.is_empty() {
+            // It was in a workspace, or is not looked into yet, so it is not too large.
             tree.root = directory;
         } else {
             self.place(&mut tree, &at, Node::Directory(directory))?;
@@ -397,35 +412,32 @@ impl Workspace {
     /// Puts a node at a path that has been resolved, within the limits. After an error all is as before.
     fn place(&self, tree: &mut Tree, at: &[String], node: Node) -> Result<()> {
         let Some((name, above)) = at.split_last() else { return Err(itself(".")) };
-        let size = node.held();
+        let new = node.totals();
         let refused = |message| Err(Error::new(ErrorKind::InvalidInput, message));
-        if matches!(node, Node::File { .. }) && size > self.limits.file {
+        if matches!(node, Node::File { .. }) && new.bytes > self.limits.file {
             return refused(format!(
-                "{:?} would have {size} bytes, and a file may have {}.",
-                joined(at),
+                "{:?} would have {} bytes, and a file may have {}.",
+                cut(&joined(at)),
+                new.bytes,
                 self.limits.file
             ));
         }
-        let written = tree.written.saturating_add(size);
-        // Counted anew only when it could matter.
-        if written > self.limits.written {
-            let goes = tree.get(at).map_or(0, Node::held);
-            tree.written = tree.root.held().saturating_sub(goes);
-            if tree.written.saturating_add(size) > self.limits.written {
-                return refused(format!(
-                    "With {:?} the files that were written would have more than {} bytes together.",
-                    joined(at),
-                    self.limits.written
-                ));
-            }
+        let goes = tree.get(at).map(Node::totals).unwrap_or_default();
+        path::not_too_deep(at, new.levels)?;
+        tree.has_room(at, new.entries.saturating_sub(goes.entries))?;
+        let written = tree.root.totals().bytes.saturating_sub(goes.bytes).saturating_add(new.bytes);
+        if new.bytes > 0 && written > self.limits.written {
+            return refused(format!(
+                "With {:?} the files that were written would have more than {} bytes together.",
+                cut(&joined(at)),
+                self.limits.written
+            ));
         }
         // Looked at first, so that nothing has to be taken back: a copy to go back to would have each change copy whole directories.
         if !tree.can_hold(above) {
-            return refused(format!("{:?} is not a directory, or a part of it is not.", joined(above)));
+            return refused(format!("{:?} is not a directory, or a part of it is not.", cut(&joined(above))));
         }
-        tree.change(above)?.insert(name.clone(), node);
-        tree.written = tree.written.saturating_add(size);
-        Ok(())
+        tree.change(above, |children| children.insert(name.clone(), node))
     }
 
     /// The tree as it is now.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::children::{Children, Totals};
 use super::origin::{Listed, Origin};
 
 /// What an entry of a directory is.
@@ -129,11 +130,17 @@ impl Node {
         }
     }
 
-    pub(super) fn held(&self) -> usize {
+    /// What it counts for.
+    pub(super) fn totals(&self) -> Totals {
         match self {
-            Self::File { contents: Contents::Here(bytes), .. } | Self::Link(Contents::Here(bytes)) => bytes.len(),
-            Self::Directory(directory) => directory.held(),
-            _ => 0,
+            Self::File { contents: Contents::Here(bytes), .. } | Self::Link(Contents::Here(bytes)) => {
+                Totals { bytes: bytes.len(), entries: 1, levels: 0 }
+            }
+            Self::Directory(directory) => {
+                let Totals { bytes, entries, levels } = directory.totals();
+                Totals { bytes, entries: entries.saturating_add(1), levels: levels.saturating_add(1) }
+            }
+            _ => Totals { bytes: 0, entries: 1, levels: 0 },
         }
     }
 
@@ -157,7 +164,7 @@ impl Node {
 pub struct Directory {
     /// What it is at its origin, as long as nothing in it has been changed.
     unchanged: Option<There>,
-    children: Option<Arc<BTreeMap<String, Node>>>,
+    children: Option<Arc<Children>>,
 }
 
 impl Default for Directory {
@@ -174,8 +181,8 @@ impl Directory {
     }
 
     /// A directory with these entries.
-    pub(super) fn of(children: BTreeMap<String, Node>) -> Self {
-        Self { unchanged: None, children: Some(Arc::new(children)) }
+    pub(super) fn of(children: impl IntoIterator<Item = (String, Node)>) -> Self {
+        Self { unchanged: None, children: Some(Arc::new(Children::of(children))) }
     }
 
     /// What the directory is at its origin; nothing when something in it has been changed since, or it has none.
@@ -185,7 +192,12 @@ impl Directory {
 
     /// What is in it, by name; nothing when nobody has looked into it yet, and then [`Directory::unchanged`] says what it is.
     pub fn children(&self) -> Option<&BTreeMap<String, Node>> {
-        self.children.as_deref()
+        self.children.as_deref().map(Children::by_name)
+    }
+
+    /// What is known to be in it: nothing, when nobody has looked into it yet.
+    pub(super) fn totals(&self) -> Totals {
+        self.children.as_deref().map(Children::totals).unwrap_or_default()
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -198,9 +210,8 @@ impl Directory {
         }
     }
 
-    /// Takes in what its origin says is in it. That is no change.
-    pub(super) fn fill(&mut self, listed: Vec<Listed>) {
-        let Some(There { origin, .. }) = &self.unchanged else { return };
+    /// What `origin` says is in one of its directories.
+    pub(super) fn listed(origin: &Arc<dyn Origin>, listed: Vec<Listed>) -> Arc<Children> {
         let there = |id: String| There::new(Arc::clone(origin), id);
         let node = |listed: Listed| {
             let Listed { name, kind, id } = listed;
@@ -213,41 +224,39 @@ impl Directory {
             (name, node)
         };
         // Names that no path can have stay, so that they are not lost when the directory is written back; no step reaches them.
-        self.children = Some(Arc::new(listed.into_iter().map(node).collect()));
+        Arc::new(Children::of(listed.into_iter().map(node)))
+    }
+
+    /// Takes in what its origin says is in it. That is no change.
+    pub(super) fn fill(&mut self, children: Arc<Children>) {
+        self.children = Some(children);
     }
 
     /// The entries, to be looked at. Empty when nobody has looked into it yet.
     pub(super) fn get(&self, name: &str) -> Option<&Node> {
-        self.children.as_ref()?.get(name)
+        self.children()?.get(name)
     }
 
-    /// The entry, without its being a change: only for taking in what an origin says.
-    pub(super) fn get_mut_unchanged(&mut self, name: &str) -> Option<&mut Node> {
-        Arc::make_mut(self.children.as_mut()?).get_mut(name)
+    /// Does something to the directory below it at this path that is no change, such as taking in what an origin says. `None` when there
+    /// is none.
+    pub(super) fn look<T>(&mut self, path: &[String], look: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let Some((name, rest)) = path.split_first() else { return Some(look(self)) };
+        Arc::make_mut(self.children.as_mut()?).look(name, |below| below.look(rest, look)).flatten()
     }
 
-    /// The entries, to be changed; `None` when nobody has looked into it yet, since what is in it would be lost.
-    pub(super) fn change(&mut self) -> Option<&mut BTreeMap<String, Node>> {
-        let children = self.children.as_mut()?;
+    /// Changes the entries of the directory below it at this path, which is made where it is missing. `None` when something else is in the
+    /// way, or nobody has looked into a directory on the way, since what is in it would be lost.
+    pub(super) fn change<T>(&mut self, path: &[String], change: impl FnOnce(&mut Children) -> T) -> Option<T> {
+        let children = Arc::make_mut(self.children.as_mut()?);
         self.unchanged = None;
-        Some(Arc::make_mut(children))
-    }
-
-    /// The directory below it at this path, to be changed; made where it is missing. `None` when something else is in the way.
-    pub(super) fn below(&mut self, path: &[String]) -> Option<&mut Self> {
-        let mut directory = self;
-        for name in path {
-            let child = directory.change()?.entry(name.clone()).or_insert_with(|| Node::Directory(Self::default()));
-            match child {
-                Node::Directory(below) => directory = below,
-                _ => return None,
+        match path.split_first() {
+            None => Some(change(children)),
+            Some((name, rest)) => {
+                if children.by_name().get(name).is_none() {
+                    children.insert(name.clone(), Node::Directory(Self::default()));
+                }
+                children.look(name, |below| below.change(rest, change)).flatten()
             }
         }
-        Some(directory)
-    }
-
-    /// The bytes of the files that are held in memory, where each is counted as often as it is there.
-    pub(super) fn held(&self) -> usize {
-        self.children().into_iter().flatten().map(|(_, node)| node.held()).sum()
     }
 }

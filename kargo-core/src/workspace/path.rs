@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) const MAX_LINKS: usize = 40;
 /// How long a path may be, in bytes, and how deep.
 const MAX_LENGTH: usize = 4_096;
-const MAX_DEPTH: usize = 256;
+pub(super) const MAX_DEPTH: usize = 256;
 
 /// Whether `name` can be the name of a file or a directory here. `.git` cannot: no step may plant hooks or configuration.
 pub(super) fn is_name(name: &str) -> bool {
@@ -46,6 +46,28 @@ pub(super) fn parts(path: &str) -> Result<Vec<String>> {
 /// The beginning of a text that somebody else has written.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(200).collect()
+}
+
+/// What a list of paths may take in memory, as [`weight`] tells it: 256 MiB. Long paths are cheap to have, as a directory in a directory in
+/// a directory, but not to name.
+pub(super) const MAX_WEIGHT: usize = 256 << 20;
+
+/// About how many bytes a path takes in memory.
+pub(super) fn weight(path: &[String]) -> usize {
+    path.iter().map(|part| part.len() + 48).sum()
+}
+
+/// Refuses what would lie deeper than anything may.
+pub(super) fn not_too_deep(path: &[String], levels: usize) -> Result<()> {
+    if path.len().saturating_add(levels) <= MAX_DEPTH {
+        return Ok(());
+    }
+    let message = format!(
+        "{:?} would lie more than {MAX_DEPTH} directories deep, or what is in it would, and no more are kept within each other; make it \
+         flatter.",
+        cut(&joined(path))
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// The path that these parts are; `.` for the workspace itself.

@@ -1,14 +1,15 @@
 //! The tree of a workspace at one moment, and how it is looked into.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::children::Children;
 use super::limits::WorkspaceLimits;
 use super::node::{Contents, Directory, Node, There};
 use super::origin::Mount;
-use super::path::{MAX_LINKS, cut, joined, parts};
+use super::path::{MAX_LINKS, MAX_WEIGHT, cut, joined, not_too_deep, parts, weight};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::Context;
 
@@ -18,8 +19,7 @@ pub(crate) struct Tree {
     pub(super) root: Directory,
     /// By path.
     pub(super) mounts: BTreeMap<String, Arc<dyn Mount>>,
-    /// The bytes that were written, of which some may have gone again.
-    pub(super) written: usize,
+    pub(super) limits: WorkspaceLimits,
 }
 
 /// Whether the last part of a path is followed when it is a symbolic link.
@@ -44,6 +44,8 @@ impl Tree {
             }
             self.list(cx, &at).await?;
             at.push(part);
+            // Links may lead deeper than a path alone.
+            not_too_deep(&at, 0)?;
             let Some(Node::Link(target)) = self.get(&at) else { continue };
             if open.is_empty() && last == Last::Itself {
                 continue;
@@ -87,19 +89,12 @@ impl Tree {
         })
     }
 
-    fn directory_mut_unchanged(&mut self, path: &[String]) -> Option<&mut Directory> {
-        path.iter().try_fold(&mut self.root, |directory, name| match directory.get_mut_unchanged(name) {
-            Some(Node::Directory(below)) => Some(below),
-            _ => None,
-        })
-    }
-
     /// Sees to it that the directory at `path`, if there is one, has been listed.
     pub(super) async fn list(&mut self, cx: &Context, path: &[String]) -> Result<()> {
         self.list_all(cx, &[path.to_vec()]).await
     }
 
-    /// The same for several at once: one request to each origin.
+    /// The same for several at once: one request to each origin, in which each of its directories stands once, wherever it lies.
     pub(super) async fn list_all(&mut self, cx: &Context, paths: &[Vec<String>]) -> Result<()> {
         let mut open: Vec<(&Vec<String>, There)> = paths
             .iter()
@@ -114,7 +109,14 @@ impl Tree {
             let (of_it, others): (Vec<_>, Vec<_>) =
                 open.into_iter().partition(|(_, there)| Arc::ptr_eq(&there.origin, &origin));
             open = others;
-            let ids: Vec<&str> = of_it.iter().map(|(_, there)| there.id.as_ref()).collect();
+            let mut ids: Vec<&str> = Vec::new();
+            let mut places: HashMap<&str, usize> = HashMap::new();
+            for (_, there) in &of_it {
+                places.entry(&there.id).or_insert_with(|| {
+                    ids.push(&there.id);
+                    ids.len() - 1
+                });
+            }
             let listed = origin.list(cx, &ids).await?;
             if listed.len() != ids.len() {
                 let message = format!("{} directories were asked for, and {} came.", ids.len(), listed.len());
@@ -122,13 +124,30 @@ impl Tree {
                     Error::new(ErrorKind::InvalidResponse, message).operation("list directories of a workspace")
                 );
             }
-            for ((path, _), listed) in of_it.into_iter().zip(listed) {
-                if let Some(directory) = self.directory_mut_unchanged(path) {
-                    directory.fill(listed);
-                }
+            let listed: Vec<Arc<Children>> =
+                listed.into_iter().map(|listed| Directory::listed(&origin, listed)).collect();
+            for (path, there) in &of_it {
+                let Some(children) = places.get(&*there.id).and_then(|place| listed.get(*place)) else { continue };
+                not_too_deep(path, usize::from(!children.by_name().is_empty()))?;
+                self.has_room(path, children.totals().entries)?;
+                self.root.look(path, |directory| directory.fill(Arc::clone(children)));
             }
         }
         Ok(())
+    }
+
+    /// Refuses `more` files and directories at `path` when the workspace would then know of too many.
+    pub(super) fn has_room(&self, path: &[String], more: usize) -> Result<()> {
+        let WorkspaceLimits { known, .. } = self.limits;
+        if self.root.totals().entries.saturating_add(more) <= known {
+            return Ok(());
+        }
+        let message = format!(
+            "With {:?} the workspace would have more than {known} files and directories, where each copy counts; copy or look at smaller \
+             parts.",
+            cut(&joined(path))
+        );
+        Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
     /// Lists everything below `path`, level by level, and gives the paths of what is no directory, in the order of their names.
@@ -140,28 +159,36 @@ impl Tree {
     ) -> Result<Vec<Vec<String>>> {
         let mut level = vec![path.to_vec()];
         let mut found = Vec::new();
-        let mut seen = 0;
+        let (mut seen, mut weighed) = (0, 0);
+        let refused = |message| Err(Error::new(ErrorKind::InvalidInput, message));
         while !level.is_empty() {
             self.list_all(cx, &level).await?;
             let mut next = Vec::new();
             for directory in &level {
                 for (name, node) in self.directory(directory).and_then(Directory::children).into_iter().flatten() {
-                    seen += 1;
                     let mut below = directory.clone();
                     below.push(name.clone());
+                    seen += 1;
+                    weighed += weight(&below);
+                    // While they are counted, as one level may have as many as there are copies of copies.
+                    if seen > limits.entries {
+                        return refused(format!(
+                            "There are more than {} files and directories in {:?}; name a smaller part of it.",
+                            limits.entries,
+                            cut(&joined(path))
+                        ));
+                    }
+                    if weighed > MAX_WEIGHT {
+                        return refused(format!(
+                            "The paths of the files in {:?} take more than {MAX_WEIGHT} bytes together; name a smaller part of it.",
+                            cut(&joined(path))
+                        ));
+                    }
                     match node {
                         Node::Directory(_) => next.push(below),
                         _ => found.push(below),
                     }
                 }
-            }
-            if seen > limits.entries {
-                let message = format!(
-                    "There are more than {} files and directories in {:?}; name a smaller part of it.",
-                    limits.entries,
-                    joined(path)
-                );
-                return Err(Error::new(ErrorKind::InvalidInput, message));
             }
             level = next;
         }
@@ -170,9 +197,9 @@ impl Tree {
     }
 
     /// Changes the entries of the directory at `path`, which is made if it is missing. What lies on the way has been listed.
-    pub(super) fn change(&mut self, path: &[String]) -> Result<&mut BTreeMap<String, Node>> {
-        self.root.below(path).and_then(Directory::change).ok_or_else(|| {
-            let message = format!("{:?} is not a directory, or a part of it is not.", joined(path));
+    pub(super) fn change(&mut self, path: &[String], change: impl FnOnce(&mut Children)) -> Result<()> {
+        self.root.change(path, change).ok_or_else(|| {
+            let message = format!("{:?} is not a directory, or a part of it is not.", cut(&joined(path)));
             Error::new(ErrorKind::InvalidInput, message)
         })
     }

@@ -1,5 +1,7 @@
 //! The one value that a key names.
 
+use std::collections::HashSet;
+
 use super::invalid;
 use super::tree::{Block, Entry, Node, Scalar};
 use crate::edit::path::{Part, Path};
@@ -58,12 +60,8 @@ impl<'f> Search<'_, 'f> {
     fn unknown(&mut self, depth: usize, name: &str, kind: &str, there: &[&str]) {
         let near = near_match(name, there.iter().copied())
             .map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near:?}?"));
-        let mut shown: Vec<&str> = Vec::new();
-        for name in there {
-            if !shown.contains(name) {
-                shown.push(name);
-            }
-        }
+        let mut seen = HashSet::new();
+        let shown: Vec<&str> = there.iter().copied().filter(|name| seen.insert(*name)).collect();
         let listed = match shown.len() {
             0 => "There is nothing.".to_owned(),
             1..=20 => format!("There is {}.", shown.join(", ")),

@@ -34,13 +34,14 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use hcl_edit::parser::parse_body;
 use serde_json::Value as Json;
 
 use super::path::Path;
-use super::{Value, bounded, damaged, spliced};
+use super::{Value, bounded, can_look, damaged, spliced};
 use crate::{Error, Result};
 use tree::{Entry, assign, entries, normal};
 
@@ -55,25 +56,29 @@ const OPERATION: &str = "update HCL";
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), and nothing was changed, when
 /// - the text is not HCL (with the line), is nested more than 64 levels deep, or is longer than [`MAX_BYTES`](super::MAX_BYTES);
 /// - a key does not exist: the error names the first part that is missing, a near match and what is there;
-/// - a key names several values, or none that is single, or two updates name the same one.
+/// - a key names several values, or none that is single, or two updates name the same one;
+/// - there are so many updates of so long a text that looking for them would take going through more than 4 GiB.
 pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, V)]) -> Result<String> {
     let file = read(text)?;
-    let mut splices: Vec<(Range<usize>, String, &str)> = Vec::new();
-    let mut wanted = file.clone();
+    let mut splices: Vec<(Range<usize>, String)> = Vec::new();
+    let (mut keys, mut values) = (HashMap::new(), HashMap::new());
+    can_look(OPERATION, updates.len(), text)?;
     for (key, value) in updates {
         let (key, value): (&str, Value) = (key.as_ref(), value.clone().into());
         let path = Path::of_one_document(key)?;
         let old = find::find(text, &file, &path)?;
         let value = value.settled(&old.value);
-        if let Some((_, _, earlier)) = splices.iter().find(|(range, ..)| range.start == old.span.start) {
+        if let Some(earlier) = keys.insert(old.span.start, key) {
             return Err(invalid(format!("The updates {earlier:?} and {key:?} set the same value; keep one of them.")));
         }
         let new = normal(Json::from(value.clone()));
         let written = if new == old.value { text[old.span.clone()].to_owned() } else { written(&value) };
-        assign(&mut wanted, old.span.start, &new);
-        splices.push((old.span.clone(), written, key));
+        values.insert(old.span.start, new);
+        splices.push((old.span.clone(), written));
     }
-    let edited = spliced(text, splices.into_iter().map(|(span, new, _)| (span, new)).collect());
+    let mut wanted = file.clone();
+    assign(&mut wanted, &values);
+    let edited = spliced(text, splices);
     if read(&edited)? == wanted { Ok(edited) } else { Err(damaged(OPERATION)) }
 }
 

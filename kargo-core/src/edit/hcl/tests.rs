@@ -195,3 +195,10 @@ proptest! {
         let _ = update(&text, &[(key, "x")]);
     }
 }
+
+#[test]
+fn a_key_that_is_not_there_is_told_of_a_file_with_two_hundred_thousand_others() {
+    let text: String = (0..200_000).map(|n| format!("k{n} = {n}\n")).collect();
+    let error = update(&text, &[("nowhere", "x")]).unwrap_err();
+    assert!(error.message().contains("and 199980 more"), "{error}");
+}

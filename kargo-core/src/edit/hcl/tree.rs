@@ -1,5 +1,6 @@
 //! What a file says, without how it is written: enough to find a value, and to see that an edit has changed no other.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use hcl_edit::Span;
@@ -132,21 +133,25 @@ pub(super) fn normal(value: Json) -> Json {
     }
 }
 
-/// Sets the literal that stands at the byte `start`.
-pub(super) fn assign(entries: &mut [Entry], start: usize, value: &Json) {
+/// Sets the literals that stand at these bytes.
+pub(super) fn assign(entries: &mut [Entry], values: &HashMap<usize, Json>) {
     for entry in entries {
         match entry {
-            Entry::Argument(_, node) => assign_in(node, start, value),
-            Entry::Block(block) => assign(&mut block.body, start, value),
+            Entry::Argument(_, node) => assign_in(node, values),
+            Entry::Block(block) => assign(&mut block.body, values),
         }
     }
 }
 
-fn assign_in(node: &mut Node, start: usize, value: &Json) {
+fn assign_in(node: &mut Node, values: &HashMap<usize, Json>) {
     match node {
-        Node::Scalar(scalar) if scalar.span.start == start => scalar.value = value.clone(),
-        Node::List(items) => items.iter_mut().for_each(|item| assign_in(item, start, value)),
-        Node::Object(entries) => entries.iter_mut().for_each(|(_, item)| assign_in(item, start, value)),
-        Node::Scalar(_) | Node::Computed { .. } => {}
+        Node::Scalar(scalar) => {
+            if let Some(value) = values.get(&scalar.span.start) {
+                scalar.value = value.clone();
+            }
+        }
+        Node::List(items) => items.iter_mut().for_each(|item| assign_in(item, values)),
+        Node::Object(entries) => entries.iter_mut().for_each(|(_, item)| assign_in(item, values)),
+        Node::Computed { .. } => {}
     }
 }

@@ -25,7 +25,7 @@ use serde_json::Value as Json;
 
 use super::assign::{assign, is_first};
 use super::path::{Part, Path};
-use super::{Value, bounded, damaged};
+use super::{Effort, Value, bounded, damaged};
 use crate::{Error, Result};
 use tree::{Node, Shape};
 
@@ -38,11 +38,14 @@ const OPERATION: &str = "update JSON";
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), and nothing was changed, when
 /// - the text is not JSON (with line and column), is longer than [`MAX_BYTES`](super::MAX_BYTES) or nested too deep;
 /// - a key holds a map or a list, leads through a single value other than `null`, or is twice in one map;
-/// - an index is beyond the end of its list by more than one.
+/// - an index is beyond the end of its list by more than one;
+/// - there are so many updates that the text, which each takes reading again, comes to more than 256 MiB.
 pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, V)]) -> Result<String> {
     bounded(OPERATION, text)?;
     let mut edited = text.to_owned();
+    let mut effort = Effort::reading(OPERATION, updates.len(), text)?;
     for (key, value) in updates {
+        effort.again(&edited)?;
         edited = set(&edited, key.as_ref(), &value.clone().into())?;
     }
     Ok(edited)

@@ -22,6 +22,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_json::Value as Json;
@@ -29,7 +30,7 @@ use toml_edit::{Document, Value as Toml};
 
 use super::assign::assign;
 use super::path::Path;
-use super::{Value, bounded, damaged, spliced};
+use super::{Effort, Value, bounded, can_look, damaged, spliced};
 use crate::{Error, Result};
 use tree::{Lookup, look_up, scalar, table};
 
@@ -44,10 +45,12 @@ const OPERATION: &str = "update TOML";
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), and nothing was changed, when
 /// - the text is not TOML (with the line) or longer than [`MAX_BYTES`](super::MAX_BYTES);
 /// - a key does not exist: the error names the first part that is missing, a near match and the keys that are there;
-/// - a key does not hold a single value, or two updates name the same one.
+/// - a key does not hold a single value, or two updates name the same one;
+/// - there are so many updates of so long a text that looking for them would take going through more than 4 GiB.
 pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, V)]) -> Result<String> {
     let document = read(text)?;
     let mut found = Vec::new();
+    can_look(OPERATION, updates.len(), text)?;
     for (key, value) in updates {
         let path = Path::of_one_document(key.as_ref())?;
         match look_up(&document, &path)? {
@@ -70,32 +73,39 @@ pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
 /// # Errors
 ///
 /// Those of [`update`], save for keys that do not exist. A key cannot be made below a single value, or in an array beyond its end, and an
-/// item of an array of tables is no single value.
+/// item of an array of tables is no single value. So many cannot be made that the text, which each takes reading again, comes to more than
+/// 256 MiB.
 pub fn upsert<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, V)]) -> Result<String> {
     let document = read(text)?;
     let (mut found, mut missing) = (Vec::new(), Vec::<(Path<'_>, Value)>::new());
+    let mut made = HashMap::new();
+    can_look(OPERATION, updates.len(), text)?;
     for (key, value) in updates {
         let (path, value): (_, Value) = (Path::of_one_document(key.as_ref())?, value.clone().into());
         match look_up(&document, &path)? {
             Lookup::Found(old) => found.push((path, old, value)),
             Lookup::Missing { .. } => {
                 let appends = path.parts.iter().any(|part| part.text() == "-1");
-                if let Some((earlier, _)) = missing.iter().find(|(earlier, _)| !appends && earlier.parts == path.parts)
-                {
-                    return Err(set_twice(earlier.key, path.key));
+                if let Some(earlier) = made.insert(path.parts.clone(), path.key).filter(|_| !appends) {
+                    return Err(set_twice(earlier, path.key));
                 }
                 missing.push((path, value.settled(&Json::Null)));
             }
         }
     }
+    let mut effort = Effort::reading(OPERATION, missing.len(), text)?;
     let edited = set(text, &document, found)?;
-    missing.iter().try_fold(edited, |edited, (path, value)| insert::insert(&edited, path, value))
+    missing.iter().try_fold(edited, |edited, (path, value)| {
+        effort.again(&edited)?;
+        insert::insert(&edited, path, value)
+    })
 }
 
 /// Sets the values that were found.
 fn set(text: &str, document: &Document<&str>, found: Vec<(Path<'_>, &Toml, Value)>) -> Result<String> {
     let mut wanted = table(document.as_table());
-    let mut splices: Vec<(Range<usize>, String, &str)> = Vec::new();
+    let mut splices: Vec<(Range<usize>, String)> = Vec::new();
+    let mut keys: HashMap<usize, &str> = HashMap::new();
     for (path, old, value) in found {
         let value = value.settled(&match old {
             // A date is no string that a text could take the place of unseen, but in JSON it is one.
@@ -103,7 +113,7 @@ fn set(text: &str, document: &Document<&str>, found: Vec<(Path<'_>, &Toml, Value
             old => scalar(old),
         });
         let span = old.span().ok_or_else(|| damaged(OPERATION))?;
-        if let Some((_, _, earlier)) = splices.iter().find(|(range, ..)| range.start == span.start) {
+        if let Some(earlier) = keys.insert(span.start, path.key) {
             return Err(set_twice(earlier, path.key));
         }
         assign(&mut wanted, &path.parts, &value);
@@ -115,10 +125,9 @@ fn set(text: &str, document: &Document<&str>, found: Vec<(Path<'_>, &Toml, Value
             _ => false,
         };
         let new = if is_there { text[span.clone()].to_owned() } else { written(&value, &text[span.clone()]) };
-        splices.push((span, new, path.key));
+        splices.push((span, new));
     }
-    let edited = spliced(text, splices.into_iter().map(|(span, new, _)| (span, new)).collect());
-    check(edited, &wanted)
+    check(spliced(text, splices), &wanted)
 }
 
 /// Reads `text` as JSON. Dates and times are strings, and so are infinities and NaN, which JSON does not have.

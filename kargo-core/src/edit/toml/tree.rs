@@ -8,6 +8,9 @@ use crate::edit::damaged;
 use crate::edit::path::{Part, Path};
 use crate::{Result, near_match};
 
+/// How many keys an error lists.
+const KEYS_SHOWN: usize = 20;
+
 /// Something that a key can name.
 #[derive(Clone, Copy)]
 pub(super) enum Node<'d> {
@@ -136,7 +139,12 @@ pub(super) fn look_up<'d>(document: &'d Document<&str>, path: &Path<'_>) -> Resu
                         let keys: Vec<&str> = table.iter().map(|(key, _)| key).collect();
                         let near = near_match(&name, keys.iter().copied())
                             .map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near:?}?"));
-                        Err(format!("there is no {name:?} in {shown}{near} The keys there are: {}.", keys.join(", ")))
+                        let more = match keys.len().saturating_sub(KEYS_SHOWN) {
+                            0 => String::new(),
+                            more => format!(" and {more} more"),
+                        };
+                        let keys = keys[..keys.len().min(KEYS_SHOWN)].join(", ");
+                        Err(format!("there is no {name:?} in {shown}{near} The keys there are: {keys}{more}."))
                     }
                 }
             }

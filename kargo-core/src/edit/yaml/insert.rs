@@ -258,7 +258,11 @@ impl<'a> Around<'a> {
 
     /// `lines` behind the last value of the block collection `node`, before what follows it.
     pub(super) fn behind(&self, node: usize, column: usize, lines: String) -> Splice {
-        let at = self.end(node);
+        self.behind_at(self.end(node), column, lines)
+    }
+
+    /// The same where the end of the collection is known.
+    pub(super) fn behind_at(&self, at: usize, column: usize, lines: String) -> Splice {
         let pad = " ".repeat(column);
         // A block that keeps its empty lines ends behind a line break.
         let text = if self.text[..at].ends_with(['\n', '\r']) {

@@ -1,6 +1,8 @@
 //! Lays one YAML text over another.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
@@ -9,7 +11,7 @@ use super::read::parse;
 use super::scalar::{Style, double_quoted, literal, reads_as_string, render};
 use super::splice::{Splice, apply, line_end};
 use super::tree::{Event, Node, Shape, Tree};
-use super::{damaged, invalid};
+use super::{MAX_BYTES, damaged, invalid};
 use crate::{Error, ErrorKind, Result};
 
 /// How deep values may be nested.
@@ -34,9 +36,10 @@ const MAX_DEPTH: usize = 128;
 /// [`ErrorKind::InvalidInput`] when a text is not YAML or holds several documents, or `over` is no map where `base` is one;
 /// [`ErrorKind::Unsupported`] when a place is written in a way in which it cannot be changed: such as a map that comes from an alias.
 pub fn merge(base: &str, over: &str) -> Result<String> {
-    let (wanted, over_value) = (one(base)?, one(over)?);
-    let (Some(mut wanted), Some(over_value)) = (wanted.clone(), over_value.clone()) else {
-        return Ok(if over_value.is_some() { over } else { base }.to_owned());
+    let (mut wanted, over_value) = match (one(base)?, one(over)?) {
+        (Some(wanted), Some(over_value)) => (wanted, over_value),
+        (None, Some(_)) => return Ok(over.to_owned()),
+        (_, None) => return Ok(base.to_owned()),
     };
     if !(wanted.is_object() && over_value.is_object()) {
         return Err(invalid("Only maps can be merged, and one of the YAML texts is none.".to_owned()));
@@ -49,7 +52,13 @@ pub fn merge(base: &str, over: &str) -> Result<String> {
     for removes in [false, true] {
         let tree = Tree::parse(&text)?;
         let document = *tree.documents.first().ok_or_else(damaged)?;
-        let mut pass = Pass { around: Around::new(&text, &tree), overlay: &overlay, removes, splices: Vec::new() };
+        let mut pass = Pass {
+            around: Around::new(&text, &tree),
+            overlay: &overlay,
+            removes,
+            splices: Vec::new(),
+            blanks: Cell::new(0),
+        };
         pass.maps(document, root, 0)?;
         let splices = pass.splices;
         if !splices.is_empty() {
@@ -72,21 +81,20 @@ fn one(text: &str) -> Result<Option<Json>> {
 
 /// What the merged text must read as.
 fn lay_over(base: &mut Json, over: &Json) {
-    match (base, over) {
-        (Json::Object(base), Json::Object(over)) => {
-            for (key, value) in over {
-                if value.is_null() {
-                    base.remove(key);
-                } else {
-                    lay_over(base.entry(key.clone()).or_insert(Json::Null), value);
-                }
-            }
+    let Json::Object(over) = over else {
+        *base = over.clone();
+        return;
+    };
+    if !base.is_object() {
+        *base = Json::Object(serde_json::Map::new());
+    }
+    let Some(base) = base.as_object_mut() else { return };
+    for (key, value) in over {
+        if value.is_null() {
+            base.remove(key);
+        } else {
+            lay_over(base.entry(key.clone()).or_insert(Json::Null), value);
         }
-        (base, Json::Object(over)) => {
-            *base = Json::Object(serde_json::Map::new());
-            lay_over(base, &Json::Object(over.clone()));
-        }
-        (base, over) => *base = over.clone(),
     }
 }
 
@@ -96,6 +104,8 @@ struct Pass<'a> {
     overlay: &'a Tree<'a>,
     removes: bool,
     splices: Vec<Splice>,
+    /// The blanks that new lines begin with.
+    blanks: Cell<usize>,
 }
 
 impl Pass<'_> {
@@ -107,24 +117,26 @@ impl Pass<'_> {
         let (Shape::Map(theirs), Shape::Map(ours)) = (&overlay.nodes[over].shape, &tree.nodes[base].shape) else {
             return Err(damaged());
         };
+        // Looked up, and not for: both maps may have a million keys.
+        let mut places: HashMap<&str, usize> = HashMap::with_capacity(ours.len() / 2);
+        for (place, [key, _]) in ours.as_chunks::<2>().0.iter().enumerate() {
+            if let Some(name) = tree.key_text(*key) {
+                places.entry(name).or_insert(place * 2);
+            }
+        }
         let mut news = Vec::new();
         for [key, value] in theirs.as_chunks::<2>().0 {
             let name = self.name(*key)?;
             let gone = self.is_null(*value);
-            match ours.as_chunks::<2>().0.iter().position(|[ours, _]| tree.key_text(*ours) == Some(name)) {
-                Some(place) if gone && self.removes => self.remove(base, ours, place * 2)?,
-                Some(place) if !gone => self.replace(ours[place * 2], ours[place * 2 + 1], *value, depth)?,
+            match places.get(name) {
+                Some(place) if gone && self.removes => self.remove(base, ours, *place)?,
+                Some(place) if !gone => self.replace(ours[*place], ours[*place + 1], *value, depth)?,
                 None if !gone && !self.removes => news.push((*key, *value)),
                 _ => {}
             }
         }
         // Behind what is put into the last entry, which may end at the same place.
-        let mut last = ours.last().copied();
-        for new in news {
-            self.add(base, ours.first().copied(), last, new)?;
-            last = last.or(Some(base));
-        }
-        Ok(())
+        self.add(base, ours, &news)
     }
 
     fn is_null(&self, node: usize) -> bool {
@@ -145,30 +157,41 @@ impl Pass<'_> {
         name.ok_or_else(|| unsupported("a key that is no text, or \"<<\""))
     }
 
-    /// A new entry of the map `base`, behind its `last` value.
-    fn add(
-        &mut self,
-        base: usize,
-        first: Option<usize>,
-        last: Option<usize>,
-        (key, value): (usize, usize),
-    ) -> Result<()> {
+    /// New entries of the map `base`, behind what it has.
+    fn add(&mut self, base: usize, children: &[usize], news: &[(usize, usize)]) -> Result<()> {
+        if news.is_empty() {
+            return Ok(());
+        }
         if self.around.tree.is_flow(base) {
-            let entry = format!("{}: {}", self.flow(key, 0)?, self.flow(value, 0)?);
-            let splice = match last {
-                Some(_) if first.is_some() => self.around.in_flow(base, last, entry),
-                // A second new entry of an empty map stands behind the first one.
-                Some(_) => self.around.in_flow(base, None, format!(", {entry}")),
-                None => self.around.in_flow(base, None, entry),
-            };
+            let entry =
+                |(key, value): &(usize, usize)| Ok(format!("{}: {}", self.flow(*key, 0)?, self.flow(*value, 0)?));
+            let entries = news.iter().map(entry).collect::<Result<Vec<_>>>()?.join(", ");
+            let splice = self.around.in_flow(base, children.last().copied(), entries);
             self.splices.push(splice);
             return Ok(());
         }
-        let column = self.around.column(self.around.tree.nodes[first.ok_or_else(damaged)?].start);
-        let lines = self.entry_below(key, value, column, 0)?;
-        let splice = self.around.behind(base, column, lines);
-        self.splices.push(splice);
+        let first = children.first().ok_or_else(damaged)?;
+        let column = self.around.column(self.around.tree.nodes[*first].start);
+        let at = self.around.end(base);
+        for (key, value) in news {
+            self.take(column)?;
+            let lines = self.entry_below(*key, *value, column, 0)?;
+            let splice = self.around.behind_at(at, column, lines);
+            self.splices.push(splice);
+        }
         Ok(())
+    }
+
+    /// Counts blanks that stand before lines: as many as the columns, which may be many more bytes than the texts have.
+    fn take(&self, blanks: usize) -> Result<()> {
+        let blanks = self.blanks.get().saturating_add(blanks);
+        self.blanks.set(blanks);
+        if blanks <= MAX_BYTES {
+            return Ok(());
+        }
+        let message =
+            format!("The merged YAML text would have more than {MAX_BYTES} bytes of indentation; split the files.");
+        Err(invalid(message))
     }
 
     fn replace(&mut self, key: usize, base: usize, over: usize, depth: usize) -> Result<()> {
@@ -304,6 +327,12 @@ impl Pass<'_> {
         if depth > MAX_DEPTH {
             return Err(unsupported("values nested too deep"));
         }
+        let lines = match &self.overlay.nodes[node].shape {
+            Shape::Map(children) => children.len() / 2,
+            Shape::List(items) => items.len(),
+            Shape::Scalar | Shape::Alias => 0,
+        };
+        self.take(lines.saturating_mul(column))?;
         let pause = format!("{}{}", self.around.line_break, " ".repeat(column));
         match &self.overlay.nodes[node].shape {
             Shape::Map(children) if !children.is_empty() => {

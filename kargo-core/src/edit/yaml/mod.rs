@@ -54,15 +54,17 @@ mod verify;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use super::path::Path;
-use super::{MAX_BYTES, Value};
+use super::{Effort, MAX_BYTES, Value, can_look};
 use crate::{Error, Result};
 use splice::Splice;
 use tree::{Lookup, Tree};
 use verify::{Patch, Want};
 
 pub use merge::merge;
+pub(crate) use read::MAX_COPIED;
 pub use read::parse;
 pub(super) use remove::{remove, rename};
 
@@ -80,7 +82,8 @@ const OPERATION: &str = "update YAML";
 /// - a key does not hold a single value, is or passes through an alias, or has a tag other than `!!str`;
 /// - a key is in several documents of the text, or twice in one map;
 /// - two updates name the same value, or a new value is empty;
-/// - the text is not YAML, is longer than [`MAX_BYTES`], or holds more than about a million values.
+/// - the text is not YAML, is longer than [`MAX_BYTES`], or holds more than about a million values;
+/// - there are so many updates of so long a text that looking for them would take going through more than 4 GiB.
 ///
 /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when the edited text would not read back as exactly the wanted
 /// change.
@@ -91,6 +94,7 @@ pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
     }
     let tree = Tree::parse(text)?;
     let mut found = Vec::new();
+    can_look(OPERATION, updates.len(), text)?;
     for (key, value) in &updates {
         found.push((tree.find(&Path::parse(key)?)?, *key, value));
     }
@@ -108,7 +112,8 @@ pub fn update<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
 /// Those of [`update`], save for keys that do not exist. A key cannot be made
 /// - below a single value, such as `image.tag` where `image` is a string;
 /// - in a list beyond its end;
-/// - in a text of several documents, when the key does not say in which one.
+/// - in a text of several documents, when the key does not say in which one;
+/// - when so many are to be made that the text, which each takes reading again, would come to more than 256 MiB.
 pub fn upsert<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, V)]) -> Result<String> {
     let updates = convert(updates)?;
     if updates.is_empty() {
@@ -116,6 +121,7 @@ pub fn upsert<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
     }
     let tree = Tree::parse(text)?;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
+    can_look(OPERATION, updates.len(), text)?;
     for (key, value) in &updates {
         match tree.search(&Path::parse(key)?)? {
             Some(Lookup::Found(node)) => found.push((node, *key, value)),
@@ -123,12 +129,13 @@ pub fn upsert<K: AsRef<str>, V: Clone + Into<Value>>(text: &str, updates: &[(K, 
             Some(Lookup::Missing { .. }) | None => missing.push((*key, value.settled(&serde_json::Value::Null))),
         }
     }
+    let (mut effort, mut made) = (Effort::reading(OPERATION, missing.len(), text)?, HashSet::new());
     let mut edited = set(text, &tree, &found)?;
-    for (index, (key, value)) in missing.iter().enumerate() {
-        if let Some((earlier, _)) = missing[..index].iter().find(|(earlier, _)| earlier == key && !insert::appends(key))
-        {
-            return Err(set_twice(earlier, key));
+    for (key, value) in &missing {
+        if !made.insert(*key) && !insert::appends(key) {
+            return Err(set_twice(key, key));
         }
+        effort.again(&edited)?;
         edited = insert::insert(&edited, key, value)?;
     }
     Ok(edited)
@@ -163,7 +170,7 @@ fn settled<'v>(scalar: &tree::Scalar<'_>, value: &'v Value) -> Cow<'v, Value> {
 fn set(text: &str, tree: &Tree<'_>, found: &[(usize, &str, &Value)]) -> Result<String> {
     let mut splices: Vec<Splice> = Vec::new();
     let mut patches: Vec<Patch<'_>> = Vec::new();
-    let mut keys: std::collections::HashMap<usize, &str> = std::collections::HashMap::new();
+    let mut keys: HashMap<usize, &str> = HashMap::new();
     for (node, key, value) in found {
         if let Some(earlier) = keys.insert(*node, key) {
             return Err(set_twice(earlier, key));

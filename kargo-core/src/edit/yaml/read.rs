@@ -15,6 +15,10 @@ const MAX_DEPTH: usize = 128;
 /// How many values the result may have, so that aliases of aliases do not become gigabytes.
 const MAX_VALUES: usize = 1_000_000;
 
+/// How many bytes of text the copies that aliases stand for may have in all: 16 MiB. Whoever writes aliases out keeps to it, as one anchor
+/// on a long text and many aliases would take all the memory there is.
+pub(crate) const MAX_COPIED: usize = 16 << 20;
+
 /// Reads `text` and returns each of its documents as JSON; none when the text is empty.
 ///
 /// Plain scalars become what Go's yaml.v3 makes of them, which is what Kargo and Kubernetes use: `yes` and `on` are strings,
@@ -24,7 +28,7 @@ const MAX_VALUES: usize = 1_000_000;
 /// # Errors
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when the text is not YAML, is longer than
 /// [`MAX_BYTES`](super::MAX_BYTES), is nested more than 128 levels deep, holds more than a million values once aliases are written
-/// out, or has a key twice in one map.
+/// out, of which the aliases copy more than 16 MiB of text, or has a key twice in one map.
 pub fn parse(text: &str) -> Result<Vec<Value>> {
     let tree = Tree::parse(text)?;
     let mut anchors = HashMap::new();
@@ -36,7 +40,7 @@ pub fn parse(text: &str) -> Result<Vec<Value>> {
             anchors.insert(*anchor, index);
         }
     }
-    let mut reader = Reader { tree: &tree, anchors, values: 0 };
+    let mut reader = Reader { tree: &tree, anchors, values: 0, copied: 0, is_copy: false };
     tree.documents.iter().map(|document| reader.value(*document, 0)).collect()
 }
 
@@ -44,6 +48,10 @@ struct Reader<'t> {
     tree: &'t Tree<'t>,
     anchors: HashMap<usize, usize>,
     values: usize,
+    /// The bytes of text that were copied for aliases.
+    copied: usize,
+    /// Whether what is read now is a copy that an alias stands for.
+    is_copy: bool,
 }
 
 impl Reader<'_> {
@@ -61,7 +69,12 @@ impl Reader<'_> {
         match (&tree.nodes[node].shape, &tree.events[tree.nodes[node].event]) {
             (Shape::Alias, Event::Alias(anchor)) => match self.anchors.get(anchor) {
                 // An anchor around its own alias runs into the limit on depth.
-                Some(target) => self.value(*target, depth + 1),
+                Some(target) => {
+                    let was = std::mem::replace(&mut self.is_copy, true);
+                    let value = self.value(*target, depth + 1);
+                    self.is_copy = was;
+                    value
+                }
                 None => Err(invalid("An alias in the YAML text has no anchor.".to_owned())),
             },
             (Shape::List(items), _) => {
@@ -69,6 +82,7 @@ impl Reader<'_> {
             }
             (Shape::Map(children), _) => self.map(children, depth),
             (_, Event::Scalar(text, style, _, tag)) => {
+                self.copy(text.len())?;
                 let is_plain = match tag {
                     Some(tag) => ["int", "float", "bool", "null"].iter().any(|core| tag.is_yaml_core_schema_tag(core)),
                     None => *style == Style::Plain,
@@ -77,6 +91,20 @@ impl Reader<'_> {
             }
             _ => Err(invalid("The YAML text holds an alias without an anchor.".to_owned())),
         }
+    }
+
+    /// Counts text before it is copied, keys as well as values.
+    fn copy(&mut self, bytes: usize) -> Result<()> {
+        if self.is_copy {
+            self.copied = self.copied.saturating_add(bytes);
+        }
+        if self.copied <= MAX_COPIED {
+            return Ok(());
+        }
+        Err(invalid(format!(
+            "The aliases in the YAML text stand for more than {MAX_COPIED} bytes of text; take some out, or write a shorter text \
+             at the anchor."
+        )))
     }
 
     fn map(&mut self, children: &[usize], depth: usize) -> Result<Value> {
@@ -236,6 +264,22 @@ mod tests {
             bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", ")));
         }
         assert!(parse(&bomb).unwrap_err().to_string().contains("aliases"), "a bomb");
+        let long = "x".repeat(1 << 20);
+        for text in [
+            format!("a: &a {long}\nb: [{}]\n", ["*a"; 17].join(", ")),
+            format!("a: &a '{long}'\nb: {{{}}}\n", (0..17).map(|n| format!("k{n}: *a")).collect::<Vec<_>>().join(", ")),
+            // A number too is looked at as text first.
+            format!("a: &a {}\nb: [{}]\n", "1".repeat(1 << 20), ["*a"; 17].join(", ")),
+            format!("a: &a {{? {long} : 1}}\nb: [{}]\n", ["*a"; 17].join(", ")),
+            format!("a: &a {long}\nb: [{}]\n", ["{? *a : 1}"; 17].join(", ")),
+            format!("a: &a {{b: {long}}}\nb: [{}]\n", ["{<<: *a}"; 17].join(", ")),
+            format!("a: &a {long}\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b, *b]\n"),
+            format!("a: &a {long}\n---\n").repeat(2) + &format!("a: &a {long}\nb: [{}]\n", ["*a"; 17].join(", ")),
+        ] {
+            assert!(parse(&text).unwrap_err().to_string().contains("16777216 bytes"), "{:?}", &text[..20]);
+        }
+        let fits = parse(&format!("a: &a {long}\nb: [{}]\n", ["*a"; 16].join(", "))).unwrap().remove(0);
+        assert_eq!(fits["b"][15].as_str(), Some(long.as_str()), "as much as is allowed");
         let deep = format!("{}x{}", "[".repeat(200), "]".repeat(200));
         assert!(parse(&deep).unwrap_err().to_string().contains("128 levels"), "depth");
         assert!(parse("a: 1\na: 2\n").unwrap_err().to_string().contains("\"a\" more than once"));

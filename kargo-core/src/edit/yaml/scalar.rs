@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 pub(crate) use granit_parser::ScalarStyle as Style;
 use regex::Regex;
 
-use crate::edit::Value;
+use crate::edit::{MAX_BYTES, Value};
 
 /// Words that YAML 1.1 or 1.2 reads as a boolean, a null, a merge key or a default, in any case.
 const WORDS: [&str; 12] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", "<<", "="];
@@ -118,7 +118,9 @@ pub(crate) fn literal(value: &str, indent: usize, header: &str, line_break: &str
         && body.chars().all(|c| !needs_escape(c) || c == '\n' || c == '\t')
         // A line of blanks only is easily stripped by an editor, and with it the value changes.
         && body.split('\n').all(|line| line.is_empty() || !line.trim().is_empty());
-    if !holds {
+    // Each line is indented, which can be far more than it says.
+    let blanks = || indent.saturating_mul(body.split('\n').filter(|line| !line.is_empty()).count());
+    if !holds || blanks() > MAX_BYTES {
         return None;
     }
     let mut text = format!("|{chomping}{header}");

@@ -138,7 +138,10 @@ impl<'a> Known<'a> {
             if warehouse.is_some_and(|warehouse| warehouse != origin) {
                 continue;
             }
-            let Some(value) = freight.artifacts().iter().find_map(&answer) else { continue };
+            let whose = format!("Freight of the warehouse {origin:?}");
+            let way = "subscribe to each in a warehouse of its own, and name that as the last argument, as in warehouse(\"other\")";
+            let one = kargo::of_only_one(freight.artifacts(), (what, &whose, way), &answer)?;
+            let Some(value) = one else { continue };
             if let Some((other, _)) = found {
                 return Err(Fault::new(
                     FaultKind::Value,

@@ -23,19 +23,35 @@ pub(in crate::engine) struct Secrets {
 }
 
 impl Secrets {
-    /// What of `rendered` comes from secrets, in the form that it has there, and those of `entries` that can be seen in it. Others stay
-    /// what they are elsewhere: a user's name in a link is no secret because it lies beside a password.
-    pub(super) fn of(rendered: &RenderedConfig, entries: impl Iterator<Item = SecretString>) -> Self {
+    /// What of `rendered` comes from secrets: in the form that it has there, in that which each expression gave it, as it was read and in
+    /// all forms in between, since a server that is sent one of them may answer with another. `variables` are those that come from secrets,
+    /// and the same about them; they count when they were read. Of `entries` also those count that can be seen in it. Others stay what they
+    /// are elsewhere: a user's name in a link is no secret because it lies beside a password.
+    pub(super) fn of(
+        rendered: &RenderedConfig,
+        variables: &[(Value, Vec<Arc<str>>)],
+        entries: impl Iterator<Item = SecretString>,
+    ) -> Self {
         let mut texts = Vec::new();
         rendered
             .sensitive
             .iter()
             .filter_map(|at| rendered.value.pointer(at))
             .for_each(|value| leaves(value, &mut texts));
+        let mut secrets = rendered.secrets.clone();
+        // Later ones can be made of earlier ones.
+        for (value, made_of) in variables.iter().rev() {
+            let mut own = Vec::new();
+            leaves(value, &mut own);
+            if own.iter().any(|text| secrets.contains(text.as_str())) {
+                secrets.extend(made_of.iter().cloned());
+            }
+        }
         let seen = |form: &SecretString| texts.iter().any(|text| text.contains(form.expose_secret()));
         let used: Vec<SecretString> =
             entries.filter(|entry| forms(entry.expose_secret()).any(|form| seen(&form))).collect();
-        let all = Self::all(texts.into_iter().map(SecretString::from).chain(used));
+        let secrets = secrets.iter().map(|text| SecretString::from(&**text));
+        let all = Self::all(texts.into_iter().map(SecretString::from).chain(secrets).chain(used));
         Self { places: Arc::new(rendered.sensitive.iter().map(ToString::to_string).collect()), ..all }
     }
 

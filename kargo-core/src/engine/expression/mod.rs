@@ -113,6 +113,9 @@ pub(super) struct Evaluated {
     pub(super) secrets: Secrets,
 }
 
+/// The value of a variable that comes from secrets, and what it was made of.
+type SecretVariable = (Value, Vec<Arc<str>>);
+
 /// What is to be evaluated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Texts<'a> {
@@ -186,8 +189,8 @@ impl<'a> Texts<'a> {
                 (evaluated, known.missing())
             };
             match evaluated {
-                Ok(Some(rendered)) => {
-                    let secrets = Secrets::of(&rendered, answers.secrets());
+                Ok(Some((rendered, variables))) => {
+                    let secrets = Secrets::of(&rendered, &variables, answers.secrets());
                     return Ok(Evaluated { config: Some(rendered.value), secrets });
                 }
                 Ok(None) => return Ok(Evaluated { config: None, secrets: Secrets::default() }),
@@ -206,8 +209,8 @@ impl<'a> Texts<'a> {
         mut scope: Scope<'_>,
         surroundings: &Surroundings,
         takes_text: &dyn Fn(&str) -> bool,
-    ) -> Result<Option<RenderedConfig>> {
-        let mut vars = Variables::empty();
+    ) -> Result<Option<(RenderedConfig, Vec<SecretVariable>)>> {
+        let (mut vars, mut from_secrets) = (Variables::empty(), Vec::new());
         scope = scope.variable("vars", Found::Map(vars.clone())).map_err(fault)?;
         for variable in self.vars {
             let template = Template::parse(&variable.value, &Environment::promotion());
@@ -218,6 +221,7 @@ impl<'a> Texts<'a> {
             scope = scope.variable("vars", Found::Map(vars.clone())).map_err(fault)?;
             if rendered.sensitive() {
                 scope = scope.sensitive(format!("vars.{}", variable.name));
+                from_secrets.push((value, rendered.secrets().to_vec()));
             }
         }
         if let Some(condition) = self.condition.filter(|condition| condition.has_expression()) {
@@ -243,7 +247,8 @@ impl<'a> Texts<'a> {
                 return Ok(None);
             }
         }
-        Ok(Some(Config::parse(self.config, &self.environment())?.render(&scope, takes_text)?))
+        let rendered = Config::parse(self.config, &self.environment())?.render(&scope, takes_text)?;
+        Ok(Some((rendered, from_secrets)))
     }
 }
 

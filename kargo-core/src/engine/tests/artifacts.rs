@@ -142,6 +142,47 @@ async fn without_a_name_an_artifact_of_two_warehouses_is_an_error_that_says_what
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_artifact_that_one_piece_of_freight_has_twice_is_an_error_that_says_what_to_write() {
+    let git = |id: &str| json!({"repoURL": "https://git.example/acme/app.git", "id": id.repeat(20)});
+    let image = |tag: &str| json!({"repoURL": "ghcr.io/acme/app", "tag": tag, "digest": format!("sha256:{tag}")});
+    let chart =
+        |name: &str, version: &str| json!({"repoURL": "https://charts.example", "name": name, "version": version});
+    for (expression, pair, way) in [
+        (format!("commitFrom({GIT}).ID"), [git("1a"), git("2b")], "in a warehouse of its own"),
+        (format!("imageFrom({IMAGE}, warehouse('one')).Tag"), [image("1a"), image("2b")], "in a warehouse of its own"),
+        (
+            format!("chartFrom({CHART}, 'app').Version"),
+            [chart("app", "1"), chart("app", "2")],
+            "in a warehouse of its own",
+        ),
+        (
+            format!("chartFrom({CHART}).Version"),
+            [chart("app", "1"), chart("web", "1")],
+            "name the chart as the second argument, such as \"app\"",
+        ),
+    ] {
+        let [stable, edge] = pair;
+        let named = |name: &str, config: Value| Subscription::new("fixed", config).named(name);
+        let warehouse = Warehouse::new("one").subscribe(named("stable", stable)).subscribe(named("edge", edge));
+        let (shop, keep) = (Shop::new(), Keep::default());
+        let step = StepSpec::new("keep", json!({"x": format!("${{{{ {expression} }}}}")}));
+        let stage = Stage::new("dev").direct("one").step(step);
+        let pipeline = Pipeline::builder("shop").warehouse(warehouse).stage(stage).build().unwrap();
+        let plugins = Plugins::builder().source("fixed", Fixed).step("keep", keep.clone());
+        let engine = shop.start_with(pipeline, plugins).await;
+        let origin = crate::WarehouseName::from("one");
+        let id = engine.until(|state| Some(state.newest_first(&origin).next()?.freight().id().clone())).await.unwrap();
+        let id = engine.promote("dev", &id, Actor::user("alice")).await.unwrap();
+        let ended = engine.finished(&id).await.unwrap();
+        assert_ne!(ended.phase, Phase::Succeeded, "{expression}");
+        let message = &ended.steps[0].task.message;
+        assert!(message.contains("Freight of the warehouse \"one\" has"), "{message}");
+        assert!(message.contains("more than once") && message.contains(way), "{message}");
+        assert!(keep.0.lock().unwrap().is_empty(), "{expression}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn as_long_as_one_warehouse_has_freight_in_the_stage_no_name_is_needed() {
     let config = json!({"tag": format!("${{{{ quote(imageFrom({IMAGE}).Tag) }}}}"), "other": format!("${{{{ imageFrom({IMAGE}, warehouse('one')) }}}}")});
     let world = World::new(Stage::new("dev").step(StepSpec::new("keep", config))).await;

@@ -18,6 +18,7 @@ mod queue;
 mod records;
 mod rollback;
 mod rules;
+mod secrets;
 mod steps;
 mod verification;
 mod warehouse;

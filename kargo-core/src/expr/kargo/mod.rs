@@ -2,6 +2,7 @@
 
 mod record;
 
+use crate::artifact::Artifact;
 use crate::expr::environment::{Call, Definition, Parameter};
 use crate::expr::error::Fault;
 use crate::expr::host::Query;
@@ -117,6 +118,27 @@ fn enclosed(text: &str) -> Result<Value, Fault> {
     Ok(Value::from(format!("\"{text}\"")))
 }
 
+/// What `answer` says of the one artifact for which it says anything. `what` such artifacts are, `whose` they are, and `way` how to say
+/// which of several is meant.
+pub(crate) fn of_only_one(
+    artifacts: &[Artifact],
+    (what, whose, way): (&str, &str, &str),
+    answer: impl Fn(&Artifact) -> Option<Value>,
+) -> Result<Option<Value>, Fault> {
+    let mut found = artifacts.iter().filter_map(|artifact| Some((artifact, answer(artifact)?)));
+    let (Some((first, value)), second) = (found.next(), found.next()) else { return Ok(None) };
+    let Some((second, _)) = second else { return Ok(Some(value)) };
+    let way = match (first, second) {
+        (Artifact::Chart(one), Artifact::Chart(other)) if one.name != other.name => {
+            format!("name the chart as the second argument, such as {:?}", one.name)
+        }
+        _ => way.to_owned(),
+    };
+    let names = [first, second].map(|artifact| format!("{:?}", artifact.subscription_name().unwrap_or_default()));
+    let message = format!("{whose} has {what} more than once, of the subscriptions {}; {way}.", names.join(" and "));
+    Err(Fault::value(message))
+}
+
 fn ask(call: &mut Call<'_>, query: Query<'_>) -> Result<Value, Fault> {
     let answer = call.scope.host.answer(query)?;
     call.meter.steps(100)?;
@@ -191,8 +213,10 @@ fn config_map(call: &mut Call<'_>, arguments: &[Value], shared: bool) -> Result<
 }
 
 fn secret(call: &mut Call<'_>, arguments: &[Value], shared: bool) -> Result<Value, Fault> {
-    *call.sensitive = true;
-    ask(call, Query::Secret { name: texts(arguments).0, shared }).map(map_or_empty)
+    call.traces.touch();
+    let entries = ask(call, Query::Secret { name: texts(arguments).0, shared }).map(map_or_empty)?;
+    call.traces.offer(&entries);
+    Ok(entries)
 }
 
 fn failed(call: &mut Call<'_>) -> Result<bool, Fault> {

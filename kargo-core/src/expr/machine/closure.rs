@@ -164,7 +164,11 @@ pub(in crate::expr) fn sorted(
     meter: &mut Meter,
 ) -> Result<Value, Fault> {
     meter.elements(items.len())?;
-    meter.steps(items.len() * items.len().checked_ilog2().unwrap_or(0) as usize)?;
+    let rounds = items.len().checked_ilog2().unwrap_or(0) as usize;
+    meter.steps(items.len() * rounds)?;
+    // Each comparison looks through both texts as far as they are the same.
+    let texts: usize = keys.iter().filter_map(Value::as_str).map(|text| text.len() / 64).sum();
+    meter.steps(texts.saturating_mul(rounds + 1))?;
     // Sorting needs a total order, so that all keys must be of one kind, and one fraction makes fractions of all numbers.
     if let Some((first, rest)) = keys.split_first() {
         operator::compare(first, first)?;

@@ -10,6 +10,7 @@ use super::limits::Meter;
 use super::operator;
 use super::program::{Binary, Code, Evaluation, Loop, Op};
 use super::regex;
+use super::traces::Traces;
 use super::value::{List, Map, Value};
 
 pub(super) use closure::sorted;
@@ -21,7 +22,7 @@ pub(super) struct Machine<'m> {
     stack: Vec<Value>,
     locals: Vec<Value>,
     frames: Vec<Frame>,
-    sensitive: bool,
+    traces: Traces,
 }
 
 /// The closure that runs: its list, where it is in it, and the accumulator of `reduce`.
@@ -42,13 +43,17 @@ impl<'m> Machine<'m> {
             stack: Vec::with_capacity(8),
             locals: vec![Value::Nil; code.locals as usize],
             frames: Vec::new(),
-            sensitive: false,
+            traces: Traces::default(),
         }
     }
 
     pub(super) fn run(mut self) -> Result<Evaluation, Error> {
         match self.range(0, self.code.ops.len()) {
-            Ok(()) => Ok(Evaluation { value: self.pop(), sensitive: self.sensitive }),
+            Ok(()) => {
+                let value = self.pop();
+                let (sensitive, secrets) = self.traces.into_parts();
+                Ok(Evaluation { value, sensitive, secrets })
+            }
             Err((fault, span)) => Err(fault.at(&self.code.source, span)),
         }
     }
@@ -88,6 +93,9 @@ impl<'m> Machine<'m> {
                 }
                 Err(fault) => return Err((fault, self.code.spans[at])),
             }
+            if let Some(top) = self.stack.last() {
+                self.traces.see(top);
+            }
         }
         Ok(())
     }
@@ -100,20 +108,32 @@ impl<'m> Machine<'m> {
             Op::Int(value) => self.stack.push(Value::Int(value)),
             Op::Variable(name) => {
                 let name = self.name(name);
-                self.sensitive |= self.scope.touches_secret(name, None);
-                self.stack.push(self.scope.variables.get(name).cloned().unwrap_or(Value::Nil));
+                let value = self.scope.variables.get(name).cloned().unwrap_or(Value::Nil);
+                if self.scope.touches_secret(name, None) {
+                    self.offer(name, &value);
+                }
+                self.stack.push(value);
             }
             Op::VariableMember(variable, member) => {
                 let (variable, member) = (self.name(variable), self.name(member));
-                self.sensitive |= self.scope.touches_secret(variable, Some(member));
                 let value = match self.scope.variables.get(variable) {
                     Some(value) => operator::member(value, member)?,
                     None => return Err(self.undefined(variable, member)),
                 };
+                if self.scope.touches_secret(variable, Some(member)) {
+                    self.traces.offer(&value);
+                }
                 self.stack.push(value);
             }
             Op::Everything => {
-                self.sensitive |= !self.scope.sensitive.is_empty();
+                for (name, value) in self.scope.variables.iter() {
+                    if self.scope.touches_secret(name, None) {
+                        self.offer(name, value);
+                    }
+                }
+                if !self.scope.sensitive.is_empty() {
+                    self.traces.touch();
+                }
                 self.stack.push(Value::Map(self.scope.variables.clone()));
             }
             Op::Local(slot) => self.stack.push(self.locals[slot as usize].clone()),
@@ -144,7 +164,12 @@ impl<'m> Machine<'m> {
                 let to = if to { Some(self.pop()) } else { None };
                 let from = if from { Some(self.pop()) } else { None };
                 let value = self.pop();
-                self.stack.push(operator::slice(&value, from.as_ref(), to.as_ref(), self.meter)?);
+                let slice = operator::slice(&value, from.as_ref(), to.as_ref(), self.meter)?;
+                // Of a list it is the same texts.
+                if matches!(value, Value::String(_)) && self.traces.are_in("", [&value]) {
+                    self.traces.make(&slice);
+                }
+                self.stack.push(slice);
             }
             Op::Not => match self.pop() {
                 Value::Bool(value) => self.stack.push(Value::Bool(!value)),
@@ -217,18 +242,41 @@ impl<'m> Machine<'m> {
             }
             Op::Call(callee, count) => {
                 let arguments = self.pop_many(count as usize);
-                let value = self.call(&self.code.callees[callee as usize], &arguments)?;
+                let callee = &self.code.callees[callee as usize];
+                let of_secrets = self.traces.are_in(callee.name(), &arguments);
+                let value = self.call(callee, &arguments)?;
+                if of_secrets {
+                    self.traces.make(&value);
+                }
                 self.stack.push(value);
             }
             Op::Method(name, count) => {
                 let arguments = self.pop_many(count as usize);
                 let receiver = self.pop();
+                let of_secrets = self.traces.are_in("", arguments.iter().chain([&receiver]));
                 let value = operator::method(&receiver, self.name(name), &arguments, self.meter)?;
+                if of_secrets {
+                    self.traces.make(&value);
+                }
                 self.stack.push(value);
             }
             Op::Loop(kind, from, to) => return Ok(Next::Loop(kind, from, to)),
         }
         Ok(Next::Continue)
+    }
+
+    /// A variable is read that comes from secrets, or of which some members do.
+    fn offer(&mut self, name: &str, value: &Value) {
+        self.traces.touch();
+        if self.scope.sensitive.contains(name) {
+            return self.traces.offer(value);
+        }
+        let Value::Map(members) = value else { return };
+        for (member, value) in members.iter() {
+            if self.scope.touches_secret(name, Some(member)) {
+                self.traces.offer(value);
+            }
+        }
     }
 
     /// A member of a variable that is not there: most often a misspelled name.
@@ -268,7 +316,7 @@ impl<'m> Machine<'m> {
                 // Whatever a function does with a text, it looks through it.
                 let texts = arguments.iter().filter_map(Value::as_str).map(|text| text.len() / 64);
                 self.meter.steps(texts.sum())?;
-                let mut call = Call { scope: self.scope, meter: self.meter, sensitive: &mut self.sensitive };
+                let mut call = Call { scope: self.scope, meter: self.meter, traces: &mut self.traces };
                 (definition.run)(&mut call, arguments)
             }
             Callee::Custom(function) => {

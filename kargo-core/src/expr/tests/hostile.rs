@@ -1,16 +1,12 @@
 //! Input that wants to crash, hang or fill the memory.
 
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 
 use super::*;
 
 fn limit(expression: &str) {
-    let start = Instant::now();
     let error = failure(expression);
     assert_eq!(error.kind(), FaultKind::Limit, "{:.60}: {}", expression, error.message());
-    assert!(start.elapsed() < Duration::from_secs(5), "{:.60} took {:?}", expression, start.elapsed());
 }
 
 #[test]
@@ -62,19 +58,37 @@ fn work_and_memory_are_bounded() {
     limit("count(map(1..5000, 'a' matches ('(a{100}){9' + string(#) + '}')))");
 }
 
+/// What bounds the work is the number of steps, so that an operation on a long text takes as many as it is long: one for 64 bytes at most.
+#[test]
+fn what_looks_through_a_text_takes_steps_for_all_of_it() {
+    const LENGTH: usize = 3_000_000;
+    let numbers = [("int(s)", "0".repeat(LENGTH)), ("float(s)", format!("0x{}p0", "0".repeat(LENGTH)))];
+    let others =
+        ["s < s", "s == s", "hasSuffix(s, s)", "$env[s]", "sort([s, s])", "s matches '^x*y'", "upper(s)", "len(s)"];
+    let others = others.map(|expression| (expression, "x".repeat(LENGTH)));
+    for (expression, text) in numbers.into_iter().chain(others) {
+        let scope = scope(serde_json::json!({ "s": text }));
+        let run = |steps: u64| {
+            let environment = Environment::bare().limits(Limits::default().steps(steps));
+            Program::compile(expression, &environment).unwrap().evaluate(&scope)
+        };
+        let kind = run(LENGTH as u64 / 64).err().map(|error| error.kind());
+        assert_eq!(kind, Some(FaultKind::Limit), "{expression}");
+        assert_eq!(run(1_000_000).err().map(|error| error.to_string()), None, "{expression}");
+    }
+}
+
 #[test]
 fn regular_expressions_are_bounded_and_linear() {
     limit("'a' matches '(a{1000}){1000}'");
-    let start = Instant::now();
+    // Whoever went back and tried again would not live to see the end.
     assert_eq!(eval("repeat('a', 100000) matches '^(a+)+$'"), serde_json::json!(true));
     assert_eq!(eval("(repeat('a', 100000) + 'b') matches '^(a|aa)+$'"), serde_json::json!(false));
-    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 /// Each expression alone is within the limits.
 #[test]
 fn many_expressions_share_the_limits() {
-    let start = Instant::now();
     let text = "${{ repeat('x', 1000000) }}".repeat(100);
     let error = Template::parse(&text, &Environment::bare()).unwrap().evaluate(&Scope::default()).unwrap_err();
     assert_eq!(error.kind(), FaultKind::Limit);
@@ -87,7 +101,6 @@ fn many_expressions_share_the_limits() {
     assert_eq!(error.kind(), FaultKind::Limit);
     let text = "${{ 1 }}".repeat(100_000);
     assert!(Template::parse(&text, &Environment::bare()).unwrap().evaluate(&Scope::default()).is_ok());
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What expressions refer to: variables, outputs and statuses of steps, artifacts of warehouses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::artifact::{normalize_chart_url, normalize_git_url, normalize_image_url};
@@ -276,17 +276,33 @@ impl<'a> Freight<'a> {
             Argument::Text(name) => Some(*name),
             Argument::Warehouse(_) => None,
         });
-        let mut found = Vec::new();
+        let (mut found, mut charts) = (Vec::new(), BTreeSet::new());
         let mut known: BTreeMap<String, &str> = BTreeMap::new();
         for (name, warehouse) in self.warehouses(origin_in(rest))? {
+            let mut count = 0;
             for subscription in warehouse.subscriptions.iter().filter(|one| one.source == kind) {
                 let text =
                     |name: &str| subscription.config.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
                 if normal(text("repoURL")) == normal(url) && chart.is_none_or(|chart| chart == text("name")) {
                     found.push(name);
+                    count += 1;
+                    charts.insert(text("name").to_owned());
                 }
                 known.insert(text("repoURL").to_owned(), name);
             }
+            // Freight has one of each.
+            if count > 1 {
+                let way = match charts.first() {
+                    Some(chart) if charts.len() > 1 => format!("name the chart, as in {function}({url:?}, {chart:?})"),
+                    _ => "subscribe to each in a warehouse of its own".to_owned(),
+                };
+                let message = format!(
+                    "The warehouse {name:?} subscribes to {:?} more than once, so that {function} cannot tell what is meant; {way}.",
+                    crate::artifact::without_password(url)
+                );
+                return Some((Severity::Error, Rule::Reference, message));
+            }
+            charts.clear();
         }
         found.dedup();
         match found.as_slice() {

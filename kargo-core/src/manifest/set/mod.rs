@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::dialect;
 use super::fields::{At, Notes, listed};
 use super::finding::{Finding, MAX_FINDINGS, Rule, Severity};
+use super::hidden::{may_hold_secrets, secrets_in};
 use super::kind::{Metadata, Resource, decode_metadata};
 use super::reader::{self, Node};
 use super::source::Source;
@@ -122,12 +123,19 @@ impl Manifests {
     }
 
     fn add_text(&mut self, name: String, text: String, wanted: Wanted) {
-        let source = Arc::new(Source::new(name, text));
+        let mut source = Source::new(name, text);
         let (documents, faults) = reader::read(&source.text);
         let is_kargo = source.text.contains("kargo.akuity.io");
-        let mut notes = Notes { source: &source, resource: String::new(), secret: false, findings: &mut self.findings };
+        let template = template_in(&source.text, !faults.is_empty());
+        if (template.is_some() || !faults.is_empty()) && may_hold_secrets(&source.text) {
+            source.hide_all();
+        } else {
+            source.hide(documents.iter().flat_map(secrets_in));
+        }
+        let source = Arc::new(source);
+        let mut notes = Notes { source: &source, resource: String::new(), findings: &mut self.findings };
         // A template of Helm's is rarely YAML. One word about it is better than many about what it is not.
-        if let Some(at) = template_in(&source.text, !faults.is_empty())
+        if let Some(at) = template
             && (is_kargo || wanted == Wanted::AllOfIt)
         {
             let span = reader::Span { start: at as u32, end: at as u32 + 2 };
@@ -137,8 +145,6 @@ impl Manifests {
             return;
         }
         for fault in faults {
-            // What cannot be read may be a secret.
-            notes.secret = source.text.contains("Secret");
             let severity = if is_kargo || wanted == Wanted::AllOfIt { Severity::Error } else { Severity::Warning };
             notes.note(severity, Rule::Syntax, fault.span, "", fault.message);
         }
@@ -160,8 +166,7 @@ impl Manifests {
             return;
         }
         let before = self.findings.len();
-        let mut notes =
-            Notes { source, resource: String::new(), secret: kind == "Secret", findings: &mut self.findings };
+        let mut notes = Notes { source, resource: String::new(), findings: &mut self.findings };
         let at = At { node: &document, pointer: String::new() };
         if !is_wanted(&at, &version, &kind, wanted, &mut notes) {
             self.passed_over += 1;

@@ -466,19 +466,3 @@ fn what_is_commercial_is_refused_by_name_with_what_to_write() {
         assert!(finding.message.contains(kind) && finding.message.contains(hint), "{finding}");
     }
 }
-
-#[test]
-fn a_secret_shows_nowhere() {
-    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: chat, namespace: shop}\nstringData: {token: hunter2, other: 5}\ndata: {user: '!hunter2!', key: aHVudGVyMg==}\n---\nkind: Secret\nstringData: {token: hunter2\n";
-    let manifests = Manifests::parse("x.yaml", text);
-    let findings = lint(&manifests, &STEPS);
-    assert!(findings.len() >= 3, "{}", told(&findings));
-    for shown in [told(&findings), format!("{findings:?}"), format!("{manifests:?}"), manifests.to_yaml()] {
-        assert!(!shown.contains("hunter2"), "{shown}");
-    }
-    let super::super::Resource::Secret(secret) = &manifests.iter().next().unwrap().resource else { panic!("a secret") };
-    assert_eq!(
-        (secret.reveal("key"), secret.reveal("token"), secret.reveal("user")),
-        (Some("hunter2"), Some("hunter2"), None)
-    );
-}

@@ -1,14 +1,12 @@
-//! Files that are made to take all the time and memory there is.
-
-use std::time::{Duration, Instant};
+//! Files that are made to take all the time and memory there is. What would take the square of these sizes would not end while somebody
+//! waits for a test; how long it does take is a matter of the machine, and the bench's.
 
 use super::*;
 
-/// What is found, in a bounded time, and told in a bounded room.
+/// What is found, and told in a bounded room.
 fn bounded(documents: &[String]) -> Vec<Finding> {
-    let started = Instant::now();
     let findings = found(documents);
-    assert!(started.elapsed() < Duration::from_secs(60), "took {:?}", started.elapsed());
+    assert!(findings.len() <= 10_000, "{}", findings.len());
     assert!(findings.iter().all(|finding| finding.to_string().len() < 10_000));
     findings
 }

@@ -279,6 +279,14 @@ fn variables_and_artifacts_that_are_not_there() {
         []
     );
 
+    // Freight has an artifact of each subscription.
+    let config = "- uses: copy\n  config: {inPath: \"${{ imageFrom('ghcr.io/acme/app').Digest }}\", outPath: b}";
+    let named = "subscriptions:\n- {name: stable, image: {repoURL: ghcr.io/acme/app}}\n- {name: edge, image: {repoURL: ghcr.io/acme/app}}\n- git: {repoURL: https://git.example/acme/app.git}";
+    let twice = format!("{}\n---\n{}", document("Warehouse", "main", named), stage(config));
+    let finding = one(lint(&Manifests::parse("x.yaml", twice), &STEPS), "twice");
+    assert_eq!((finding.rule, finding.severity), (Rule::Reference, Severity::Error), "{finding}");
+    assert!(finding.message.contains("\"main\" subscribes to \"ghcr.io/acme/app\" more than once"), "{finding}");
+
     let other = document("Warehouse", "other", "subscriptions: [{image: {repoURL: ghcr.io/acme/app}}]");
     let both = stage("- uses: copy\n  config: {inPath: \"${{ imageFrom('ghcr.io/acme/app').Digest }}\", outPath: b}")
         .replace(

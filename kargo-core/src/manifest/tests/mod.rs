@@ -11,6 +11,7 @@ mod mechanisms;
 mod mutations;
 mod pipelines;
 mod round_trip;
+mod secrets;
 mod sources;
 
 use super::{Finding, KnownSteps, Manifests, Rule, STEPS, Severity, lint};
@@ -116,11 +117,9 @@ fn a_thousand_stages_in_one_file_are_read_and_checked_at_once() {
         if n % 10 == 0 { own } else { own.replace("direct: true", &format!("stages: [stage-{}]", n - 1)) }
     });
     let text: Vec<String> = std::iter::once(warehouse()).chain(stages).collect();
-    let started = std::time::Instant::now();
     let manifests = Manifests::parse("stages.yaml", text.join("---\n"));
     let findings = lint(&manifests, &STEPS);
-    // The bench measures it; here it must not become a matter of minutes, whatever else the machine does.
-    assert!(started.elapsed() < std::time::Duration::from_secs(60), "took {:?}", started.elapsed());
+    // How long that takes, the bench measures.
     assert_eq!(findings, [], "{}", told(&findings));
     assert_eq!(manifests.pipelines().unwrap()[0].pipeline.stages().count(), 1000);
 }

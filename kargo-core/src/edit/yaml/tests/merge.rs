@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::super::merge;
+use super::super::{merge, parse};
 use super::*;
 
 #[track_caller]
@@ -65,6 +65,34 @@ fn what_cannot_be_merged_is_refused() {
     ] {
         assert!(merge(base, over).is_err(), "{over:?} over {base:?}");
     }
+}
+
+/// With a look through all of the one for each of the other, this would be ten thousand million looks.
+#[test]
+fn maps_of_a_hundred_thousand_keys_are_merged_by_looking_each_up() {
+    const COUNT: usize = 100_000;
+    let lines =
+        |from: usize, value: &str| -> String { (from..from + COUNT).map(|n| format!("k{n}: {value}\n")).collect() };
+    let merged = merge(&lines(0, "a"), &lines(COUNT / 2, "b")).unwrap();
+    let wanted: String =
+        (0..COUNT + COUNT / 2).map(|n| format!("k{n}: {}\n", if n < COUNT / 2 { "a" } else { "b" })).collect();
+    assert!(merged == wanted);
+    let flow = |lines: &str| format!("{{{}}}\n", lines.trim_end().replace('\n', ", "));
+    let merged = merge(&flow(&lines(0, "a")), &flow(&lines(COUNT / 2, "null"))).unwrap();
+    assert_eq!(parse(&merged).unwrap()[0].as_object().map(serde_json::Map::len), Some(COUNT / 2));
+}
+
+#[test]
+fn blanks_before_lines_are_bounded_as_the_text_is() {
+    let keys: Vec<String> = (0..20_000).map(|n| format!("k{n}: 1")).collect();
+    let deep = format!("{}{{{}}}{}", "{a: ".repeat(100), keys.join(", "), "}".repeat(100));
+    let error = merge("x:\n        y: 1\n", &deep).unwrap_err();
+    assert!(error.message().contains("bytes of indentation"), "{error}");
+    // A block is written in quotes instead.
+    let lines = "x\n".repeat(100_000);
+    let text = format!("a:\n{}b: |\n{0} x\n", " ".repeat(1_000));
+    let edited = crate::edit::yaml::update(&text, &[("a.b", lines.as_str())]).unwrap();
+    assert!(edited.len() < 1_000_000 && parse(&edited).unwrap()[0]["a"]["b"] == lines.as_str());
 }
 
 /// A map of maps, lists and scalars, of which none is empty.

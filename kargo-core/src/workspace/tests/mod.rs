@@ -6,6 +6,8 @@ use async_trait::async_trait;
 
 use super::*;
 
+mod hostile;
+
 /// A repository in memory: directories and files by id, and what was asked for.
 #[derive(Debug, Default)]
 struct Repository {
