@@ -145,6 +145,7 @@ pub struct Http {
     pub error_expression: Option<String>,
 }
 
+#[cfg(feature = "http")]
 impl Http {
     /// Whether it asks until the answer is success or failure.
     pub(in crate::steps) fn polls(&self) -> bool {
