@@ -208,13 +208,16 @@ fn canonical(value: &Value, text: &mut String) {
     }
 }
 
-/// The context of a call that knows secrets: what it tells the log holds none.
+/// The context of a call that knows secrets: what it tells the log holds none, and it can mask them itself.
 pub(super) fn without_secrets(cx: &Context, secrets: &Secrets) -> Context {
     if secrets.is_empty() {
         return cx.clone();
     }
     let (below, secrets) = (cx.clone(), secrets.clone());
-    cx.clone().with_progress(Progress::to(move |text| below.progress(secrets.mask(text.to_owned()))))
+    let masks = secrets.clone();
+    cx.clone()
+        .with_progress(Progress::to(move |text| below.progress(secrets.mask(text.to_owned()))))
+        .with_mask(move |text| masks.mask(text))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub struct Context {
     actor: Actor,
     key: Arc<str>,
     progress: Progress,
+    mask: Mask,
 }
 
 impl Context {
@@ -37,6 +38,7 @@ impl Context {
             actor,
             key: key.into(),
             progress: Progress::default(),
+            mask: Mask::default(),
         }
     }
 
@@ -71,6 +73,22 @@ impl Context {
     pub fn with_progress(mut self, progress: Progress) -> Self {
         self.progress = progress;
         self
+    }
+
+    /// Sets how secrets are masked.
+    #[must_use]
+    pub(crate) fn with_mask(mut self, mask: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
+        self.mask = Mask(Some(Arc::new(mask)));
+        self
+    }
+
+    /// `text` as the journal may have it: the secrets in the call's configuration are masked. The engine does so with all that a plug-in
+    /// returns; a plug-in that cuts a long text short does it before, since of a secret that is cut in two nobody knows the beginning.
+    pub fn mask(&self, text: impl Into<String>) -> String {
+        match &self.mask.0 {
+            Some(mask) => mask(text.into()),
+            None => text.into(),
+        }
     }
 
     /// The clock. Plug-ins take the time from here, never from the system, so that tests can turn it.
@@ -150,6 +168,16 @@ impl Context {
                 "No answer came before the call's deadline; whether it took effect is not known.",
             ).operation(operation)),
         }
+    }
+}
+
+/// Takes secrets out of a text, where there are any.
+#[derive(Clone, Default)]
+struct Mask(Option<Arc<dyn Fn(String) -> String + Send + Sync>>);
+
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Mask(secrets)" } else { "Mask(nothing)" })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `tar` and `untar`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use async_trait::async_trait;
@@ -177,6 +177,7 @@ fn unpack(archive: &[u8], strip: usize, ignore: Option<&Ignore>, limit: usize) -
         Error::new(ErrorKind::InvalidInput, message).because(error)
     };
     let mut found = Vec::new();
+    let mut links = Links::default();
     let mut total = 0_u64;
     for (seen, entry) in tar::Archive::new(reader.take(READ)).entries().map_err(broken)?.enumerate() {
         let mut entry = entry.map_err(broken)?;
@@ -193,7 +194,7 @@ fn unpack(archive: &[u8], strip: usize, ignore: Option<&Ignore>, limit: usize) -
             tar::EntryType::Directory => None,
             tar::EntryType::Symlink => {
                 let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
-                match link.filter(|link| is_safe(link)) {
+                match link.filter(|link| links.take(&path, link)) {
                     Some(link) => Some(Node::Link(Contents::Here(link.into()))),
                     None => continue,
                 }
@@ -213,7 +214,74 @@ fn unpack(archive: &[u8], strip: usize, ignore: Option<&Ignore>, limit: usize) -
         };
         found.push((path, node));
     }
+    // A link that came later may have turned one before it around.
+    found.retain(|(path, node)| !matches!(node, Some(Node::Link(_))) || links.stay_inside(path));
     Ok(found)
+}
+
+/// How many links may lead to each other.
+const HOPS: usize = 40;
+
+/// The symbolic links of an archive: where they are, by their real path, and where they point to.
+#[derive(Debug, Default)]
+struct Links(BTreeMap<String, String>);
+
+impl Links {
+    /// Takes the link at `path`, unless it leads out.
+    fn take(&mut self, path: &str, target: &str) -> bool {
+        let Some(place) = self.place(path) else { return false };
+        if target.is_empty() || self.follow(&place, target).is_none() {
+            return false;
+        }
+        self.0.insert(place.join("/"), target.to_owned());
+        true
+    }
+
+    /// Whether the link at `path`, which was taken, still leads to somewhere inside.
+    fn stay_inside(&self, path: &str) -> bool {
+        let Some(place) = self.place(path) else { return false };
+        self.0.get(&place.join("/")).is_some_and(|target| self.follow(&place, target).is_some())
+    }
+
+    /// Where an entry really is: links on the way to it are followed, but not it itself.
+    fn place(&self, path: &str) -> Option<Vec<String>> {
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut place = self.follow(&["".to_owned()], above)?;
+        place.push(name.to_owned());
+        Some(place)
+    }
+
+    /// Where `target` leads from a link at `place`, by way of other links; nothing when it leads out, or in a circle.
+    fn follow(&self, place: &[String], target: &str) -> Option<Vec<String>> {
+        let mut at = place[..place.len() - 1].to_vec();
+        let mut rest = vec![target];
+        let mut hops = 0;
+        let mut parts: Vec<&str> = Vec::new();
+        loop {
+            if let Some(target) = rest.pop() {
+                hops += 1;
+                if hops > HOPS || target.starts_with('/') || target.contains('\\') {
+                    return None;
+                }
+                parts.extend(target.split('/').rev());
+            }
+            match parts.pop() {
+                None => return Some(at),
+                Some("" | ".") => {}
+                Some("..") => {
+                    at.pop()?;
+                }
+                Some(part) if part.eq_ignore_ascii_case(".git") => return None,
+                Some(part) => {
+                    at.push(part.to_owned());
+                    if let Some(target) = self.0.get(&at.join("/")) {
+                        at.pop();
+                        rest.push(target);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Where an entry goes; nothing when it is left out.

@@ -18,7 +18,7 @@ use super::typed::{Config, is_template};
 
 pub use archive::{Tar, Untar};
 pub use helm::{ChartVersion, HelmTemplate, HelmUpdateChart, HelmValue, OutLayout};
-pub use http::{Http, HttpDownload, NamedValue, POLL_INTERVAL, Span};
+pub use http::{Http, HttpDownload, MAX_TIMEOUT, NamedValue, POLL_INTERVAL, Span};
 pub use kustomize::{KustomizeBuild, KustomizeHelm, KustomizeImage, KustomizePlugin, KustomizeSetImage, OutputFormat};
 pub use people::{ApproverConfig, SendMessage, WaitForApproval};
 pub use record::{MetadataKind, MetadataUpdate, SetFreightAlias, SetMetadata};

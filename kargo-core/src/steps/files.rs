@@ -74,7 +74,7 @@ pub(super) fn leads_out(path: &str) -> bool {
 }
 
 /// The first symbolic link that `path` names or leads through.
-async fn link_on_the_way(cx: &Context, workspace: &Workspace, path: &str) -> Result<Option<String>> {
+pub(super) async fn link_on_the_way(cx: &Context, workspace: &Workspace, path: &str) -> Result<Option<String>> {
     let mut above = String::new();
     for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
         let here = if above.is_empty() { part.to_owned() } else { format!("{above}/{part}") };

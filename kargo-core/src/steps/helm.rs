@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use super::chart;
 use super::config::{self, OutLayout};
-use super::files::leads_out;
+use super::foreign::splits;
 use super::kustomize::{clean, joined};
 use super::manifests;
-use super::program::{Place, Program};
+use super::program::{Place, Program, Reach};
 use super::typed::{Builtin, committed};
 use super::update::change;
-use crate::edit::helm::{Dependency, dependencies, set_dependencies};
+use crate::edit::helm::{Dependency, set_dependencies};
 use crate::edit::yaml;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::{Context, StepOutcome, StepRequest};
@@ -32,12 +33,17 @@ impl Builtin for Template {
         let workspace = request.workspace();
         let place = Place::new()?;
         let chart = clean(&config.path);
-        export_chart(cx, workspace, &place, &chart).await?;
+        chart::export(cx, workspace, &place, &chart).await?;
         let mut values = Vec::new();
         for file in &config.values_files {
             let file = clean(file);
             if workspace.node(cx, &format!("./{file}")).await?.is_none() && config.ignore_missing_value_files {
                 continue;
+            }
+            if let Some(why) = splits(&file) {
+                let message =
+                    format!("The file with values {file:?} {why}; rename it, or the directory that it is in.");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
             }
             place.export(cx, workspace, &file).await?;
             values.push(path_of(&place, &file));
@@ -45,12 +51,12 @@ impl Builtin for Template {
         let chart = path_of(&place, &chart);
         if config.build_dependencies {
             let arguments = ["dependency", "build", "--skip-refresh", &chart].map(str::to_owned);
-            place.run(cx, self.0, &arguments).await?;
+            place.run(cx, self.0, Reach::Host, &arguments).await?;
         }
         let namespace = config.namespace.as_deref().filter(|text| !text.is_empty());
         let namespace = namespace.unwrap_or(request.promotion.pipeline.as_ref());
         let directory = (!manifests::is_one_file(&config.out_path) && config.out_layout == OutLayout::Helm)
-            .then(|| place.file(".rendered"));
+            .then(|| place.beside("rendered"));
         let mut arguments = arguments(&config, &chart, namespace, &values);
         if let Some(directory) = &directory {
             arguments.push(format!("--output-dir={}", directory.to_string_lossy()));
@@ -58,7 +64,7 @@ impl Builtin for Template {
                 arguments.push("--release-name".to_owned());
             }
         }
-        let written = place.run(cx, self.0, &arguments).await?;
+        let written = place.run(cx, self.0, Reach::Host, &arguments).await?;
         match directory {
             Some(directory) if directory.is_dir() => lay_over(cx, workspace, &directory, &config.out_path).await?,
             // A chart that renders nothing makes no directory.
@@ -120,27 +126,6 @@ async fn lay_over(cx: &Context, workspace: &Workspace, directory: &std::path::Pa
     Ok(())
 }
 
-/// Writes a chart to disk, and the charts beside it that it depends on.
-async fn export_chart(cx: &Context, workspace: &Workspace, place: &Place, chart: &str) -> Result<()> {
-    place.export(cx, workspace, chart).await?;
-    let file = format!("./{chart}/Chart.yaml");
-    if !matches!(workspace.node(cx, &format!("./{chart}")).await?, Some(Node::Directory(_))) {
-        return Ok(());
-    }
-    let text = workspace.read_text(cx, &file).await?;
-    for dependency in dependencies(&text).map_err(|error| error.with("file", &file))? {
-        let Some(path) = dependency.repository.strip_prefix("file://") else { continue };
-        let target = format!("{chart}/{path}");
-        if path.starts_with('/') || leads_out(&target) {
-            let message =
-                format!("The chart's dependency {:?} is outside of the workspace: {path:?}.", dependency.name);
-            return Err(Error::new(ErrorKind::InvalidInput, message).with("file", &file));
-        }
-        place.export(cx, workspace, &clean(&target)).await?;
-    }
-    Ok(())
-}
-
 #[derive(Debug)]
 pub(super) struct UpdateChart(pub(super) Program);
 
@@ -162,9 +147,9 @@ impl Builtin for UpdateChart {
         change(cx, request, &format!("./{chart}/Chart.yaml"), |text| set_dependencies(text, &wanted)).await?;
         let before = locked(cx, workspace, &chart).await?;
         let place = Place::new()?;
-        export_chart(cx, workspace, &place, &chart).await?;
+        chart::export(cx, workspace, &place, &chart).await?;
         let arguments = ["dependency", "update", &path_of(&place, &chart)].map(str::to_owned);
-        place.run(cx, self.0, &arguments).await?;
+        place.run(cx, self.0, Reach::Host, &arguments).await?;
         let updated = Workspace::with_limits(workspace.limits());
         updated.import(cx, &place.file(&chart), &format!("./{chart}")).await?;
         let after = locked(cx, &updated, &chart).await?;

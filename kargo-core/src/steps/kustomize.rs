@@ -5,23 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 
 use super::config::{self, KustomizeImage, OutputFormat};
-use super::files::leads_out;
+use super::helm::HELM;
+use super::kustomization::look;
 use super::manifests::{self, Manifest};
-use super::program::{Place, Program};
+use super::program::{Place, Program, Reach};
 use super::typed::{Builtin, committed};
 use super::update::change;
 use crate::edit::kustomize::{FILE_NAMES, Image, set_images};
-use crate::edit::yaml;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::{Context, StepOutcome, StepRequest};
-use crate::workspace::{EntryKind, Node, Workspace};
+use crate::workspace::{EntryKind, Workspace};
 
 /// The program that renders kustomizations.
 pub(super) const KUSTOMIZE: Program =
     Program { name: "kustomize", install: "kustomize 5 (https://kubectl.docs.kubernetes.io/installation/kustomize/)" };
-
-/// How many directories a kustomization may lead to.
-const MAX_DIRECTORIES: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct SetImage;
@@ -117,7 +114,17 @@ async fn find(cx: &Context, workspace: &Workspace, path: &str) -> Result<String>
 }
 
 #[derive(Debug)]
-pub(super) struct Build(pub(super) Program);
+pub(super) struct Build {
+    pub(super) kustomize: Program,
+    /// What renders charts that kustomizations have in them.
+    pub(super) helm: Program,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self { kustomize: KUSTOMIZE, helm: HELM }
+    }
+}
 
 #[async_trait]
 impl Builtin for Build {
@@ -134,18 +141,26 @@ impl Builtin for Build {
         find(cx, workspace, &config.path).await?;
         let root = clean(&config.path);
         let place = Place::new()?;
-        for path in directories(cx, workspace, &root).await? {
-            place.export(cx, workspace, &path).await?;
+        let leads = look(cx, workspace, &root).await?;
+        for path in &leads.paths {
+            place.export(cx, workspace, path).await?;
         }
-        let mut arguments = vec!["build".to_owned(), "--enable-helm".to_owned()];
-        for version in &config.plugin.helm.api_versions {
-            arguments.push(format!("--helm-api-versions={version}"));
-        }
-        if let Some(version) = &config.plugin.helm.kube_version {
-            arguments.push(format!("--helm-kube-version={version}"));
+        // What is checked is not left to that alone: files outside of the kustomization's own directories are not read, and helm is
+        // there only where a chart was seen.
+        let mut arguments = ["build", "--load-restrictor=LoadRestrictionsRootOnly"].map(str::to_owned).to_vec();
+        if leads.charts {
+            let helm = self.helm.path()?;
+            arguments.extend(["--enable-helm".to_owned(), format!("--helm-command={}", helm.display())]);
+            for version in &config.plugin.helm.api_versions {
+                arguments.push(format!("--helm-api-versions={version}"));
+            }
+            if let Some(version) = &config.plugin.helm.kube_version {
+                arguments.push(format!("--helm-kube-version={version}"));
+            }
         }
         arguments.push(place.file(&root).to_string_lossy().into_owned());
-        let written = place.run(cx, self.0, &arguments).await?;
+        let reach = if leads.charts { Reach::Network } else { Reach::Nothing };
+        let written = place.run(cx, self.kustomize, reach, &arguments).await?;
         let stream = crate::edit::text("the output of kustomize", &written)?;
         if manifests::is_one_file(&config.out_path) {
             workspace.write(cx, &config.out_path, stream.to_owned()).await?;
@@ -188,71 +203,4 @@ pub(super) fn clean(path: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-/// The directories and files that the kustomization in `root` needs: itself, and what it and those refer to by a path with `..`.
-async fn directories(cx: &Context, workspace: &Workspace, root: &str) -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::from([root.to_owned()]);
-    let mut open = vec![root.to_owned()];
-    while let Some(path) = open.pop() {
-        if found.len() > MAX_DIRECTORIES {
-            let message = format!("The kustomization in {root:?} leads to more than {MAX_DIRECTORIES} directories.");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        let below = match workspace.node(cx, &format!("./{path}")).await? {
-            Some(Node::Directory(_)) => workspace.walk(cx, &format!("./{path}")).await?,
-            _ => continue,
-        };
-        for (file, _) in below {
-            let (above, name) = file.rsplit_once('/').unwrap_or(("", &file));
-            if !FILE_NAMES.contains(&name) {
-                continue;
-            }
-            let directory = clean(&format!("{path}/{above}"));
-            let text = workspace.read_text(cx, &format!("./{directory}/{name}")).await?;
-            // What is wrong with it is kustomize's to say.
-            for reference in yaml::parse(&text).unwrap_or_default().iter().flat_map(references) {
-                let target = format!("{directory}/{reference}");
-                if leads_out(&target) {
-                    let message = format!(
-                        "The kustomization in {directory:?} refers to {reference:?}, outside of the workspace."
-                    );
-                    return Err(Error::new(ErrorKind::InvalidInput, message));
-                }
-                let target = clean(&target);
-                let is_new = !found.iter().any(|known| is_below(&target, known));
-                if is_new && workspace.node(cx, &format!("./{target}")).await?.is_some() {
-                    found.insert(target.clone());
-                    open.push(target);
-                }
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Whether `path` is `directory` or in it.
-fn is_below(path: &str, directory: &str) -> bool {
-    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The texts in a document that could be paths which lead upwards.
-fn references(document: &serde_json::Value) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open = vec![document];
-    while let Some(value) = open.pop() {
-        match value {
-            // Generators write `name=path`.
-            serde_json::Value::String(text) => {
-                let path = text.rsplit_once('=').map_or(text.as_str(), |(_, path)| path);
-                if path.split('/').any(|part| part == "..") && !path.contains("://") && !path.contains('\n') {
-                    found.push(path.to_owned());
-                }
-            }
-            serde_json::Value::Array(items) => open.extend(items),
-            serde_json::Value::Object(map) => open.extend(map.values()),
-            _ => {}
-        }
-    }
-    found
 }

@@ -24,7 +24,9 @@
 //! values when the step runs: one that is wrong then ends the step as failed.
 //!
 //! The programs run on a copy of the directories that they need, in a temporary directory, without the host's environment save for
-//! `PATH`, proxies and certificates. They get the time of the call, and end with all that they have started when it is cancelled.
+//! `PATH`, proxies and certificates; `kustomize` finds no program on its `PATH`, and no server unless it renders charts. They get the
+//! time of the call, and end with all that they have started when it is cancelled. What they are handed is looked at before: nothing in
+//! it may lead out of the workspace or to another program.
 //!
 //! ```
 //! use kargo_core::{steps, Pipeline, Stage, StepSpec, Subscription, Warehouse};
@@ -45,12 +47,15 @@ pub mod config;
 
 mod approval;
 mod archive;
+mod chart;
 mod delete;
 mod files;
+mod foreign;
 mod helm;
 #[cfg(feature = "http")]
 mod http;
 mod ignore;
+mod kustomization;
 mod kustomize;
 mod manifests;
 mod merge;
@@ -83,7 +88,7 @@ pub fn builtin() -> PluginsBuilder {
         .step("helm-update-chart", Typed(helm::UpdateChart(helm::HELM)))
         .step("json-parse", Typed(parse::Json))
         .step("json-update", Typed(update::Json))
-        .step("kustomize-build", Typed(kustomize::Build(kustomize::KUSTOMIZE)))
+        .step("kustomize-build", Typed(kustomize::Build::default()))
         .step("kustomize-set-image", Typed(kustomize::SetImage))
         .step("set-freight-alias", Typed(record::SetFreightAlias))
         .step("set-metadata", Typed(record::SetMetadata))

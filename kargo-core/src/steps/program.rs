@@ -10,22 +10,17 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::plugin::Context;
 use crate::workspace::{Node, Workspace};
 
-/// How much a program may write: of results, and of words about them that are shown.
+/// How much a program may write of results, in bytes; how much of its words about them is kept, and how much of these is shown.
 const OUTPUT: usize = 64 << 20;
+const KEPT: usize = 256 << 10;
 const WORDS: usize = 4 << 10;
 
-/// What a program sees of the host's environment: where programs are, the way to the network, and certificates.
-const ENVIRONMENT: [&str; 9] = [
-    "PATH",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
+/// What a program sees of the host's environment beside `PATH`: the way to the network, and certificates.
+const ENVIRONMENT: [&str; 8] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Where nobody listens: a request that goes there fails at once.
+const NOWHERE: &str = "http://127.0.0.1:0";
 
 /// A program that a step needs.
 #[derive(Debug, Clone, Copy)]
@@ -36,42 +31,75 @@ pub(super) struct Program {
     pub(super) install: &'static str,
 }
 
+/// What a program finds of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Other programs on `PATH`, and the way to the network.
+    Host,
+    /// The way to the network, and no programs.
+    Network,
+    /// Neither.
+    Nothing,
+}
+
 impl Program {
-    /// Runs it in `directory`, with `home` for its own files, and returns what it writes. It and all that it has started end when the
-    /// call is cancelled or out of time.
+    /// Where it is.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] when it is not on `PATH`; [`ErrorKind::Other`] with its last words when it fails.
-    pub(super) async fn run(
-        self,
-        cx: &Context,
-        directory: &Path,
-        home: &Path,
-        arguments: &[String],
-    ) -> Result<Vec<u8>> {
+    /// [`ErrorKind::Unsupported`] when it is not on `PATH`.
+    pub(super) fn path(self) -> Result<PathBuf> {
+        let Self { name, install } = self;
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        let found = directories().into_iter().map(|directory| directory.join(&file)).find(|path| is_program(path));
+        found.ok_or_else(|| {
+            let message = format!("The program {name:?} is not on PATH, and this step needs it; install {install}.");
+            Error::new(ErrorKind::Unsupported, message)
+        })
+    }
+
+    /// Runs it in `place`, and returns what it writes. It and all that it has started end when the call is cancelled or out of time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when it is not on `PATH`; [`ErrorKind::Other`] with its words when it fails, to be tried again only when
+    /// these tell of the network.
+    async fn run(self, cx: &Context, place: &Place, reach: Reach, arguments: &[String]) -> Result<Vec<u8>> {
         let Self { name, .. } = self;
-        let mut command = Command::new(name);
-        command.args(arguments).current_dir(directory).env_clear().env("HOME", home).env("TMPDIR", home);
+        let (directory, home) = (place.file(""), place.beside("home"));
+        let mut command = Command::new(self.path()?);
+        command.args(arguments).current_dir(&directory).env_clear().env("HOME", &home).env("TMPDIR", &home);
+        match reach {
+            Reach::Host => command.env("PATH", std::env::join_paths(directories()).unwrap_or_default()),
+            Reach::Network | Reach::Nothing => command.env("PATH", place.beside("programs")),
+        };
         for variable in ENVIRONMENT {
+            if reach == Reach::Nothing && variable.to_ascii_lowercase().ends_with("_proxy") {
+                continue;
+            }
             if let Some(value) = std::env::var_os(variable) {
                 command.env(variable, value);
             }
+        }
+        if reach == Reach::Nothing {
+            command.envs(["HTTP_PROXY", "HTTPS_PROXY"].map(|variable| (variable, NOWHERE)));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         #[cfg(unix)]
         command.process_group(0);
         let work = async {
-            let mut running = Running(command.spawn().map_err(|error| self.not_started(error))?);
+            let not_started =
+                |error| Error::new(ErrorKind::Other, format!("The program {name:?} cannot be started.")).because(error);
+            let mut running = Running(command.spawn().map_err(not_started)?);
             let (stdout, stderr) = (running.0.stdout.take(), running.0.stderr.take());
             let lost =
                 |error| Error::new(ErrorKind::Other, format!("The program {name} cannot be watched.")).because(error);
-            let (result, words) = tokio::join!(read(stdout, OUTPUT), read(stderr, WORDS));
+            let (result, words) = tokio::join!(read(stdout, OUTPUT), read(stderr, KEPT));
             let (result, words) = (result.map_err(lost)?, words.map_err(lost)?);
             let status = running.0.wait().await.map_err(lost)?;
             if !status.success() {
-                let words = String::from_utf8_lossy(&words.0).replace(&*directory.to_string_lossy(), ".");
-                let message = format!("The program {name} ended with {status}: {}", words.trim());
-                return Err(Error::new(ErrorKind::Other, message).retry_as(Retry::Backoff));
+                let words = told(cx, words, &directory);
+                let message = format!("The program {name} ended with {status}: {words}");
+                let retry = if is_of_the_network(&words) { Retry::Backoff } else { Retry::Never };
+                return Err(Error::new(ErrorKind::Other, message).retry_as(retry));
             }
             if result.1 {
                 let message = format!("The program {name} wrote more than {} MiB.", OUTPUT >> 20);
@@ -81,17 +109,65 @@ impl Program {
         };
         cx.guard("run a program", work).await
     }
+}
 
-    fn not_started(self, error: std::io::Error) -> Error {
-        let Self { name, install } = self;
-        let (kind, message) = if error.kind() == std::io::ErrorKind::NotFound {
-            let message = format!("The program {name:?} is not on PATH, and this step needs it; install {install}.");
-            (ErrorKind::Unsupported, message)
-        } else {
-            (ErrorKind::Other, format!("The program {name:?} cannot be started."))
-        };
-        Error::new(kind, message).because(error)
+/// The directories on `PATH`. Relative ones would be those of the files that somebody else has written.
+fn directories() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect()
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// What a program has said of its trouble. Secrets are masked before anything is cut off: of one that is cut in two, nobody would know
+/// the beginning again.
+fn told(cx: &Context, (mut words, more): (Vec<u8>, bool), directory: &Path) -> String {
+    if more {
+        // The last line may have been cut within one.
+        words.truncate(words.iter().rposition(|byte| *byte == b'\n').unwrap_or(0));
     }
+    let words = String::from_utf8_lossy(&words).replace(&*directory.to_string_lossy(), ".");
+    let mut words = cx.mask(words.trim());
+    if let Some((end, _)) = words.char_indices().find(|(at, _)| *at >= WORDS) {
+        words.truncate(end);
+    }
+    words
+}
+
+/// Whether a program's words tell of trouble that may be over at the next try. What they say else is the same every time.
+fn is_of_the_network(words: &str) -> bool {
+    const TROUBLE: [&str; 19] = [
+        "connection refused",
+        "connection reset",
+        "broken pipe",
+        "no such host",
+        "temporary failure in name resolution",
+        "server misbehaving",
+        "network is unreachable",
+        "no route to host",
+        "i/o timeout",
+        "handshake timeout",
+        "client.timeout",
+        "deadline exceeded",
+        "unexpected eof",
+        "too many requests",
+        "toomanyrequests",
+        "500 internal server error",
+        "502 bad gateway",
+        "503 service unavailable",
+        "504 gateway",
+    ];
+    let words = words.to_lowercase();
+    TROUBLE.iter().any(|trouble| words.contains(trouble))
 }
 
 /// The beginning of what comes, and whether there was more, which is read too so that the program does not wait.
@@ -130,7 +206,7 @@ impl Place {
             Error::new(ErrorKind::Other, message).because(error)
         };
         let directory = tempfile::Builder::new().prefix("kargo-step-").tempdir().map_err(failed)?;
-        for part in ["files", "home"] {
+        for part in ["files", "home", "programs"] {
             std::fs::create_dir(directory.path().join(part)).map_err(failed)?;
         }
         Ok(Self { directory })
@@ -139,6 +215,11 @@ impl Place {
     /// Where the file or directory at `path` of the workspace is; the path has no `..` in it.
     pub(super) fn file(&self, path: &str) -> PathBuf {
         self.directory.path().join("files").join(path)
+    }
+
+    /// A directory beside the files, where none of them is: `home` for a program's own files, `programs`, which is empty, and others.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// Writes the file or directory at `path` of the workspace there; the path has no `..` in it.
@@ -162,7 +243,13 @@ impl Place {
     }
 
     /// Runs `program` there.
-    pub(super) async fn run(&self, cx: &Context, program: Program, arguments: &[String]) -> Result<Vec<u8>> {
-        program.run(cx, &self.file(""), &self.directory.path().join("home"), arguments).await
+    pub(super) async fn run(
+        &self,
+        cx: &Context,
+        program: Program,
+        reach: Reach,
+        arguments: &[String],
+    ) -> Result<Vec<u8>> {
+        program.run(cx, self, reach, arguments).await
     }
 }

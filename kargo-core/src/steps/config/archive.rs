@@ -51,7 +51,8 @@ impl Config for Tar {
 }
 
 /// `untar`: unpacks an archive, which may be compressed with gzip, in place of what is at the target. At most 50 MiB a file, 100 MiB in
-/// all. What is neither file, directory nor symbolic link is left out, and so is what would lead out of the target.
+/// all. What is neither file, directory nor symbolic link is left out, and so is what would lead out of the target, a link by way of
+/// another one too.
 ///
 /// # Outputs
 ///

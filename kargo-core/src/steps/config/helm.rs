@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use super::empty;
-use crate::steps::typed::Config;
+use crate::steps::foreign::is_plain_name;
+use crate::steps::kustomization::is_api_version;
+use crate::steps::typed::{Config, is_template};
 
 /// `helm-update-chart`: sets versions of a chart's dependencies in its `Chart.yaml` and fetches them, with the program `helm`, which must
 /// be on `PATH`.
@@ -16,7 +18,8 @@ use crate::steps::typed::Config;
 ///
 /// - `helm` is not on `PATH`, or ends with an error, which is told.
 /// - A chart is none of the dependencies in `Chart.yaml`, by its repository and name.
-/// - A dependency is outside of the workspace.
+/// - A dependency of the chart, or of one that it depends on by a path, is outside of the workspace, by `Chart.yaml`, `requirements.yaml` or
+///   their locks.
 ///
 /// # Example
 ///
@@ -72,7 +75,8 @@ impl Config for HelmUpdateChart {
 ///
 /// - `helm` is not on `PATH`, or ends with an error, which is told.
 /// - The chart is not there, or depends on one outside of the workspace.
-/// - A file with values is not there, and `ignoreMissingValueFiles` is not set.
+/// - A file with values is not there, and `ignoreMissingValueFiles` is not set; or its path has a comma or a quote in it, at which `helm`
+///   would split it.
 ///
 /// # Example
 ///
@@ -151,13 +155,58 @@ pub enum OutLayout {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HelmValue {
-    /// The key, as `helm --set` takes it.
+    /// The key, as `helm --set` takes it. It names one: a comma or `=` in it needs a backslash.
     pub key: String,
-    /// The value.
+    /// The value. A comma in it, save in a list in braces, needs a backslash or `literal`: behind it stood another key.
     pub value: String,
     /// Whether the value is taken to the letter: commas and the like mean nothing, and `true` is a text. Default: no.
     #[serde(default)]
     pub literal: bool,
+}
+
+impl HelmValue {
+    /// What would make helm set another key than this.
+    fn fault(&self) -> Option<String> {
+        let Self { key, value, .. } = self;
+        if self.literal {
+            let wrong = !is_template(key) && key.contains('=');
+            return wrong.then(|| format!("the key {key:?} has `=` in it, behind which helm reads the value"));
+        }
+        if !is_template(key) && separates(key, "=") {
+            return Some(format!(
+                "the key {key:?} has `=` in it, behind which helm reads the value; write a backslash before it"
+            ));
+        }
+        if !is_template(key) && separates(key, ",") {
+            return Some(format!(
+                "the key {key:?} has a comma in it, behind which helm reads another key; write a backslash before it"
+            ));
+        }
+        // Within braces it is a list.
+        let is_list = value.starts_with('{') && value.ends_with('}') && !value[1..value.len() - 1].contains(['{', '}']);
+        // The value itself may be a secret.
+        (!is_template(value) && !is_list && separates(value, ","))
+            .then(|| format!("the value of {key:?} has a comma in it, behind which helm reads another key; set `literal`, or write a backslash before it"))
+    }
+}
+
+/// Whether one of `marks` is in `text` without a backslash before it.
+fn separates(text: &str, marks: &str) -> bool {
+    let mut escaped = false;
+    text.chars().any(|c| {
+        let separates = !escaped && marks.contains(c);
+        escaped = c == '\\' && !escaped;
+        separates
+    })
+}
+
+/// What is wrong with the versions that helm is told, which it takes for a list with commas.
+pub(super) fn versions(kube_version: Option<&String>, api_versions: &[String]) -> Option<String> {
+    let wrong = |field: &str, text: &String| format!("`{field}` has {text:?}, which is no version");
+    let is_version = |text: &String| is_template(text) || text.is_empty() || is_plain_name(&text.replace('+', "-"));
+    let is_api = |text: &String| is_template(text) || is_api_version(text);
+    let kube = kube_version.filter(|version| !is_version(version)).map(|version| wrong("kubeVersion", version));
+    kube.or_else(|| api_versions.iter().find(|version| !is_api(version)).map(|version| wrong("apiVersions", version)))
 }
 
 impl Config for HelmTemplate {
@@ -175,15 +224,19 @@ impl Config for HelmTemplate {
     ];
 
     fn fault(&self) -> Option<String> {
-        let option = |field: &str, text: &Option<String>| {
-            // It would be taken for an option of the program.
-            text.as_ref()
-                .filter(|text| text.starts_with('-'))
-                .map(|text| format!("`{field}` must not begin with \"-\", as {text:?}"))
+        let name = |field: &str, text: &Option<String>| {
+            let text = text.as_ref().filter(|text| !text.is_empty() && !is_template(text) && !is_plain_name(text))?;
+            // It would be taken for an option, or for a path by which a file is written elsewhere.
+            Some(format!(
+                "`{field}` is {text:?}, and not a name of letters, digits, `.`, `_` and `-` that begins with a letter or a digit"
+            ))
         };
         empty("path", &self.path)
             .or_else(|| empty("outPath", &self.out_path))
-            .or_else(|| option("releaseName", &self.release_name))
+            .or_else(|| name("releaseName", &self.release_name))
+            .or_else(|| name("namespace", &self.namespace))
             .or_else(|| self.set_values.iter().find_map(|one| empty("key", &one.key)))
+            .or_else(|| self.set_values.iter().find_map(HelmValue::fault))
+            .or_else(|| versions(self.kube_version.as_ref(), &self.api_versions))
     }
 }

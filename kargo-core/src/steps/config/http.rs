@@ -10,6 +10,27 @@ use crate::steps::typed::{Config, is_template};
 /// How long until a request is made again that was neither success nor failure, when `pollInterval` does not say: 30 seconds, as in Kargo.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long a request or a download may take at most, whatever its `timeout`: 30 minutes, as long as a step may by default.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// How often is asked at most, by `pollInterval`: once a second.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is wrong with a `timeout`, if anything.
+fn timeout_fault(timeout: Option<Span>) -> Option<String> {
+    let timeout = timeout?.0;
+    let fits = !timeout.is_zero() && timeout <= MAX_TIMEOUT;
+    (!fits).then(|| {
+        format!("`timeout` is {timeout:?}; write one above zero and of at most {}m", MAX_TIMEOUT.as_secs() / 60)
+    })
+}
+
+/// What is wrong with a `pollInterval`, if anything.
+pub(super) fn interval_fault(interval: Option<Span>) -> Option<String> {
+    let interval = interval?.0;
+    (interval < SHORTEST_INTERVAL).then(|| format!("`pollInterval` is {interval:?}; write at least 1s"))
+}
+
 /// A duration as Kargo writes it: `30s`, `5m`, `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
@@ -43,7 +64,8 @@ impl std::fmt::Debug for NamedValue {
 /// `http`: makes a request and judges the answer, again and again until it is success or failure.
 ///
 /// With neither `successExpression` nor `failureExpression` an answer of 200 to 299 is success; 429 and 500 to 599 are tried again, and
-/// everything else is failure. With either, what is neither is asked again after `pollInterval`.
+/// everything else is failure, whatever the body. With either, what is neither is asked again after `pollInterval`, and so is a 429 or 500
+/// to 599 that the expressions cannot judge, since it has not the body that they are about.
 ///
 /// The expressions stand without `${{ }}` and see `response.status`, `response.headers` (lists by name), `response.header(name)` (the
 /// first, or an empty text) and `response.body`: JSON and YAML with their structure, text as text, `{}` when there is none.
@@ -61,7 +83,9 @@ impl std::fmt::Debug for NamedValue {
 /// - The answer is a failure, by its status or by `failureExpression`: the step fails, with what `errorExpression` gives.
 /// - There is no answer, or one of 429 or 500 to 599 without expressions: it is tried again, when `Retry-After` says if it does.
 /// - The body, or the answer, has more than 2 MiB: the step fails.
-/// - An expression cannot be evaluated, or one that judges gives neither true nor false.
+/// - An expression cannot be evaluated, or one that judges gives neither true nor false, or the body is not what it is said to be: it is
+///   tried again. Where the answer is a success that lacks an output, the step ends, since asking again would do again what was done; only
+///   a `GET`, `HEAD`, `PUT` or `DELETE` without expressions is.
 ///
 /// # Example
 ///
@@ -103,9 +127,9 @@ pub struct Http {
     pub insecure_skip_tls_verify: bool,
     /// The URL of a proxy. Default: what the environment says.
     pub proxy: Option<String>,
-    /// How long one request may take. Default: 10 seconds.
+    /// How long one request may take, with its redirects, up to `30m`. Default: 10 seconds.
     pub timeout: Option<Span>,
-    /// How long until the next request when one was neither success nor failure. Default: 30 seconds.
+    /// How long until the next request when one was neither success nor failure, from `1s`. Default: 30 seconds.
     pub poll_interval: Option<Span>,
     /// What the body is taken for, whatever the answer says: `application/json`, `application/yaml` or `text/plain`. Default: what
     /// the answer says.
@@ -119,6 +143,14 @@ pub struct Http {
     pub failure_expression: Option<String>,
     /// What is said when the step has failed.
     pub error_expression: Option<String>,
+}
+
+#[cfg(feature = "http")]
+impl Http {
+    /// Whether it asks until the answer is success or failure.
+    pub(in crate::steps) fn polls(&self) -> bool {
+        self.success_expression.is_some() || self.failure_expression.is_some()
+    }
 }
 
 impl Config for Http {
@@ -158,6 +190,8 @@ impl Config for Http {
             return Some("`body` and `bodyFromFile` exclude each other".to_owned());
         }
         empty("url", &self.url)
+            .or_else(|| timeout_fault(self.timeout))
+            .or_else(|| interval_fault(self.poll_interval))
             .or_else(|| one_of("method", self.method.as_ref(), &METHODS))
             .or_else(|| one_of("responseContentType", self.response_content_type.as_ref(), &TYPES))
             .or_else(|| compiles("successExpression", self.success_expression.as_ref()))
@@ -209,7 +243,7 @@ pub struct HttpDownload {
     /// What is put behind the URL.
     #[serde(default)]
     pub query_params: Vec<NamedValue>,
-    /// How long it may take. Default: 5 minutes.
+    /// How long it may take, up to `30m`. Default: 5 minutes.
     pub timeout: Option<Span>,
     /// Whether any certificate is accepted. Default: no.
     #[serde(default, rename = "insecureSkipTLSVerify")]
@@ -228,6 +262,6 @@ impl Config for HttpDownload {
     ];
 
     fn fault(&self) -> Option<String> {
-        empty("url", &self.url).or_else(|| empty("outPath", &self.out_path))
+        empty("url", &self.url).or_else(|| empty("outPath", &self.out_path)).or_else(|| timeout_fault(self.timeout))
     }
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::empty;
+use super::helm::versions;
 use crate::steps::typed::Config;
 
 /// `kustomize-set-image`: sets `images` of a kustomization.
@@ -84,7 +85,7 @@ impl Config for KustomizeSetImage {
 /// # Errors
 ///
 /// - `kustomize` is not on `PATH`, or ends with an error, which is told.
-/// - There is no kustomization in `path`, or it leads out of the workspace.
+/// - There is no kustomization in `path`, or it leads out of the workspace, to a server or to a program. It may have charts.
 ///
 /// # Example
 ///
@@ -149,6 +150,9 @@ impl Config for KustomizeBuild {
         &["/path", "/outPath", "/outputFormat", "/plugin/helm/apiVersions/*", "/plugin/helm/kubeVersion"];
 
     fn fault(&self) -> Option<String> {
-        empty("path", &self.path).or_else(|| empty("outPath", &self.out_path))
+        let helm = &self.plugin.helm;
+        empty("path", &self.path)
+            .or_else(|| empty("outPath", &self.out_path))
+            .or_else(|| versions(helm.kube_version.as_ref(), &helm.api_versions))
     }
 }

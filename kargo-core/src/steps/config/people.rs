@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::http::interval_fault;
 use super::{Span, empty};
 use crate::approval::{Approver, Demand, Ground};
 use crate::plugin::{Channel, Encoding, SlackOptions, SmtpOptions};
@@ -117,7 +118,7 @@ pub struct WaitForApproval {
     pub approvers: Vec<ApproverConfig>,
     /// How many persons have to. Default: 1.
     pub min_approvals: Option<usize>,
-    /// How long until the step looks again by itself. Default: 30 seconds.
+    /// How long until the step looks again by itself, from `1s`. Default: 30 seconds.
     pub poll_interval: Option<Span>,
 }
 
@@ -158,6 +159,9 @@ impl Config for WaitForApproval {
         }
         if self.min_approvals == Some(0) {
             return Some("`minApprovals` is 0; it is at least 1".to_owned());
+        }
+        if let Some(fault) = interval_fault(self.poll_interval) {
+            return Some(fault);
         }
         // An expression may give nothing where it stands for one of several ways to say it.
         let open = |text: &Option<String>| text.as_deref().is_some_and(is_template);

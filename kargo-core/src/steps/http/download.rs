@@ -7,8 +7,10 @@ use reqwest::Method;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::MARGIN;
 use super::exchange::{Ask, Settings, body, headers, retry_after, send, url};
 use super::target::shown;
+use crate::clock::later;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::plugin::{Context, StepDefaults, StepOutcome, StepRequest};
 use crate::steps::config;
@@ -28,8 +30,7 @@ impl Builtin for Download {
     type Config = config::HttpDownload;
 
     fn defaults(&self) -> StepDefaults {
-        // Longer than the download itself may take, so that its own bound is what ends it.
-        StepDefaults { call_deadline: TIMEOUT * 2, ..StepDefaults::default() }
+        StepDefaults { call_deadline: config::MAX_TIMEOUT + MARGIN, ..StepDefaults::default() }
     }
 
     async fn run(&self, cx: &Context, config: config::HttpDownload, request: &StepRequest<'_>) -> Result<StepOutcome> {
@@ -61,7 +62,8 @@ impl Builtin for Download {
             }
             body(response, LIMIT).await
         };
-        let contents = match cx.guard("download a file", download).await {
+        let within = cx.clone().with_deadline(later(cx.now(), settings.timeout).min(cx.deadline()));
+        let contents = match within.guard("download a file", download).await {
             Err(error) if error.kind() == ErrorKind::InvalidResponse => return failed(error.report()),
             downloaded => downloaded?,
         };

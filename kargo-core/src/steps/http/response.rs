@@ -11,15 +11,16 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::expr::{Environment, Fault, Function, Map, Parameter, Program, Scope, Value};
 
 /// An answer with its body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
+/// The next answer may be another one: a proxy has its pages for a while.
 fn unfit(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidResponse, what).retry_as(Retry::Never)
+    Error::new(ErrorKind::InvalidResponse, what).retry_as(Retry::Backoff)
 }
 
 impl Answer {
@@ -98,7 +99,8 @@ fn canonical(name: &str) -> String {
 
 /// What an expression gives.
 pub(super) fn evaluate(field: &str, expression: &str, scope: &Scope<'_>) -> Result<Value> {
-    let program = Program::compile(expression, &Environment::bare()).map_err(|error| in_field(field, error))?;
+    let program = Program::compile(expression, &Environment::bare())
+        .map_err(|error| in_field(field, error).retry_as(Retry::Never))?;
     Ok(program.evaluate(scope).map_err(|error| in_field(field, error))?.value)
 }
 
@@ -112,5 +114,6 @@ pub(super) fn holds(field: &str, expression: &str, scope: &Scope<'_>) -> Result<
 
 fn in_field(field: &str, error: crate::expr::Error) -> Error {
     let error = Error::from(error);
-    Error::new(error.kind(), format!("`{field}`: {}", error.report())).retry_as(Retry::Never)
+    // What one answer lacks, another may have.
+    Error::new(error.kind(), format!("`{field}`: {}", error.report())).retry_as(Retry::Backoff)
 }

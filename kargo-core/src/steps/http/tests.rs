@@ -236,6 +236,9 @@ async fn a_body_is_what_its_answer_or_the_configuration_says() {
     for (headers, body) in [("Content-Type: application/json\n", "<p>"), ("Content-Type: application/yaml\n", "a: [")] {
         let server = Server::start(&[&answer("200 OK", headers, body)]).await;
         let error = http(json!({ "url": server.url })).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Backoff), "{error}");
+        // What has been done once is not done again to see the answer.
+        let error = http(json!({ "url": server.url, "method": "POST" })).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::InvalidResponse, Retry::Never), "{error}");
     }
 }
@@ -338,4 +341,104 @@ async fn metadata_and_aliases_are_recorded() {
     assert!(recorded.contains("StageMetadata") && recorded.contains("\"a\""), "{recorded}");
     assert!(plugins.step("set-metadata").unwrap().validate(&json!({ "updates": [] })).is_err());
     assert!(plugins.step("set-freight-alias").unwrap().validate(&json!({ "name": "x", "alias": "" })).is_err());
+}
+
+/// CORE-26: a server in trouble is asked again, whatever it says beside its status.
+#[tokio::test]
+async fn core_26_what_a_server_in_trouble_says_ends_nothing() {
+    let large = "x".repeat(3 << 20);
+    let bodies = [
+        ("Content-Type: application/json\n", "<html>Bad Gateway</html>"),
+        ("Content-Type: application/yaml\n", "a: ["),
+        ("Content-Type: text/html\n", "<html>"),
+        ("Content-Type: application/json\n", "{\"error\": 1}"),
+        ("Content-Type: text/plain\n", large.as_str()),
+        ("", ""),
+    ];
+    for (status, kind) in [
+        ("504 Gateway Timeout", ErrorKind::Unavailable),
+        ("500 Internal Server Error", ErrorKind::Unavailable),
+        ("429 Too Many Requests", ErrorKind::RateLimited),
+    ] {
+        for (headers, body) in bodies {
+            let server = Server::start(&[&answer(status, &format!("{headers}Retry-After: 70\n"), body)]).await;
+            let outputs = json!([{ "name": "a", "fromExpression": "response.body.state.id" }]);
+            let error = http(json!({ "url": server.url, "method": "POST", "outputs": outputs })).await.unwrap_err();
+            let wanted = (kind, Retry::After(Duration::from_secs(70)));
+            assert_eq!((error.kind(), error.retry()), wanted, "{status} {headers}: {error}");
+
+            for expression in ["response.body.state.id == 'done'", "response.body", "response.body.a['b'].c() == 1"] {
+                let config = json!({
+                    "url": server.url, "successExpression": expression, "responseContentType": "application/json", "pollInterval": "2s",
+                });
+                let outcome = http(config).await;
+                let Ok(StepOutcome::Running { check_after, .. }) = outcome else {
+                    panic!("{status} {headers} {expression}: {outcome:?}")
+                };
+                assert!(check_after <= Duration::from_secs(70), "{check_after:?}");
+            }
+            let verdict = json!({
+                "url": server.url, "failureExpression": "response.status >= 400", "responseContentType": "application/json",
+            });
+            let outcome = http(verdict).await;
+            assert!(matches!(outcome, Ok(StepOutcome::Failed { .. })), "{status} {headers}: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_is_asked_again_and_what_was_done_is_not() {
+    let json = |body: &str| answer("200 OK", "Content-Type: application/json\n", body);
+    let server = Server::start(&[&json("{\"a\": null}")]).await;
+    let error = |config: Value| async { http(config).await.unwrap_err() };
+    for expression in ["response.body.a.b.c == 1", "response.body.a"] {
+        let error = error(json!({ "url": server.url, "successExpression": expression })).await;
+        assert_eq!(error.retry(), Retry::Backoff, "{error}");
+    }
+    let outputs = json!([{ "name": "id", "fromExpression": "response.body.a.b.c" }]);
+    for (method, retry) in
+        [("GET", Retry::Backoff), ("PUT", Retry::Backoff), ("POST", Retry::Never), ("PATCH", Retry::Never)]
+    {
+        let error = error(json!({ "url": server.url, "method": method, "outputs": outputs })).await;
+        assert_eq!(error.retry(), retry, "{method}: {error}");
+    }
+    let error = error(json!({ "url": server.url, "successExpression": "true", "outputs": outputs })).await;
+    assert_eq!(error.retry(), Retry::Never, "{error}");
+    // Without expressions the status is the verdict, whatever the body.
+    let server = Server::start(&[&answer("404 Not Found", "Content-Type: application/json\n", "<html>")]).await;
+    let outcome = http(json!({ "url": server.url })).await.unwrap();
+    assert!(matches!(&outcome, StepOutcome::Failed { reason } if reason.contains("404: <html>")), "{outcome:?}");
+}
+
+#[test]
+fn a_timeout_is_kept_or_refused_and_so_is_an_interval() {
+    let plugins = builtin().build();
+    let refused = |uses: &str, config: Value| {
+        let step = plugins.step(uses).unwrap();
+        step.validate(&config).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let (get, download) = (json!({ "url": "http://x" }), json!({ "url": "http://x", "outPath": "f" }));
+    let approval = json!({ "approvers": [{ "role": "admin" }] });
+    let with = |config: &Value, field: &str, value: &str| {
+        let mut config = config.clone();
+        config[field] = value.into();
+        config
+    };
+    for (uses, config) in [("http", &get), ("http-download", &download)] {
+        for (timeout, wanted) in [("0s", "`timeout` is"), ("31m", "at most 30m"), ("30m", ""), ("6m", ""), ("1s", "")] {
+            let told = refused(uses, with(config, "timeout", timeout));
+            assert!(told.is_empty() == wanted.is_empty() && told.contains(wanted), "{uses} {timeout}: {told}");
+        }
+        let longest = crate::steps::config::MAX_TIMEOUT;
+        assert!(
+            plugins.step(uses).unwrap().defaults().call_deadline > longest,
+            "the call lasts as long as its request may"
+        );
+    }
+    for (uses, config) in [("http", &get), ("wait-for-approval", &approval)] {
+        for (interval, wanted) in [("0s", "at least 1s"), ("0.5s", "at least 1s"), ("1s", ""), ("2h", "")] {
+            let told = refused(uses, with(config, "pollInterval", interval));
+            assert!(told.is_empty() == wanted.is_empty() && told.contains(wanted), "{uses} {interval}: {told}");
+        }
+    }
 }

@@ -189,3 +189,49 @@ fn what_is_ignored_does_not_count_and_patterns_hold_for_unpacking_too() {
         assert_eq!(paths, ["o/a", "o/c/d.md", "o/c/e"]);
     });
 }
+
+#[test]
+fn links_that_stay_within_the_archive_are_kept_and_those_that_lead_out_by_any_way_are_not() {
+    use tar::EntryType::{Regular, Symlink};
+    let entries = [
+        ("b/x", Regular, "1"),
+        ("a/l", Symlink, "../b/x"),
+        ("a/d", Symlink, "../b"),
+        ("a/through", Symlink, "d/../b/x"),
+        ("deep/er/up", Symlink, "../../b"),
+        ("plain", Symlink, "./a/l"),
+        // Each of these leads out.
+        ("a/far", Symlink, "../../b"),
+        ("a/around", Symlink, "../b/../../x"),
+        ("deep/by", Symlink, "er/up/../../x"),
+        // By its words it has three levels above it, in truth one.
+        ("deep/er/up/out", Symlink, "../../x"),
+        ("a/git", Symlink, "../.git/config"),
+        ("a/self", Symlink, "self"),
+        // Turned around by what comes after it.
+        ("turns", Symlink, "t/../x"),
+        ("t", Symlink, "b/y"),
+        ("late", Symlink, "s/e/../../x"),
+        ("s/e", Symlink, "../b"),
+    ];
+    block_on(async {
+        let workspace = with_archive(archive(&entries)).await;
+        untar(&workspace, json!({"inPath": "a.tar", "outPath": "o"})).await.unwrap();
+        let links: Vec<String> = tree(&workspace)
+            .await
+            .into_iter()
+            .filter_map(|(path, contents)| contents.starts_with("->").then(|| format!("{}{contents}", &path[2..])))
+            .collect();
+        let kept = [
+            "a/d->../b",
+            "a/l->../b/x",
+            "a/through->d/../b/x",
+            "deep/er/up->../../b",
+            "plain->./a/l",
+            "s/e->../b",
+            "t->b/y",
+            "turns->t/../x",
+        ];
+        assert_eq!(links, kept);
+    });
+}

@@ -36,7 +36,7 @@ fn a_mistake_is_named_with_its_place_and_what_was_meant() {
     refused(
         "helm-template",
         &json!({"path": "a", "outPath": "b", "releaseName": "--help"}),
-        &["releaseName", "begin with"],
+        &["releaseName", "that begins with a letter"],
     );
     refused(
         "kustomize-build",

@@ -1,12 +1,14 @@
 //! Each step as a table: its configuration and the files before, and the files, outputs and phase after.
 
 mod archives;
+mod attacks;
 mod configs;
 mod files;
 mod messages;
 mod paths;
 mod programs;
 mod records;
+mod secrets;
 mod structured;
 
 use std::collections::BTreeMap;

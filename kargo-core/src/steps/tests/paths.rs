@@ -75,8 +75,11 @@ async fn ends(uses: &str, config: &Value, path: &str) -> (Result<Value, String>,
     call(plugins.step("tar").unwrap(), &workspace, &pack).await.unwrap();
     let packed = workspace.read(&context(), "all.tar").await.unwrap().unwrap();
     workspace.write(&context(), "d/all.tar", packed).await.unwrap();
-    let (build, template, update) =
-        (Typed(kustomize::Build(SHELL)), Typed(helm::Template(SHELL)), Typed(helm::UpdateChart(SHELL)));
+    let (build, template, update) = (
+        Typed(kustomize::Build { kustomize: SHELL, helm: SHELL }),
+        Typed(helm::Template(SHELL)),
+        Typed(helm::UpdateChart(SHELL)),
+    );
     let step: &dyn Step = match uses {
         "kustomize-build" => &build,
         "helm-template" => &template,

@@ -18,6 +18,11 @@ const MISSING: Program = Program { name: "kargo-no-such-program", install: "the 
 const CHART: &str =
     "name: shop\ndependencies:\n- name: redis\n  repository: https://charts.example\n  version: 1.0.0\n";
 
+/// Programs that kustomize starts are in no directory that it knows, so scripts name them by their path.
+fn build_with(program: Program) -> Typed<kustomize::Build> {
+    Typed(kustomize::Build { kustomize: program, helm: SHELL })
+}
+
 async fn succeeded(step: &dyn Step, workspace: &Workspace, config: Value) -> Map<String, Value> {
     match call(step, workspace, &config).await {
         Ok(StepOutcome::Succeeded { outputs, .. }) => outputs,
@@ -32,7 +37,7 @@ fn without_the_program_the_error_says_what_to_install() {
         let workspace = workspace(&files).await;
         let paths = |path: &str| json!({"path": path, "outPath": "out"});
         for (step, config) in [
-            (&Typed(kustomize::Build(MISSING)) as &dyn Step, paths("k")),
+            (&build_with(MISSING) as &dyn Step, paths("k")),
             (&Typed(helm::Template(MISSING)), paths("c")),
             (&Typed(helm::UpdateChart(MISSING)), json!({"path": "c"})),
         ] {
@@ -47,9 +52,9 @@ const MANIFESTS: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  nam
 
 #[test]
 fn kustomize_build_writes_one_file_or_one_of_each() {
-    let script = format!("echo \"$@\" >&2\ncat <<'END'\n{MANIFESTS}END\n");
+    let script = format!("echo \"$@\" >&2\n/bin/cat <<'END'\n{MANIFESTS}END\n");
     let files = [("build", script.as_str()), ("kustomization.yaml", "resources: []\n")];
-    let build = Typed(kustomize::Build(SHELL));
+    let build = build_with(SHELL);
     block_on(async {
         let workspace = workspace(&files).await;
         succeeded(&build, &workspace, json!({"path": ".", "outPath": "out/all.yaml"})).await;
@@ -67,7 +72,7 @@ fn kustomize_build_writes_one_file_or_one_of_each() {
 
 #[test]
 fn kustomize_sees_what_it_refers_to_and_nothing_else() {
-    let script = "[ -e other ] && exit 1\ncat base/d/x.yaml common/y.yaml\n";
+    let script = "[ -e other ] && exit 1\n/bin/cat base/d/x.yaml common/y.yaml\n";
     let files = [
         ("build", script),
         ("dev/kustomization.yaml", "resources:\n- ../base/d\n- x/../../build\n"),
@@ -76,7 +81,7 @@ fn kustomize_sees_what_it_refers_to_and_nothing_else() {
         ("common/y.yaml", "y: 1\n"),
         ("other/z.yaml", "z: 1\n"),
     ];
-    let build = Typed(kustomize::Build(SHELL));
+    let build = build_with(SHELL);
     block_on(async {
         let workspace = workspace(&files).await;
         succeeded(&build, &workspace, json!({"path": "dev", "outPath": "o.yaml"})).await;
@@ -95,14 +100,14 @@ fn helm_is_told_what_the_configuration_says() {
         let workspace = workspace(&files).await;
         let config = json!({
             "path": ".", "outPath": "o.yaml", "releaseName": "shop", "namespace": "prod", "valuesFiles": ["v.yaml", "none.yaml"],
-            "ignoreMissingValueFiles": true, "setValues": [{"key": "a.b", "value": "1,2"}, {"key": "c", "value": "x=y", "literal": true}],
+            "ignoreMissingValueFiles": true, "setValues": [{"key": "a.b", "value": "{1,2}"}, {"key": "c", "value": "x=y", "literal": true}],
             "includeCRDs": true, "disableHooks": true, "skipTests": true, "kubeVersion": "1.33", "apiVersions": ["a/v1"],
         });
         succeeded(&Typed(helm::Template(SHELL)), &workspace, config).await;
         let told = tree(&workspace).await["o.yaml"].clone();
         let place = told.lines().nth(1).unwrap().to_owned();
         let wanted = format!(
-            "shop\n{place}\n--namespace=prod\n--values={place}v.yaml\n--set=a.b=1,2\n--set-literal=c=x=y\n--include-crds\n--no-hooks\n\
+            "shop\n{place}\n--namespace=prod\n--values={place}v.yaml\n--set=a.b={{1,2}}\n--set-literal=c=x=y\n--include-crds\n--no-hooks\n\
              --skip-tests\n--kube-version=1.33\n--api-versions=a/v1\n"
         );
         assert_eq!(told, wanted);
@@ -153,21 +158,28 @@ fn kustomize_is_told_of_helm_and_puts_nothing_out() {
     let files = [("build", script), ("kustomization.yaml", "resources: []\n")];
     block_on(async {
         let workspace = workspace(&files).await;
+        let with_chart = "helmCharts: [{name: shop, repo: 'https://charts.example', version: 1.0.0}]\n";
+        workspace.write(&context(), "kustomization.yaml", with_chart).await.unwrap();
         let helm = json!({"apiVersions": ["a/v1", "b/v2"], "kubeVersion": "1.33"});
         let config = json!({"path": ".", "outPath": "o.yaml", "plugin": {"helm": helm}});
-        let outputs = succeeded(&Typed(kustomize::Build(SHELL)), &workspace, config).await;
+        let outputs = succeeded(&build_with(SHELL), &workspace, config).await;
         assert_eq!(outputs, Map::new());
         let told = tree(&workspace).await["o.yaml"].clone();
+        let shell = format!("# --helm-command={}", SHELL.path().unwrap().display());
         let wanted = [
+            "# --load-restrictor=LoadRestrictionsRootOnly",
             "# --enable-helm",
+            &shell,
             "# --helm-api-versions=a/v1",
             "# --helm-api-versions=b/v2",
             "# --helm-kube-version=1.33",
         ];
-        assert_eq!(told.lines().take(4).collect::<Vec<_>>(), wanted, "{told}");
+        assert_eq!(told.lines().take(6).collect::<Vec<_>>(), wanted, "{told}");
+        workspace.write(&context(), "kustomization.yaml", "resources: []\n").await.unwrap();
         let plain = json!({"path": ".", "outPath": "o.yaml"});
-        succeeded(&Typed(kustomize::Build(SHELL)), &workspace, plain).await;
-        assert!(!tree(&workspace).await["o.yaml"].contains("--helm-"));
+        succeeded(&build_with(SHELL), &workspace, plain).await;
+        let told = tree(&workspace).await["o.yaml"].clone();
+        assert!(!told.contains("helm"), "{told}");
     });
 }
 
@@ -233,8 +245,7 @@ fn a_program_that_fails_is_an_error_with_its_words() {
     let files = [("build", "echo no such field >&2; exit 3"), ("kustomization.yaml", "")];
     block_on(async {
         let workspace = workspace(&files).await;
-        let error =
-            call(&Typed(kustomize::Build(SHELL)), &workspace, &json!({"path": ".", "outPath": "o"})).await.unwrap_err();
+        let error = call(&build_with(SHELL), &workspace, &json!({"path": ".", "outPath": "o"})).await.unwrap_err();
         contains(error.message(), &["sh ended with", "3", "no such field"]);
     });
 }
@@ -250,14 +261,14 @@ fn runs(process: &str) -> bool {
 fn a_program_ends_with_all_that_it_has_started_when_the_call_is_cancelled() {
     let told = tempfile::tempdir().unwrap();
     let told = told.path().join("processes");
-    let script = format!("sleep 600 & echo $! $$ > {0}.new; mv {0}.new {0}; wait", told.display());
+    let script = format!("/bin/sleep 600 & echo $! $$ > {0}.new; /bin/mv {0}.new {0}; wait", told.display());
     let cancel = CancellationToken::new();
     let cx = context().with_cancellation(cancel.clone());
     block_on(async {
         let workspace = workspace(&[("build", &script), ("kustomization.yaml", "")]).await;
         let (promotion, config) = (promotion(), json!({"path": ".", "outPath": "o"}));
         let request = StepRequest::new(&promotion, "step", &config, Timestamp::UNIX_EPOCH).with_workspace(&workspace);
-        let build = Typed(kustomize::Build(SHELL));
+        let build = build_with(SHELL);
         let wait = async {
             while !told.exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
