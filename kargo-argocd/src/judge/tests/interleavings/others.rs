@@ -92,6 +92,7 @@ impl Run {
         let has_failed = |app: &App| app.state.as_ref().is_some_and(|state| state.phase == "Failed");
         if is_spoiled || self.world.apps.values().any(has_failed) {
             let id = self.commits.commit("main", [("dev", "mended"), ("prod", "mended")]);
+            self.did("commit");
             self.note(|now| format!("{now} mended by {id}"));
         }
     }
