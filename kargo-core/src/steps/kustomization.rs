@@ -44,16 +44,19 @@ pub(super) struct Leads {
     pub(super) paths: BTreeSet<String>,
     /// Whether it has charts in it, which `helm` renders.
     pub(super) charts: bool,
+    /// Whether it has bases elsewhere, which `kustomize` fetches.
+    pub(super) bases: bool,
 }
 
-/// What the kustomization in the directory `root` needs: itself, and what it and those refer to.
+/// What the kustomization in the directory `root` needs: itself, and what it and those refer to. With `fetches` its bases may be elsewhere,
+/// and then it has no charts: what is in those bases cannot be looked at.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] when it leads out of the workspace, to a server, or to a program; [`ErrorKind::NotFound`] when it refers to
 /// a resource that is not there.
-pub(super) async fn look(cx: &Context, workspace: &Workspace, root: &str) -> Result<Leads> {
-    let leads = Leads { paths: BTreeSet::from([root.to_owned()]), charts: false };
-    let mut look = Look { cx, workspace, leads, open: vec![(root.to_owned(), None)], seen: BTreeSet::new() };
+pub(super) async fn look(cx: &Context, workspace: &Workspace, root: &str, fetches: bool) -> Result<Leads> {
+    let leads = Leads { paths: BTreeSet::from([root.to_owned()]), charts: false, bases: false };
+    let mut look = Look { cx, workspace, fetches, leads, open: vec![(root.to_owned(), None)], seen: BTreeSet::new() };
     while let Some((path, plugins)) = look.open.pop() {
         if look.seen.insert((path.clone(), plugins.clone())) {
             look.directory(&path, plugins.as_deref()).await?;
@@ -63,6 +66,13 @@ pub(super) async fn look(cx: &Context, workspace: &Workspace, root: &str) -> Res
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
     }
+    if look.leads.charts && look.leads.bases {
+        let message = format!(
+            "The kustomization in {root:?} has charts, and bases that would be fetched, of which nobody knows what charts they have; bring \
+             the bases into the workspace, or render the charts by `helm-template`."
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
     let all = look.leads.paths.clone();
     look.leads.paths.retain(|path| !all.iter().any(|other| other != path && is_below(path, other)));
     Ok(look.leads)
@@ -71,6 +81,7 @@ pub(super) async fn look(cx: &Context, workspace: &Workspace, root: &str) -> Res
 struct Look<'w> {
     cx: &'w Context,
     workspace: &'w Workspace,
+    fetches: bool,
     leads: Leads,
     /// Directories of kustomizations yet to be looked at. Of those that make what configures plug-ins also the directory of the
     /// kustomization whose plug-ins they are, to which paths are relative then.
@@ -182,6 +193,13 @@ impl Look<'_> {
 
     /// A directory with a kustomization, or a file with resources.
     async fn base(&mut self, at: At<'_>, path: &str, plugins: Option<&str>) -> Result<()> {
+        if is_remote(path) && self.fetches && plugins.is_none() {
+            if !["https://", "github.com/"].iter().any(|known| path.starts_with(known)) {
+                return Err(at.refused(format_args!("refers to {path:?}, and bases are fetched by https alone")));
+            }
+            self.leads.bases = true;
+            return Ok(());
+        }
         if is_remote(path) {
             let what = "which would be fetched from elsewhere, and is not; bring it into the workspace, by `git-clone` at a fixed commit or by \
                         `http-download`, and refer to it there";

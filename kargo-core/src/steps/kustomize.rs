@@ -118,11 +118,13 @@ pub(super) struct Build {
     pub(super) kustomize: Program,
     /// What renders charts that kustomizations have in them.
     pub(super) helm: Program,
+    /// Whether bases may be fetched.
+    pub(super) remote_bases: bool,
 }
 
 impl Default for Build {
     fn default() -> Self {
-        Self { kustomize: KUSTOMIZE, helm: HELM }
+        Self { kustomize: KUSTOMIZE, helm: HELM, remote_bases: false }
     }
 }
 
@@ -141,7 +143,7 @@ impl Builtin for Build {
         find(cx, workspace, &config.path).await?;
         let root = clean(&config.path);
         let place = Place::new()?;
-        let leads = look(cx, workspace, &root).await?;
+        let leads = look(cx, workspace, &root, self.remote_bases).await?;
         for path in &leads.paths {
             place.export(cx, workspace, path).await?;
         }
@@ -159,7 +161,12 @@ impl Builtin for Build {
             }
         }
         arguments.push(place.file(&root).to_string_lossy().into_owned());
-        let reach = if leads.charts { Reach::Network } else { Reach::Nothing };
+        let reach = match (leads.bases, leads.charts) {
+            // They are fetched by git.
+            (true, _) => Reach::Host,
+            (false, true) => Reach::Network,
+            (false, false) => Reach::Nothing,
+        };
         let written = place.run(cx, self.kustomize, reach, &arguments).await?;
         let stream = crate::edit::text("the output of kustomize", &written)?;
         if manifests::is_one_file(&config.out_path) {

@@ -105,6 +105,21 @@ pub fn builtin() -> PluginsBuilder {
     plugins
 }
 
+/// The step `kustomize-build` for hosts that let kustomizations have bases at `https://` URLs, as Kargo does: register it as
+/// `builtin().step("kustomize-build", kustomize_build_with_remote_bases())`, in place of the one there, which refuses them.
+///
+/// Whoever writes a kustomization then has the host fetch from any server that it reaches, with `git`, which must be on `PATH`. What is fetched
+/// is not looked at. It cannot lead to files of the host, nor to programs: with such bases no charts are rendered.
+///
+/// ```
+/// let plugins = kargo_core::steps::builtin()
+///     .step("kustomize-build", kargo_core::steps::kustomize_build_with_remote_bases())
+///     .build();
+/// ```
+pub fn kustomize_build_with_remote_bases() -> impl Step {
+    Typed(kustomize::Build { remote_bases: true, ..kustomize::Build::default() })
+}
+
 /// The step `send-message`, which tells people something through `messenger`. It is not among [`builtin`], since there is nobody to tell
 /// without one: register it as `builtin().step("send-message", send_message(messenger))`. Its configuration is [`config::SendMessage`].
 ///

@@ -68,7 +68,10 @@ impl Program {
         let mut command = Command::new(self.path()?);
         command.args(arguments).current_dir(&directory).env_clear().env("HOME", &home).env("TMPDIR", &home);
         match reach {
-            Reach::Host => command.env("PATH", std::env::join_paths(directories()).unwrap_or_default()),
+            // Should git be among them, it asks nobody, and goes by no way on which a URL could name a program or a file.
+            Reach::Host => command
+                .env("PATH", std::env::join_paths(directories()).unwrap_or_default())
+                .envs([("GIT_TERMINAL_PROMPT", "0"), ("GIT_ALLOW_PROTOCOL", "https")]),
             Reach::Network | Reach::Nothing => command.env("PATH", place.beside("programs")),
         };
         for variable in ENVIRONMENT {

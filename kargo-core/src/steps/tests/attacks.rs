@@ -8,7 +8,7 @@ use crate::steps::{helm, kustomize};
 use crate::{ErrorKind, Retry};
 
 const SHELL: Program = Program { name: "sh", install: "a shell" };
-const BUILD: Typed<kustomize::Build> = Typed(kustomize::Build { kustomize: SHELL, helm: SHELL });
+const BUILD: Typed<kustomize::Build> = Typed(kustomize::Build { kustomize: SHELL, helm: SHELL, remote_bases: false });
 const SAYS: (&str, &str) = ("build", "for argument; do echo \"# $argument\"; done\necho 'kind: A'\n");
 
 /// The step must be refused before its program runs, with all of `parts`.
@@ -349,5 +349,39 @@ fn a_program_is_tried_again_only_when_the_network_was_in_its_way() {
                 contains(error.message(), &[words]);
             }
         });
+    }
+}
+
+#[test]
+fn a_host_may_have_bases_fetched_by_https_and_charts_of_no_unknown_base_are_rendered() {
+    let fetching = Typed(kustomize::Build { kustomize: SHELL, helm: SHELL, remote_bases: true });
+    let config = json!({"path": ".", "outPath": "o.yaml"});
+    for base in
+        ["https://git.example/acme/base//app?ref=v1", "github.com/acme/base?ref=v1", "https://files.example/crds.yaml"]
+    {
+        let kustomization = format!("resources:\n- {base}\n");
+        let files = [SAYS, ("kustomization.yaml", kustomization.as_str())];
+        refuses(&BUILD, &files, &config, &["`resources`", base]);
+        block_on(async {
+            let workspace = workspace(&files).await;
+            let outcome = call(&fetching, &workspace, &config).await;
+            assert!(matches!(outcome, Ok(StepOutcome::Succeeded { .. })), "{base}: {outcome:?}");
+            assert!(!tree(&workspace).await["o.yaml"].contains("--enable-helm"));
+        });
+        let with_chart = format!("{kustomization}helmCharts: [{{name: shop, repo: 'https://charts.example'}}]\n");
+        let files = [SAYS, ("kustomization.yaml", with_chart.as_str())];
+        refuses(&fetching, &files, &config, &["has charts, and bases that would be fetched"]);
+        let plugins = format!("generators:\n- {base}\n");
+        refuses(&fetching, &[SAYS, ("kustomization.yaml", plugins.as_str())], &config, &["`generators`", base]);
+    }
+    for base in [
+        "file:///srv/repo.git",
+        "git::ext::sh -c evil",
+        "git@git.example:acme/base",
+        "ssh://git.example/x",
+        "http://git.example/x",
+    ] {
+        let kustomization = format!("resources: ['{base}']\n");
+        refuses(&fetching, &[SAYS, ("kustomization.yaml", kustomization.as_str())], &config, &["by https alone"]);
     }
 }

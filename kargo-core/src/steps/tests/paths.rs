@@ -76,7 +76,7 @@ async fn ends(uses: &str, config: &Value, path: &str) -> (Result<Value, String>,
     let packed = workspace.read(&context(), "all.tar").await.unwrap().unwrap();
     workspace.write(&context(), "d/all.tar", packed).await.unwrap();
     let (build, template, update) = (
-        Typed(kustomize::Build { kustomize: SHELL, helm: SHELL }),
+        Typed(kustomize::Build { kustomize: SHELL, helm: SHELL, remote_bases: false }),
         Typed(helm::Template(SHELL)),
         Typed(helm::UpdateChart(SHELL)),
     );

@@ -20,7 +20,7 @@ const CHART: &str =
 
 /// Programs that kustomize starts are in no directory that it knows, so scripts name them by their path.
 fn build_with(program: Program) -> Typed<kustomize::Build> {
-    Typed(kustomize::Build { kustomize: program, helm: SHELL })
+    Typed(kustomize::Build { kustomize: program, helm: SHELL, remote_bases: false })
 }
 
 async fn succeeded(step: &dyn Step, workspace: &Workspace, config: Value) -> Map<String, Value> {
