@@ -304,17 +304,22 @@ impl Run {
         }
     }
 
-    /// One call of the deployer: the verdicts, when it ends with one. Several are live only when they are so in one look at all of them
+    /// One call of the deployer: the verdicts by their application, when it ends with one. Several are live only when they are so in one look at all of them
     /// as they are.
-    fn poll(&mut self) -> Option<Vec<Verdict>> {
+    fn poll(&mut self) -> Option<Vec<(usize, Verdict)>> {
         let mut fresh = false;
         loop {
             let verdicts: Vec<Option<Verdict>> = (0..self.carried.len()).map(|at| self.look(at, fresh)).collect();
             let is_live = |verdict: &Verdict| matches!(verdict, Verdict::Live { .. } | Verdict::Later { .. });
-            if let Some(failed) = verdicts.iter().flatten().find(|verdict| !is_live(verdict)) {
-                return Some(vec![failed.clone()]);
+            let all: Vec<(usize, Verdict)> = verdicts.iter().flatten().cloned().enumerate().collect();
+            if let Some((at, Some(failed))) =
+                verdicts.into_iter().enumerate().find(|(_, one)| one.as_ref().is_some_and(|one| !is_live(one)))
+            {
+                return Some(vec![(at, failed)]);
             }
-            let all: Vec<Verdict> = verdicts.into_iter().collect::<Option<_>>()?;
+            if all.len() < self.carried.len() {
+                return None;
+            }
             if all.len() == 1 || fresh {
                 return Some(all);
             }
@@ -380,8 +385,8 @@ impl Run {
         for look in 0..DISTURBED + CALM {
             if let Some(verdicts) = self.poll() {
                 let mut end = "live";
-                for (at, verdict) in verdicts.iter().enumerate() {
-                    let one = self.check(at, verdict)?;
+                for (at, verdict) in &verdicts {
+                    let one = self.check(*at, verdict)?;
                     end = if one == "live" { end } else { one };
                 }
                 // Automatic sync may put another revision in place of ours, which is then synced again, though not for ever; and where the

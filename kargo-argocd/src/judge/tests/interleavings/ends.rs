@@ -138,8 +138,11 @@ impl Run {
         let named = self.spoiled.iter().any(|commit| why.contains(commit));
         let wanted = self.wanted.iter().next().map(|(_, revision)| revision.to_string());
         let app = &self.world.apps[self.carried[at].name];
-        // What was there before may have been applied by what was begun before.
-        let mut since = app.history.iter().filter(|entry| entry.deployed_at >= self.began && !self.kind.is_of_before());
+        // What had been applied by the first look at it may have been changed by hand since.
+        let before = self.carried[at].latches.deployed;
+        let mut since = app.history.iter().filter(|entry| {
+            entry.deployed_at >= self.began && Some(entry.id as i64) > before && !self.kind.is_of_before()
+        });
         let was_applied = wanted.is_some_and(|wanted| since.any(|entry| entry.revisions.contains(&wanted)));
         let did = |what: &&str| self.disturbed.contains_key(*what);
         named && (!was_applied || did(&"crash") || MEDDLING.iter().any(did))
@@ -154,7 +157,11 @@ impl Run {
         let excuses = [
             ("broken", broken.contains(&wanted) && (says("is Degraded") || says("tasks completed unsuccessfully"))),
             ("refused", failing.contains_key(&wanted) && says("quota exceeded")),
-            ("unrenderable", unrenderable.contains_key(&wanted) && says("no chart")),
+            // Where nothing was ever rendered, the branch to follow is not there either.
+            (
+                "unrenderable",
+                unrenderable.contains_key(&wanted) && (says("no chart") || says("unable to resolve 'env/")),
+            ),
             // Where it is over by the end of the try, all that is left to say is that something failed.
             (
                 "a try failed",
