@@ -1,12 +1,12 @@
 //! Where the wanted revision was applied, and an operation of somebody else came after it and failed.
 //!
-//! The failure is another's. Whether what was applied still runs depends on whether that operation changed anything before it failed: if it
-//! did not, what was deployed last is what the history says; if it did, nobody can say what runs, and a sync of ours could only bring back
-//! that failure.
+//! The failure is another's, and so is what to do about it. What runs nobody can say: the history knows nothing of operations that failed, and
+//! even where the last of them changed nothing, one before it may have, of which nothing is shown any more. So it is not live, and not a
+//! failure either; and a sync of ours that cannot name the wanted revision could only bring back that failure.
 
 use super::revision::{Standing, same_revisions, shown};
-use super::{Case, Latches, Verdict, compared_after, health, operation, standing, words};
-use crate::client::{HealthCode, HistoryEntry, OperationPhase, OperationState, ResourceResult};
+use super::{Case, Latches, Verdict, compared_after, operation, standing, words};
+use crate::client::{HistoryEntry, OperationPhase, OperationState, ResourceResult};
 use crate::config::Mode;
 
 /// Notes that the last operation applied what is wanted. For a commit of rendered manifests that cannot be told from it alone.
@@ -57,7 +57,7 @@ fn failed_at(state: &OperationState, single: &Option<String>, many: &[String]) -
 }
 
 /// Whether an operation that failed left the application's objects as they were.
-pub(super) fn changed_nothing(state: &OperationState) -> bool {
+fn changed_nothing(state: &OperationState) -> bool {
     // What an earlier try did is no longer shown.
     let tried_once = state.retry_count.unwrap_or(0) == 0;
     tried_once && state.sync_result.iter().flat_map(|result| &result.resources).all(is_untouched)
@@ -75,13 +75,11 @@ fn is_untouched(resource: &ResourceResult) -> bool {
         }
 }
 
-/// Whether what was applied still runs, since the operation that came after it and failed changed nothing.
-pub(super) fn still_runs(case: &Case<'_>, latches: &mut Latches, head: &Standing) -> Option<Verdict> {
+/// Whether what was applied is all that is asked for: where no health is, the outcome of that operation stands, whatever came next.
+pub(super) fn outcome_stands(case: &Case<'_>, latches: &Latches, head: &Standing) -> Option<Verdict> {
     let (state, entry) = (failure(case)?, outlived(case, latches)?);
     let (single, many) = (entry.revision.as_deref(), entry.revisions.as_slice());
-    // Where no health is asked for, that it was applied is all that counts, whatever comes next.
-    let stands = changed_nothing(state) || !case.policy.healthy;
-    if !stands || !operation::are_these_sources(case, &entry.source, &entry.sources) {
+    if case.policy.healthy || !operation::are_these_sources(case, &entry.source, &entry.sources) {
         return None;
     }
     let sync = &case.app.status.sync;
@@ -100,20 +98,13 @@ pub(super) fn still_runs(case: &Case<'_>, latches: &mut Latches, head: &Standing
     if let Some(wait) = compared_after(case, ended, case.policy.stable_for.max(standing::UNPROVEN), || what.clone()) {
         return Some(wait);
     }
-    // Of an object that only what failed would have brought, older servers say that it is missing.
-    if case.policy.healthy && case.app.status.health.status == Some(HealthCode::Missing) {
-        return Some(Verdict::refresh(
-            format!("the application is Missing; {what}"),
-            standing::unhurried(case, latches),
-        ));
-    }
     let revision = case.revision_for_report(single, many);
     let running = shown(case.app, single, many);
     let evidence = format!("an operation synced {running} in full, {what}{}", case.compared_text());
-    Some(health::gate(case, latches, &running).unwrap_or(match applied {
+    Some(match applied {
         Standing::Later(observed) => Verdict::Later { observed: observed.into(), evidence },
         _ => Verdict::Live { revision, evidence },
-    }))
+    })
 }
 
 /// What there is to wait for when the operation that failed has left the application between two revisions, and no sync of ours could

@@ -58,7 +58,7 @@ pub(super) fn decide(case: &Case<'_>, latches: &mut Latches) -> Verdict {
         None => {}
     }
     if let Some(verdict) =
-        overtaken::still_runs(case, latches, &head).or_else(|| overtaken::verdict(case, latches, &head))
+        overtaken::outcome_stands(case, latches, &head).or_else(|| overtaken::verdict(case, latches, &head))
     {
         return verdict;
     }
