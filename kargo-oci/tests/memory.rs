@@ -248,8 +248,7 @@ async fn an_alias_bomb(client: &Client) {
     assert!(peak < 16 * MIB, "{peak}");
 }
 
-/// Two registries in one: what is asked for below `/v2/from/` is there, of blobs of so many zeros, and what is sent to `/v2/to/` is
-/// counted and forgotten.
+/// A registry that has this manifest, or none when it is empty, and blobs of so many zeros. What is sent to it is counted and forgotten.
 async fn registry_of_zeros(manifest: String, config: String, size: usize, received: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -274,6 +273,9 @@ async fn registry_of_zeros(manifest: String, config: String, size: usize, receiv
                 }
                 let kind = "content-type: application/vnd.oci.image.manifest.v1+json";
                 let (status, header, body) = match head.split(' ').next() {
+                    Some("get") if head.contains("/manifests/") && manifest.is_empty() => {
+                        ("404 Not Found", "x: y", String::new())
+                    }
                     Some("get") if head.contains("/manifests/") => ("200 OK", kind, manifest),
                     Some("get") if head.contains(&config) => ("200 OK", "x: y", "{}".to_owned()),
                     Some("get") => {
@@ -316,8 +318,8 @@ async fn a_large_copy(client: &Client) {
         "layers": [{"digest": layer, "size": size}],
     });
     let received = Arc::new(AtomicUsize::new(0));
-    let server = || registry_of_zeros(manifest.to_string(), config.clone(), size, Arc::clone(&received));
-    let (here, there) = (server().await, server().await);
+    let server = |manifest| registry_of_zeros(manifest, config.clone(), size, Arc::clone(&received));
+    let (here, there) = (server(manifest.to_string()).await, server(String::new()).await);
     let [from, to] = [here, there].map(|host| Repository::parse(&format!("{host}/app")).unwrap());
     let (cx, options, started) = (Context::system("test"), CopyOptions::default(), Instant::now());
     let (copied, peak) = peak_of(client.copy(&cx, &from, "1", &to, "1", &options)).await;
