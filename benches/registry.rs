@@ -108,7 +108,8 @@ impl Bench {
             let factor = skopeo.as_secs_f64() / took.as_secs_f64();
             let took = took.as_secs_f64() * 1e3 / count as f64;
             println!("{at_once} at once: {took:.2} ms for each image, {factor:.0} times faster than skopeo");
-            assert!(factor >= 5.0, "at least five times faster for each image");
+            // Two images, unoptimised, show nothing.
+            assert!(factor >= 5.0 || self.size.runs == 1, "at least five times faster for each image");
         }
     }
 
