@@ -118,7 +118,10 @@ pub(super) fn verdict(case: &Case<'_>, latches: &Latches, head: &Standing) -> Op
         return None;
     }
     let was_applied = match outlived(case, latches) {
-        Some(entry) => case.standing(entry.revision.as_deref(), &entry.revisions).holds_the_wanted(),
+        Some(entry) => match case.standing(entry.revision.as_deref(), &entry.revisions) {
+            Standing::Ask(observed, wanted) => return Some(standing::ask(observed, wanted)),
+            standing => standing.holds_the_wanted(),
+        },
         // Where no history is kept, what was seen has to do.
         None => case.app.spec.revision_history_limit == Some(0) && latches.applied.is_some(),
     };

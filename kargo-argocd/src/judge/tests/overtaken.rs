@@ -49,6 +49,18 @@ fn report_19_what_ours_applied_is_neither_live_nor_failed_when_the_sync_that_fol
     for health in ["Progressing", "Degraded", "Missing"] {
         failed_after_ours().set("status.health.status", health).again_after(3_600).is_pending(&Next::Refresh);
     }
+    // What was deployed last may also be later than the wanted revision, and hold it.
+    let newest = "e".repeat(40);
+    let entry = json!([{"id": 2, "revision": later(), "deployStartedAt": stamp("10:00:06")}]);
+    let mut twice = failed_after_ours()
+        .set("status.history", entry)
+        .set("status.operationState", failure(&newest, &json!([])))
+        .set("status.sync.revision", newest.clone());
+    twice.related = false;
+    twice.unknown = vec![(newest.as_str().into(), wanted().into())];
+    twice.is_pending(&Next::Relate { observed: later().into(), wanted: wanted().into() });
+    twice.related = true;
+    assert!(twice.again_after(60).is_pending(&Next::Refresh).contains(&newest));
     // One that ended before it had a result, as for a cluster that is not known.
     failed_after_ours()
         .set("status.operationState.syncResult", Value::Null)

@@ -23,19 +23,19 @@ pub(super) struct Tally {
 /// The good ends. The others are excuses: reasons outside of the judge why it cannot become live.
 pub(super) const LIVE: [&str; 2] = ["live", "later"];
 
-/// Of a hundred schedules, how many at most have each excuse: what was measured over 100,000, and half as much again. More would be a judge
-/// that hides behind them.
+/// Of a hundred schedules, how many at most have each excuse: about what was measured over 100,000, and half as much again; the rarest have
+/// more, since a debug build tries fewer. Beyond that is a judge that hides behind them.
 const EXCUSED: [(&str, f64); 8] = [
     // The wanted revision itself is one that cannot be deployed.
-    ("broken", 2.6),
-    ("refused", 3.0),
+    ("broken", 2.4),
+    ("refused", 3.2),
     ("unrenderable", 0.4),
     // Somebody made the sync of it fail, or stopped it.
-    ("a try failed", 5.6),
-    ("terminated", 3.3),
+    ("a try failed", 4.3),
+    ("terminated", 3.9),
     ("theirs failed", 2.6),
     // Somebody had something else run, again and again.
-    ("undone", 0.2),
+    ("undone", 0.3),
     // A branch that moved on, and nobody who knows how.
     ("not known", 6.9),
 ];
@@ -66,7 +66,7 @@ impl Tally {
         let known: Vec<&str> = LIVE.into_iter().chain(EXCUSED.map(|(name, _)| name)).collect();
         assert!(self.ends.keys().all(|end| known.contains(end)), "an excuse without a bound: {self:?}");
         let fair = self.fair as f64 * 100.0 / SCHEDULES as f64;
-        assert!(fair >= 35.0, "nothing is in the way in only {fair:.1} of a hundred: {self:?}");
+        assert!(fair >= 45.0, "nothing is in the way in only {fair:.1} of a hundred: {self:?}");
         for (name, least) in [("live", 50.0), ("later", 5.0), ("broken", 0.7), ("refused", 0.7), ("terminated", 0.7)] {
             assert!(self.share(&[name]) >= least, "too few end {name}: {self:?}");
         }
