@@ -3,6 +3,8 @@
 
 mod clock;
 mod conformance;
+#[cfg(test)]
+mod data;
 mod outbox;
 mod scripted;
 mod simulation;
@@ -10,6 +12,8 @@ mod source;
 
 pub use clock::{ManualClock, TokioClock};
 pub use conformance::store_conformance;
+#[cfg(test)]
+pub(crate) use data::Data;
 pub use outbox::{Outbox, OutboxMessage};
 pub use scripted::{Play, Scripted, ScriptedCall};
 #[cfg(test)]

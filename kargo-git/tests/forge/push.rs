@@ -150,6 +150,18 @@ async fn a_branch_of_the_promotion_is_made_and_moved() {
     world.assert_clean();
 }
 
+/// Brings back what a step did.
+async fn restore(done: &DoneStep, again: &StepByStep) {
+    again.call(done.number, &done.uses, &done.config, true, Some(&done.outputs)).await.unwrap();
+}
+
+/// Brings back what the steps before the push did.
+async fn restore_commit(promotion: &StepByStep, again: &StepByStep) {
+    restore(&promotion.done()[0], again).await;
+    again.write("src/dev.yaml", "tag: v2\n").await;
+    restore(&promotion.done()[1], again).await;
+}
+
 /// Whatever call's answer is lost, and whoever goes on from there: each commit is there once, and nothing is left over.
 #[tokio::test]
 async fn a_restart_between_any_two_calls_is_safe() {
@@ -171,12 +183,7 @@ async fn a_restart_between_any_two_calls_is_safe() {
             }
             // The process has died: another one brings back what the steps before did, and calls this one again.
             let again = promotion.restarted();
-            let restore = async |done: &DoneStep| {
-                again.call(done.number, &done.uses, &done.config, true, Some(&done.outputs)).await.unwrap();
-            };
-            restore(&promotion.done()[0]).await;
-            again.write("src/dev.yaml", "tag: v2\n").await;
-            restore(&promotion.done()[1]).await;
+            restore_commit(&promotion, &again).await;
             let outcome = again.call(3, "github-push", &config, true, None).await;
             let Ok(StepOutcome::Succeeded { outputs, .. }) = outcome else { panic!("call {at}: {outcome:?}") };
             let log = world.repository.log(branch);
@@ -202,14 +209,9 @@ async fn what_is_not_committed_stays_after_a_restart_as_it_did_before() {
     promotion.run("github-push", push()).await;
     assert_eq!(promotion.read("src/other.yaml").await.as_deref(), Some("not: committed\n"));
     let again = promotion.restarted();
-    let restore = async |done: &DoneStep| {
-        again.call(done.number, &done.uses, &done.config, true, Some(&done.outputs)).await.unwrap();
-    };
-    restore(&promotion.done()[0]).await;
-    again.write("src/dev.yaml", "tag: v2\n").await;
-    restore(&promotion.done()[1]).await;
+    restore_commit(&promotion, &again).await;
     again.write("src/other.yaml", "not: committed\n").await;
-    restore(&promotion.done()[2]).await;
+    restore(&promotion.done()[2], &again).await;
     assert_eq!(again.read("src/other.yaml").await.as_deref(), Some("not: committed\n"));
 }
 

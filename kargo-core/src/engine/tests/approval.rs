@@ -39,7 +39,8 @@ impl Asked {
     }
 
     async fn start(shop: &Shop, pipeline: &Pipeline) -> Engine {
-        let data = Data::secret("role", "owners-of-prod").config_map("role", "owner").after(Duration::from_secs(10));
+        let data =
+            Data::secret([("role", "owners-of-prod")]).config_map([("role", "owner")]).after(Duration::from_secs(10));
         let plugins = crate::steps::builtin().step("ship", shop.ship.clone()).data(data);
         shop.start_with(pipeline.clone(), plugins).await
     }

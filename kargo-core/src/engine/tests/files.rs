@@ -222,7 +222,7 @@ async fn a_step_that_wrote_a_secret_into_a_file_brings_it_back_after_a_restart()
             let update = StepSpec::new(step, json!({ "path": path, "updates": updates })).named("update");
             let stage = Stage::new("dev").direct("main").step(file).step(update).step(append("a"));
             let plugins =
-                crate::steps::builtin().step("append", hangs.clone()).data(Data::secret("password", "ab\"cd\\ef"));
+                crate::steps::builtin().step("append", hangs.clone()).data(Data::secret([("password", "ab\"cd\\ef")]));
             shop.start_with(Shop::of([stage]), plugins).await
         };
         let engine = start().await;

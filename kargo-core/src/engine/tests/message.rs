@@ -14,7 +14,7 @@ async fn run(outbox: &Outbox, steps: impl IntoIterator<Item = StepSpec>) -> (Eng
     let shop = Shop::new();
     let stage = steps.into_iter().fold(Stage::new("dev").direct("main"), Stage::step);
     let plugins =
-        builtin().step("send-message", send_message(outbox.clone())).data(Data::secret("token", "hunter2-secret"));
+        builtin().step("send-message", send_message(outbox.clone())).data(Data::secret([("token", "hunter2-secret")]));
     let engine = shop.start_with(Shop::of([stage]), plugins).await;
     let id = engine.promote("dev", &freight(&engine, "1.0.0").await, Actor::user("alice")).await.expect("allowed");
     let ended = engine.finished(&id).await.expect("ends");

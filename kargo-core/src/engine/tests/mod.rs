@@ -23,68 +23,17 @@ mod steps;
 mod verification;
 mod warehouse;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use secrecy::SecretString;
 use serde_json::json;
 
-use crate::plugin::{Context, PluginsBuilder, ProjectData};
-use crate::testing::{Scripted, ScriptedSource, TokioClock};
+use crate::plugin::PluginsBuilder;
+use crate::testing::{Data, Scripted, ScriptedSource, TokioClock};
 use crate::*;
 use crate::{state::State, store::MemoryStore, store::Store};
 
 pub(super) const START: &str = "2026-01-01T00:00:00Z";
-
-/// Secrets and config maps of a host's, of which each has the same one entry, whatever its name.
-#[derive(Debug, Clone)]
-pub(super) struct Data {
-    secret: (&'static str, &'static str),
-    config_map: Option<(&'static str, &'static str)>,
-    /// How long it takes to look a config map up.
-    takes: Duration,
-}
-
-impl Data {
-    pub(super) fn secret(key: &'static str, value: &'static str) -> Self {
-        Self { secret: (key, value), config_map: None, takes: Duration::ZERO }
-    }
-
-    pub(super) fn config_map(self, key: &'static str, value: &'static str) -> Self {
-        Self { config_map: Some((key, value)), ..self }
-    }
-
-    pub(super) fn after(self, takes: Duration) -> Self {
-        Self { takes, ..self }
-    }
-}
-
-#[async_trait]
-impl ProjectData for Data {
-    async fn secret(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, SecretString>>> {
-        let (key, value) = self.secret;
-        Ok(Some([(key.to_owned(), SecretString::from(value))].into()))
-    }
-
-    async fn config_map(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, String>>> {
-        tokio::time::sleep(self.takes).await;
-        Ok(self.config_map.map(|(key, value)| [(key.to_owned(), value.to_owned())].into()))
-    }
-}
 
 /// A shop with dev (automatic), staging (automatic, after dev) and prod (by hand, after staging).
 pub(super) struct Shop {

@@ -1,48 +1,17 @@
 //! Servers that answer with what they were sent, in another form than they were sent it.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use secrecy::SecretString;
 use serde_json::Value;
 
 use super::*;
-use crate::name::PipelineName;
-use crate::plugin::{Context, ProjectData, Record, Step, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest};
+use crate::plugin::{Context, Record, Step, StepOutcome, StepRequest, Verdict, Verifier, VerifyRequest};
 use crate::state::Promotion;
 
 const USER: &str = "deploy-bot";
 const PASSWORD: &str = "hunter2-secret";
 const FORGE: &str = "https://forge.example/acme";
-
-#[derive(Debug)]
-struct Vault;
-
-#[async_trait]
-impl ProjectData for Vault {
-    async fn secret(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, SecretString>>> {
-        let entries = [("user", USER), ("password", PASSWORD), ("url", FORGE), ("flag", "true")];
-        Ok(Some(entries.map(|(key, value)| (key.to_owned(), SecretString::from(value))).into()))
-    }
-
-    async fn config_map(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> Result<Option<BTreeMap<String, String>>> {
-        Ok(None)
-    }
-}
 
 /// A server that tells all about the header that it was sent: its halves, what is in it decoded, its beginning.
 #[derive(Debug)]
@@ -82,7 +51,12 @@ impl Verifier for Talkative {
 }
 
 async fn run(stage: Stage) -> (Promotion, String) {
-    let plugins = Plugins::builder().step("ask", Talkative).verifier("ask", Talkative).data(Vault);
+    let plugins = Plugins::builder().step("ask", Talkative).verifier("ask", Talkative).data(Data::secret([
+        ("user", USER),
+        ("password", PASSWORD),
+        ("url", FORGE),
+        ("flag", "true"),
+    ]));
     let engine = Shop::new().start_with(Shop::of([stage.direct("main")]), plugins).await;
     let id = engine.promote("dev", &freight(&engine, "1.0.0").await, Actor::user("alice")).await.unwrap();
     let ended = engine.finished(&id).await.unwrap();

@@ -1,43 +1,13 @@
 //! What steps show of texts that are not theirs, cut short: the engine's journal has no part of a secret.
 
-use secrecy::SecretString;
-
 use super::*;
-use crate::name::PipelineName;
-use crate::plugin::ProjectData;
 use crate::steps::helm;
 use crate::steps::program::Program;
 use crate::steps::typed::Typed;
-use crate::testing::ScriptedSource;
+use crate::testing::{Data, ScriptedSource};
 use crate::{Engine, Pipeline, Stage, StepSpec, Subscription, Warehouse};
 
 const SECRET: &str = "hunter2-hunter2-hunter2";
-
-#[derive(Debug)]
-struct Vault;
-
-#[async_trait::async_trait]
-impl ProjectData for Vault {
-    async fn secret(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> crate::Result<Option<BTreeMap<String, SecretString>>> {
-        Ok(Some([("token".to_owned(), SecretString::from(SECRET))].into()))
-    }
-
-    async fn config_map(
-        &self,
-        _: &Context,
-        _: &PipelineName,
-        _: &str,
-        _: bool,
-    ) -> crate::Result<Option<BTreeMap<String, String>>> {
-        Ok(None)
-    }
-}
 
 /// What the journal says of a promotion with these steps, which fails.
 async fn journal(steps: Vec<StepSpec>) -> String {
@@ -49,7 +19,7 @@ async fn journal(steps: Vec<StepSpec>) -> String {
     let plugins = builtin()
         .step("helm", Typed(helm::Template(shell)))
         .source("versions", ScriptedSource::versions(["1.0.0"]))
-        .data(Vault)
+        .data(Data::secret([("token", SECRET)]))
         .build();
     let engine = Engine::builder(pipeline, plugins).start().await.unwrap();
     let found = engine.until(|state| state.freight().next().map(|known| known.freight().id().clone())).await.unwrap();
